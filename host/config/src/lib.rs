@@ -1,0 +1,1 @@
+//! The manifest: text to a valid configuration, or every problem at once.

@@ -1,0 +1,210 @@
+//! What an epoch leaves behind, and which of it a recovery may believe.
+//!
+//! A *recovery point* travels as the metadata of the committed offsets; the same facts stand in the *epoch records* of the
+//! changelog, written in the same transaction. Storage reads facts, [`chain`] decides, the driver executes.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use crate::{
+    record::{Offset, Partition},
+    state::{ChangeReader, StateError},
+};
+
+/// Counts the epochs of a task, from 1; 0 = nothing was ever sealed.
+pub type Epoch = u64;
+/// One life of a task's owner; greater than that of any earlier life.
+pub type Incarnation = u64;
+
+/// Where the state of a task that belongs to its committed offsets stands in the changelog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RecoveryPoint {
+    /// The last sealed epoch.
+    pub epoch: Epoch,
+    /// Who sealed it.
+    pub incarnation: Incarnation,
+    /// The changelog offset of the newest base's first record: nothing before it is needed.
+    pub base: Offset,
+    /// One past the changelog offset of the epoch's last record.
+    pub end: Offset,
+}
+
+impl fmt::Display for RecoveryPoint {
+    /// The metadata string: `reel1 epoch=… incarnation=… base=… end=…`. Later versions may add pairs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RecoveryPoint { epoch, incarnation, base, end } = self;
+        write!(f, "reel1 epoch={epoch} incarnation={incarnation} base={base} end={end}")
+    }
+}
+
+/// The metadata of a committed offset is not one of ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("committed offset metadata \"{0}\" is not a Reelflow recovery point")]
+pub struct ForeignMetadata(pub String);
+
+impl FromStr for RecoveryPoint {
+    type Err = ForeignMetadata;
+
+    fn from_str(text: &str) -> Result<RecoveryPoint, ForeignMetadata> {
+        let foreign = || ForeignMetadata(text.to_owned());
+        let mut words = text.split(' ');
+        if words.next() != Some("reel1") {
+            return Err(foreign());
+        }
+        let pairs: Vec<(&str, &str)> = words.filter_map(|word| word.split_once('=')).collect();
+        let number = |name: &str| {
+            let (_, digits) = pairs.iter().find(|(key, _)| *key == name).ok_or_else(foreign)?;
+            digits.parse::<u64>().map_err(|_| foreign())
+        };
+        let offset = |name: &str| Offset::try_from(number(name)?).map_err(|_| foreign());
+        Ok(RecoveryPoint { epoch: number("epoch")?, incarnation: number("incarnation")?, base: offset("base")?, end: offset("end")? })
+    }
+}
+
+/// The header of one changelog record: which part of which epoch of which task its chunk is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochRecord {
+    pub fragment: Arc<str>,
+    pub epoch: Epoch,
+    pub incarnation: Incarnation,
+    /// Who sealed epoch − 1; 0 for the first epoch.
+    pub parent: Incarnation,
+    pub is_base: bool,
+    /// This is chunk `part` of `n_parts` of the epoch, from 0.
+    pub part: u32,
+    pub n_parts: u32,
+    /// The inputs' next offsets at the end of the epoch: (topic, partition, offset). Only on part 0.
+    pub positions: Vec<(Arc<str>, Partition, Offset)>,
+}
+
+const EPOCH_RECORD_VERSION: u8 = 1;
+
+impl EpochRecord {
+    /// The record's value: version, header, and then `chunk` (which may be empty: an epoch that changed no state).
+    pub fn encode(&self, chunk: &[u8]) -> Vec<u8> {
+        let mut writer = crate::state::ByteWriter::default();
+        writer.u8(EPOCH_RECORD_VERSION);
+        writer.bytes(self.fragment.as_bytes());
+        writer.varint(self.epoch);
+        writer.varint(self.incarnation);
+        writer.varint(self.parent);
+        writer.bool(self.is_base);
+        writer.varint(self.part.into());
+        writer.varint(self.n_parts.into());
+        writer.varint(self.positions.len() as u64);
+        for (topic, partition, offset) in &self.positions {
+            writer.bytes(topic.as_bytes());
+            writer.varint((*partition).into());
+            writer.signed(*offset);
+        }
+        writer.bytes(chunk);
+        writer.into_bytes()
+    }
+
+    /// The header and the chunk in a changelog record's value.
+    pub fn decode(value: &[u8]) -> Result<(EpochRecord, &[u8]), StateError> {
+        let mut reader = ChangeReader::new(value);
+        match reader.u8()? {
+            EPOCH_RECORD_VERSION => {}
+            version => return Err(StateError::Version(version)),
+        }
+        let fragment = text(&mut reader)?;
+        let (epoch, incarnation, parent) = (reader.varint()?, reader.varint()?, reader.varint()?);
+        let is_base = reader.bool()?;
+        let (part, n_parts) = (small(&mut reader)?, small(&mut reader)?);
+        let n_positions = small(&mut reader)?;
+        let positions = (0..n_positions)
+            .map(|_| Ok((text(&mut reader)?, small(&mut reader)?, reader.signed()?)))
+            .collect::<Result<Vec<_>, StateError>>()?;
+        let chunk = reader.bytes()?;
+        Ok((EpochRecord { fragment, epoch, incarnation, parent, is_base, part, n_parts, positions }, chunk))
+    }
+}
+
+fn text(reader: &mut ChangeReader<'_>) -> Result<Arc<str>, StateError> {
+    std::str::from_utf8(reader.bytes()?).map(Arc::from).map_err(|_| StateError::Damaged("a name"))
+}
+
+fn small(reader: &mut ChangeReader<'_>) -> Result<u32, StateError> {
+    u32::try_from(reader.varint()?).map_err(|_| StateError::Damaged("a count"))
+}
+
+/// The changelog lacks something that a committed recovery point needs.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the changelog lacks epoch {epoch} of task \"{fragment}\"")]
+pub struct ChangelogGap {
+    pub fragment: Arc<str>,
+    pub epoch: Epoch,
+}
+
+/// Which of the changelog's records of one task, in log order, make up the state at `point`: indices into `records`, in the
+/// order in which to apply them.
+///
+/// Walks from the point's (epoch, incarnation) to its parent and so on back to the newest base, because without transactions a
+/// crashed or fenced owner may have left records of epochs that were never committed; they are on no committed chain.
+pub fn chain(fragment: &Arc<str>, point: &RecoveryPoint, records: &[EpochRecord]) -> Result<Vec<usize>, ChangelogGap> {
+    let mut chain: Vec<usize> = Vec::new();
+    let (mut epoch, mut incarnation) = (point.epoch, point.incarnation);
+    while epoch > 0 {
+        let gap = || ChangelogGap { fragment: fragment.clone(), epoch };
+        let parts: Vec<usize> = (0..records.len())
+            .filter(|idx| {
+                let record = &records[*idx];
+                record.fragment == *fragment && record.epoch == epoch && record.incarnation == incarnation
+            })
+            .collect();
+        let first = &records[*parts.first().ok_or_else(gap)?];
+        if parts.len() != first.n_parts as usize {
+            return Err(gap());
+        }
+        chain.extend(parts.iter().rev());
+        if first.is_base {
+            break;
+        }
+        (epoch, incarnation) = (epoch - 1, first.parent);
+    }
+    chain.reverse();
+    Ok(chain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(epoch: Epoch, incarnation: Incarnation, parent: Incarnation, is_base: bool) -> EpochRecord {
+        EpochRecord { fragment: "plays".into(), epoch, incarnation, parent, is_base, part: 0, n_parts: 1, positions: Vec::new() }
+    }
+
+    #[test]
+    fn a_point_survives_its_text() {
+        let point = RecoveryPoint { epoch: 218, incarnation: 77, base: 5, end: 900 };
+        assert_eq!(point.to_string().parse(), Ok(point));
+        assert!("somebody else's".parse::<RecoveryPoint>().is_err());
+        assert!("reel1 epoch=1".parse::<RecoveryPoint>().is_err());
+    }
+
+    #[test]
+    fn an_epoch_record_survives_its_bytes() {
+        let mut header = record(3, 9, 8, true);
+        header.positions.push(("plays".into(), 2, 41));
+        let bytes = header.encode(b"chunk");
+        assert_eq!(EpochRecord::decode(&bytes), Ok((header, &b"chunk"[..])));
+        assert!(EpochRecord::decode(&bytes[..bytes.len() - 1]).is_err());
+    }
+
+    /// At-least-once leaves records of epochs that were never committed: here epoch 2 of incarnation 1.
+    #[test]
+    fn an_epoch_that_was_never_committed_is_not_on_the_chain() {
+        let records = [record(1, 1, 0, false), record(2, 1, 1, false), record(2, 5, 1, false), record(3, 5, 5, false)];
+        let point = RecoveryPoint { epoch: 3, incarnation: 5, base: 0, end: 4 };
+        assert_eq!(chain(&"plays".into(), &point, &records), Ok(vec![0, 2, 3]));
+    }
+
+    #[test]
+    fn a_base_ends_the_chain_and_a_gap_is_an_error() {
+        let records = [record(7, 1, 1, true), record(8, 1, 1, false)];
+        let point = RecoveryPoint { epoch: 8, incarnation: 1, base: 0, end: 2 };
+        assert_eq!(chain(&"plays".into(), &point, &records), Ok(vec![0, 1]));
+        let gap = chain(&"plays".into(), &point, &records[1..]).unwrap_err();
+        assert_eq!(gap, ChangelogGap { fragment: "plays".into(), epoch: 7 });
+    }
+}

@@ -1,0 +1,23 @@
+//! The pure heart of Reelflow: what a task does with what happens to it.
+//!
+//! Everything here is a function of its inputs. Nothing in this crate reads a file, a socket, a clock, a random number or the
+//! order of a hash map (I-1, I-2), and nothing waits: time, records and plugin results arrive as [`task::Input`], and what is to
+//! be done leaves as [`task::Effect`].
+//!
+//! Modules in reading order: [`time`], [`record`], [`column`], [`schema`], [`plugin`], [`plan`], [`json`], [`frame`],
+//! [`watermark`], [`state`], [`checkpoint`], [`window`], [`stage`], [`task`].
+
+pub mod checkpoint;
+pub mod column;
+pub mod frame;
+pub mod json;
+pub mod plan;
+pub mod plugin;
+pub mod record;
+pub mod schema;
+pub mod stage;
+pub mod state;
+pub mod task;
+pub mod time;
+pub mod watermark;
+pub mod window;

@@ -1,0 +1,216 @@
+//! A pipeline that is known to be valid: names resolved to indices, fields to columns, the DAG cut into fragments.
+//!
+//! `reelflow-config` makes a [`Plan`] from a manifest and the declarations of its plugins; the core only reads it. All indices
+//! point into the lists of the plan they stand in. Stages are in topological order.
+
+use std::sync::Arc;
+
+use crate::schema::Schema;
+
+pub type SourceIdx = usize;
+pub type StageIdx = usize;
+pub type SinkIdx = usize;
+pub type ShuffleIdx = usize;
+pub type PluginIdx = usize;
+pub type FragmentIdx = usize;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The pipeline's name; internal topics are called `reel.<name>.…`.
+    pub name: Arc<str>,
+    /// How many partitions every source and internal topic of this pipeline has, and so how many tasks each fragment.
+    pub n_partitions: u32,
+    pub sources: Vec<SourcePlan>,
+    pub stages: Vec<StagePlan>,
+    pub shuffles: Vec<ShufflePlan>,
+    pub sinks: Vec<SinkPlan>,
+    /// Stages connected without a change of key, in topological order.
+    pub fragments: Vec<FragmentPlan>,
+    /// Where refused records go.
+    pub dead_letter_topic: Arc<str>,
+    /// Partition counts of the dead-letter and late topics; records keep the partition number of their task modulo this.
+    pub side_partitions: u32,
+    /// Where state changes go: `reel.<name>.changelog`.
+    pub changelog_topic: Arc<str>,
+}
+
+/// Who reads the rows of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consumer {
+    /// Input `port` of a stage of the same fragment: 0, or 0 = left and 1 = right of a join.
+    Stage { stage: StageIdx, port: usize },
+    /// The internal topic that leads to another fragment.
+    Shuffle(ShuffleIdx),
+    Sink(SinkIdx),
+}
+
+/// The rows that a source, a shuffle or one output of a stage gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stream {
+    pub schema: Schema,
+    pub consumers: Vec<Consumer>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourcePlan {
+    pub name: Arc<str>,
+    pub topic: Arc<str>,
+    pub fragment: FragmentIdx,
+    /// The decoded fields: all that anything downstream reads, and nothing else.
+    pub stream: Stream,
+    pub event_time: EventTimeFrom,
+    /// The disorder bound: watermark = greatest accepted event time − this, in ms.
+    pub bound_ms: i64,
+    /// After this many ms of wall time without a record, a partition no longer holds the watermark back.
+    pub idle_after_ms: i64,
+    /// A record whose event time is more than this many ms after its log timestamp is dead-lettered and moves no watermark.
+    pub future_ms_max: i64,
+    /// A longer value is dead-lettered.
+    pub value_bytes_max: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventTimeFrom {
+    /// Column of the source's schema: ms since 1970, a required [`crate::schema::FieldType::Int`].
+    Field(usize),
+    /// The log's record timestamp.
+    LogTimestamp,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct StagePlan {
+    pub name: Arc<str>,
+    pub fragment: FragmentIdx,
+    /// Schema of each input port.
+    pub inputs: Vec<Schema>,
+    pub kind: StageKind,
+    pub outputs: Vec<Stream>,
+    /// `late.<stage>`, for stages that know lateness.
+    pub late_topic: Option<Arc<str>>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum StageKind {
+    Transform {
+        plugin: PluginIdx,
+        /// The input columns that the plugin reads, in its order.
+        columns: Vec<usize>,
+    },
+    Dedup {
+        /// The input column that identifies a record.
+        id: usize,
+        /// The id of a record is kept until the job-wide watermark is greater than its event time plus this.
+        horizon_ms: i64,
+    },
+    Aggregate {
+        plugin: PluginIdx,
+        columns: Vec<usize>,
+        /// The input columns that form the group key.
+        key: Vec<usize>,
+        window: WindowSpec,
+        lateness_ms: i64,
+        emission: Emission,
+    },
+    Join {
+        plugin: PluginIdx,
+        left_columns: Vec<usize>,
+        right_columns: Vec<usize>,
+        left_key: Vec<usize>,
+        right_key: Vec<usize>,
+        /// A right row matches when `left time − within_ms <= right time <= left time`; the latest one is taken.
+        within_ms: i64,
+        /// Among right rows of the same time the one with the greatest value in this column wins.
+        tie: Option<usize>,
+        /// Whether a left row without a match is emitted too.
+        outer: bool,
+        lateness_ms: i64,
+        emission: Emission,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowSpec {
+    Tumbling { size_ms: i64 },
+    /// `size_ms` is a multiple of `slide_ms`; panes are `slide_ms` long.
+    Hopping { size_ms: i64, slide_ms: i64 },
+}
+
+impl WindowSpec {
+    pub fn size_ms(self) -> i64 {
+        match self {
+            WindowSpec::Tumbling { size_ms } | WindowSpec::Hopping { size_ms, .. } => size_ms,
+        }
+    }
+
+    pub fn slide_ms(self) -> i64 {
+        match self {
+            WindowSpec::Tumbling { size_ms } => size_ms,
+            WindowSpec::Hopping { slide_ms, .. } => slide_ms,
+        }
+    }
+}
+
+/// When a result is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emission {
+    /// Once, when it can no longer change. Rows carry no `rev` and no `final`.
+    Final,
+    /// As soon as the watermark passes, again whenever a late record changes it, and a last time when it is final. Rows carry
+    /// `rev` (0, 1, …) and `final`.
+    Upsert,
+}
+
+/// A change of key: rows of one fragment become the input of another through an internal topic.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShufflePlan {
+    pub topic: Arc<str>,
+    pub from_fragment: FragmentIdx,
+    pub to_fragment: FragmentIdx,
+    /// The columns whose values choose the partition.
+    pub key: Vec<usize>,
+    pub stream: Stream,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct SinkPlan {
+    pub name: Arc<str>,
+    pub topic: Arc<str>,
+    pub n_partitions: u32,
+    pub schema: Schema,
+    /// The columns that form the record key; one column is written as plain text, several as a JSON array. Empty: no key.
+    pub key: Vec<usize>,
+    /// Whether rows carry `rev` and `final`.
+    pub upsert: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct FragmentPlan {
+    /// Names it in the changelog: stays the same when other fragments come and go. The name of its first source or shuffle.
+    pub name: Arc<str>,
+    pub inputs: Vec<FragmentInput>,
+    pub stages: Vec<StageIdx>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FragmentInput {
+    Source(SourceIdx),
+    Shuffle(ShuffleIdx),
+}
+
+impl Plan {
+    /// The topic that `input` reads.
+    pub fn input_topic(&self, input: FragmentInput) -> &Arc<str> {
+        match input {
+            FragmentInput::Source(source) => &self.sources[source].topic,
+            FragmentInput::Shuffle(shuffle) => &self.shuffles[shuffle].topic,
+        }
+    }
+
+    /// The rows that `input` gives.
+    pub fn input_stream(&self, input: FragmentInput) -> &Stream {
+        match input {
+            FragmentInput::Source(source) => &self.sources[source].stream,
+            FragmentInput::Shuffle(shuffle) => &self.shuffles[shuffle].stream,
+        }
+    }
+}

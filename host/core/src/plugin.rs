@@ -1,0 +1,145 @@
+//! What crosses the line to a plugin: its declaration, the calls it answers, and the ways it can fail.
+//!
+//! The WIT package says the same in its own words (`wit/plugin`); `reelflow-wasm` translates. Everything that comes back is
+//! checked here ([`Request::check`]), so that every engine, and every test, has the same rules.
+
+use crate::{
+    column::{Bitmap, Packed, Rows},
+    schema::Schema,
+    time::Window,
+};
+
+/// The world that a plugin implements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum World {
+    /// Rows in, rows out on named outputs.
+    Transform,
+    /// Rows into a state per group; states to rows when a window fires.
+    Aggregate,
+    /// Matched pairs in, rows out.
+    Join,
+}
+
+impl World {
+    pub fn name(self) -> &'static str {
+        match self {
+            World::Transform => "transform",
+            World::Aggregate => "aggregate",
+            World::Join => "join",
+        }
+    }
+}
+
+/// What a plugin says of itself: the answer of its `describe`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Declaration {
+    pub world: World,
+    /// What it reads: one schema for `transform` and `aggregate`, left and right for `join`.
+    pub inputs: Vec<Schema>,
+    /// What it emits, by name. `aggregate` and `join` have exactly one output, called `out`.
+    pub outputs: Vec<(String, Schema)>,
+    /// The types of the key columns that an aggregate's `emit` reads, in order; empty: any key.
+    pub key: Schema,
+    /// Name and version of the state, for an aggregate.
+    pub state: Option<StateVersion>,
+    /// The version of the SDK that built it, for messages.
+    pub sdk: String,
+}
+
+/// The type and version of an aggregate's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateVersion {
+    pub name: String,
+    pub version: u32,
+}
+
+/// Rows sorted into groups: group `g` is the rows `ends[g-1]..ends[g]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grouped {
+    pub rows: Rows,
+    pub ends: Vec<u32>,
+}
+
+/// A call of a plugin. The batch is the base case: all lists of a request run over rows or over groups.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    /// `transform.apply`
+    Transform { rows: Rows },
+    /// `aggregate.add`: adds the rows of each group to its state; `states[g]` empty = no state yet.
+    Add { grouped: Grouped, states: Packed },
+    /// `aggregate.merge`: merges the packed states `parts[ends[g-1]..ends[g]]` into one per group. No group is empty.
+    Merge { parts: Packed, ends: Vec<u32> },
+    /// `aggregate.emit`: one firing per group. `keys` has one row per group.
+    Emit { windows: Vec<Window>, keys: Rows, states: Packed },
+    /// `join.pair`: row `i` of `left` with row `i` of `right`, whose columns mean nothing unless `matched` has bit `i`.
+    Pair { left: Rows, right: Rows, matched: Bitmap },
+}
+
+/// What a plugin answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Response {
+    /// To `Transform`, `Emit` and `Pair`.
+    Rows { outputs: Vec<Routed>, rejects: Vec<Reject> },
+    /// To `Add` (one state per group) and `Merge`.
+    States { states: Packed, rejects: Vec<Reject> },
+}
+
+/// Rows for one output, each with the row or group of the request that made it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Routed {
+    /// Index into [`Declaration::outputs`]; at most one `Routed` per output.
+    pub output: u32,
+    pub rows: Rows,
+    /// For each row: the row (or group) of the request that it came from; never falls.
+    pub origins: Vec<u32>,
+}
+
+/// A row that the plugin refused: it goes to the dead-letter topic with this reason. In an `Add`, the state is as if it had not come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reject {
+    /// The row (or group) of the request.
+    pub row: u32,
+    pub code: u32,
+    pub message: String,
+}
+
+/// Why a call gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PluginFault {
+    /// The guest panicked or executed a trap; the text is its panic message or the trap's name.
+    #[error("plugin trapped: {0}")]
+    Trap(String),
+    #[error("plugin ran longer than {limit_ms} ms in one call")]
+    Deadline { limit_ms: u64 },
+    #[error("plugin wanted more than {limit_bytes} bytes of memory")]
+    Memory { limit_bytes: u64 },
+    #[error("plugin answered with more than {limit_bytes} bytes")]
+    Output { limit_bytes: u64 },
+    /// The answer does not fit the declaration.
+    #[error("plugin gave a malformed answer: {0}")]
+    Malformed(String),
+}
+
+impl Request {
+    /// How many rows (or groups) an answer may point at.
+    pub fn n_units(&self) -> usize {
+        match self {
+            Request::Transform { rows } => rows.len(),
+            Request::Add { grouped, .. } => grouped.rows.len(),
+            Request::Merge { ends, .. } => ends.len(),
+            Request::Emit { windows, .. } => windows.len(),
+            Request::Pair { left, .. } => left.len(),
+        }
+    }
+
+    /// Checks an answer against this request and the plugin's declared outputs.
+    ///
+    /// Refuses: the wrong kind of answer, an unknown or repeated output, column counts and kinds other than declared, ragged
+    /// columns, null in a required field, text that is not UTF-8, NaN or infinite floats, an origin out of range or out of
+    /// order, a state count other than the groups', a reject out of range.
+    pub fn check(&self, response: &Response, outputs: &[(String, Schema)]) -> Result<(), PluginFault> {
+        check::response(self, response, outputs).map_err(PluginFault::Malformed)
+    }
+}
+
+mod check;

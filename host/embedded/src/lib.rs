@@ -1,0 +1,1 @@
+//! The log on local disk; the only crate that names fjall.

@@ -1,0 +1,14 @@
+//! The traits between the engine and the outside: the log, the plugin engine, the clock.
+//!
+//! Each has an in-memory implementation for tests ([`simulated`], [`native`]) and a contract test ([`contract`]) that the real
+//! implementations pass too. This crate holds no policy: it never retries, never orders durable writes (I-5), never decodes.
+//!
+//! Modules in reading order: [`log`], [`engine`], [`clock`], [`group`], [`simulated`], [`native`], [`contract`].
+
+pub mod clock;
+pub mod contract;
+pub mod engine;
+pub mod group;
+pub mod log;
+pub mod native;
+pub mod simulated;

@@ -1,0 +1,1 @@
+//! The plugin engine on WebAssembly components; the only crate that names wasmtime.

@@ -1,0 +1,1 @@
+//! Write Reelflow plugins: derive your events, outputs and state, and implement one trait.

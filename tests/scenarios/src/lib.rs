@@ -1,0 +1,1 @@
+//! Features told as text: records in, panes out.

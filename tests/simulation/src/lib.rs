@@ -1,0 +1,1 @@
+//! Seeded faults and crashes against the batch answer.
