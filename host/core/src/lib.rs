@@ -5,12 +5,14 @@
 //! be done leaves as [`task::Effect`].
 //!
 //! Modules in reading order: [`time`], [`record`], [`column`], [`schema`], [`plugin`], [`plan`], [`json`], [`frame`],
-//! [`watermark`], [`state`], [`checkpoint`], [`window`], [`stage`], [`task`].
+//! [`watermark`], [`state`], [`checkpoint`], [`key`], [`packed_row`], [`window`], [`stage`], [`task`].
 
 pub mod checkpoint;
 pub mod column;
 pub mod frame;
 pub mod json;
+pub mod key;
+pub mod packed_row;
 pub mod plan;
 pub mod plugin;
 pub mod record;
