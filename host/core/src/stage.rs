@@ -18,6 +18,7 @@ use crate::{
 };
 
 pub mod aggregate;
+pub mod bisect;
 pub mod dedup;
 pub mod join;
 pub mod transform;
