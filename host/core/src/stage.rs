@@ -110,6 +110,8 @@ pub struct Outbox {
 /// Rows that came after their window, or after the state they needed, was given up.
 #[derive(Debug)]
 pub struct LateRows {
+    /// The input port on which they came.
+    pub port: usize,
     pub batch: Batch,
     /// For each row: the end of the window it missed, or `None` for joins. A row that missed several windows stands several times.
     pub window_ends: Vec<Option<EventTime>>,
@@ -122,7 +124,17 @@ pub struct LateRows {
 pub struct DeadRows {
     /// The stage's input rows; for a firing that failed, one row with the key columns.
     pub batch: Batch,
+    pub of: RowsOf,
     pub reasons: Vec<DeadReason>,
+}
+
+/// Which columns dead rows have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowsOf {
+    /// Those of this input port.
+    Input(usize),
+    /// The key columns of an aggregate, in the plan's order.
+    Key,
 }
 
 /// Why a row is dead.

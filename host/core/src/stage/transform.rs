@@ -9,7 +9,7 @@ use crate::{
     column::Rows,
     plugin::{PluginFault, Reject, Request, Response, Routed},
     stage::{
-        Batch, DeadReason, DeadRows, Operator, Outbox,
+        Batch, DeadReason, DeadRows, Operator, Outbox, RowsOf,
         bisect::{Bisect, Failed},
     },
     state::{ChangeReader, ChangeWriter, StateError},
@@ -86,7 +86,11 @@ impl Operator for Transform {
             Err(fault) => {
                 if let Failed::Guilty(row) = open.bisect.failed() {
                     out.counts.dead += 1;
-                    out.dead.push(DeadRows { batch: open.batch.take(&[row]), reasons: vec![DeadReason::Fault(fault)] });
+                    out.dead.push(DeadRows {
+                        batch: open.batch.take(&[row]),
+                        of: RowsOf::Input(0),
+                        reasons: vec![DeadReason::Fault(fault)],
+                    });
                 }
             }
         }
@@ -132,7 +136,7 @@ fn answered(batch: &Batch, range: Range<u32>, mut outputs: Vec<Routed>, mut reje
     if !rejects.is_empty() {
         let rows: Vec<u32> = rejects.iter().map(|reject| reject.row + range.start).collect();
         let reasons = rejects.into_iter().map(|Reject { code, message, .. }| DeadReason::Rejected { code, message }).collect();
-        out.dead.push(DeadRows { batch: batch.take(&rows), reasons });
+        out.dead.push(DeadRows { batch: batch.take(&rows), of: RowsOf::Input(0), reasons });
     }
 }
 
