@@ -216,18 +216,8 @@ impl Column {
 
     /// Appends `value`. Panics if it is of another kind: kinds are fixed by the schema before any row exists.
     pub fn push(&mut self, value: Value<'_>) {
-        let len = self.len();
         match (&mut self.values, value) {
-            (values, Value::Null) => {
-                match values {
-                    Values::Bool(bits) => bits.push(false),
-                    Values::Int(values) => values.push(0),
-                    Values::Float(values) => values.push(0.0),
-                    Values::Bytes(packed) => packed.push(b""),
-                }
-                self.validity.get_or_insert_with(|| Bitmap::filled(true, len)).push(false);
-                return;
-            }
+            (_, Value::Null) => return self.push_null(),
             (Values::Bool(bits), Value::Bool(bit)) => bits.push(bit),
             (Values::Int(values), Value::Int(value)) => values.push(value),
             (Values::Float(values), Value::Float(value)) => values.push(value),
@@ -237,6 +227,30 @@ impl Column {
         if let Some(validity) = &mut self.validity {
             validity.push(true);
         }
+    }
+
+    fn push_null(&mut self) {
+        let len = self.len();
+        match &mut self.values {
+            Values::Bool(bits) => bits.push(false),
+            Values::Int(values) => values.push(0),
+            Values::Float(values) => values.push(0.0),
+            Values::Bytes(packed) => packed.push(b""),
+        }
+        self.validity.get_or_insert_with(|| Bitmap::filled(true, len)).push(false);
+    }
+
+    /// An empty column of the same kind, with room for as much as this one holds.
+    fn successor(&self) -> Column {
+        let values = match &self.values {
+            Values::Bool(_) => Values::Bool(Bitmap::default()),
+            Values::Int(values) => Values::Int(Vec::with_capacity(values.len())),
+            Values::Float(values) => Values::Float(Vec::with_capacity(values.len())),
+            Values::Bytes(packed) => {
+                Values::Bytes(Packed { data: Vec::with_capacity(packed.data.len()), ends: Vec::with_capacity(packed.ends.len()) })
+            }
+        };
+        Column { values, validity: None }
     }
 
     /// The rows at `rows`, in that order, as a new column.
@@ -308,5 +322,44 @@ impl Rows {
     /// The columns at `columns`, in that order, of the same rows.
     pub fn project(&self, columns: &[usize]) -> Rows {
         Rows { n_rows: self.n_rows, columns: columns.iter().map(|idx| self.columns[*idx].clone()).collect() }
+    }
+}
+
+/// Rows that are being made, a whole row at a time.
+#[derive(Clone, Debug, Default)]
+pub struct RowBuilder {
+    n_rows: usize,
+    columns: Vec<Column>,
+}
+
+impl RowBuilder {
+    /// No rows yet, of columns of these kinds.
+    pub fn new(kinds: impl IntoIterator<Item = Kind>) -> RowBuilder {
+        RowBuilder { n_rows: 0, columns: kinds.into_iter().map(Column::empty).collect() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.n_rows
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.n_rows == 0
+    }
+
+    /// Appends one row. Panics unless there is one value for each column, of its kind or null.
+    pub fn push<'a>(&mut self, row: impl IntoIterator<Item = Value<'a>>) {
+        let mut row = row.into_iter();
+        for column in &mut self.columns {
+            column.push(row.next().expect("a row has a value for each column"));
+        }
+        debug_assert!(row.next().is_none(), "a row has no more values than columns");
+        self.n_rows += 1;
+    }
+
+    /// The rows so far. What stays is empty, and expects as many rows again.
+    pub fn finish(&mut self) -> Rows {
+        let successors = self.columns.iter().map(Column::successor).collect();
+        let columns = std::mem::replace(&mut self.columns, successors);
+        Rows { n_rows: std::mem::take(&mut self.n_rows), columns }
     }
 }

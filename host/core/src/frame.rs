@@ -1,1 +1,229 @@
-//! Placeholder while the crate is laid out.
+//! The value of a record in an internal shuffle topic: many rows as columns, or a watermark.
+//!
+//! ```text
+//! frame     = version u8 (1) | crc32 of the rest, u32 LE | body
+//! body      = 0 u8 | upstream varint | rows                 (rows of the upstream task of that partition)
+//!           | 1 u8 | upstream varint | watermark, i64 LE | idle u8
+//! rows      = n_rows varint | event times, i64 LE each | revised u8 | [ (rev varint | final u8)* ] | n_columns varint | column*
+//! column    = kind u8 (0 bool, 1 int, 2 float, 3 bytes) | nulls u8 | [ validity bitmap ] | values
+//! values    = bitmap | i64 LE each | f64 LE each | ends, u32 LE each | data (as long as the last end says)
+//! ```
+//!
+//! Every length is checked against the bytes that are there before anything is allocated, and the columns against the schema: kinds,
+//! null only where allowed, UTF-8 in text, finite floats. So a decoded frame is as good as decoded JSON, whoever wrote it.
+
+use crate::{
+    column::{Bitmap, Column, Kind, Packed, Rows, Values},
+    record::Partition,
+    schema::{Field, FieldType, Schema},
+    stage::{Batch, Origins, Revision},
+    state::{ByteWriter, ChangeReader, StateError},
+    time::{EventTime, Watermark},
+    watermark::InputMark,
+};
+
+/// The format that this build writes.
+pub const FRAME_VERSION: u8 = 1;
+/// Rows are cut into frames of at most about so many bytes: brokers refuse records over 1 MB. A single row may be longer.
+pub const FRAME_BYTES_MAX: usize = 256 * 1024;
+
+const ROWS: u8 = 0;
+const WATERMARK: u8 = 1;
+
+/// What one record of a shuffle topic says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Frame {
+    /// Rows of the upstream task of partition `upstream`; their origins are [`Origins::Rows`].
+    Rows { upstream: Partition, batch: Batch },
+    /// That task has come so far.
+    Watermark { upstream: Partition, mark: InputMark },
+}
+
+/// The frames that hold `batch`, in row order; none for an empty batch.
+pub fn encode_rows(batch: &Batch, upstream: Partition) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    let mut first = 0;
+    let mut n_bytes = 0;
+    for row in 0..batch.len() {
+        let row_bytes = row_bytes(batch, row);
+        if row > first && n_bytes + row_bytes > FRAME_BYTES_MAX {
+            frames.push(rows_frame(batch, first..row, upstream));
+            (first, n_bytes) = (row, 0);
+        }
+        n_bytes += row_bytes;
+    }
+    if first < batch.len() {
+        frames.push(rows_frame(batch, first..batch.len(), upstream));
+    }
+    frames
+}
+
+/// The frame that says how far the upstream task of partition `upstream` has come.
+pub fn encode_watermark(mark: InputMark, upstream: Partition) -> Vec<u8> {
+    let mut writer = ByteWriter::default();
+    writer.u8(WATERMARK);
+    writer.varint(upstream.into());
+    writer.fixed(&mark.watermark.0.to_le_bytes());
+    writer.bool(mark.is_idle);
+    seal(writer)
+}
+
+/// Reads a frame whose rows, if any, have the fields of `schema`. Never panics, whatever the bytes.
+pub fn decode(value: &[u8], schema: &Schema) -> Result<Frame, StateError> {
+    let (&version, rest) = value.split_first().ok_or(StateError::Damaged("no version"))?;
+    if version != FRAME_VERSION {
+        return Err(StateError::Version(version));
+    }
+    let (crc, body) = rest.split_first_chunk::<4>().ok_or(StateError::Damaged("no checksum"))?;
+    if crc32fast::hash(body) != u32::from_le_bytes(*crc) {
+        return Err(StateError::Damaged("checksum"));
+    }
+    let mut reader = ChangeReader::new(body);
+    let what = reader.u8()?;
+    let upstream = u32::try_from(reader.varint()?).map_err(|_| StateError::Damaged("an upstream partition"))?;
+    let frame = match what {
+        ROWS => Frame::Rows { upstream, batch: read_batch(&mut reader, schema)? },
+        WATERMARK => {
+            let watermark = Watermark(read_numbers(&mut reader, 1)?[0]);
+            Frame::Watermark { upstream, mark: InputMark { watermark, is_idle: reader.bool()? } }
+        }
+        _ => return Err(StateError::Damaged("an unknown kind of frame")),
+    };
+    if reader.is_empty() { Ok(frame) } else { Err(StateError::Damaged("bytes after the frame")) }
+}
+
+/// About how many bytes one row takes.
+fn row_bytes(batch: &Batch, row: usize) -> usize {
+    let columns = batch.rows.columns().iter().map(|column| match column.values() {
+        Values::Bool(_) => 1,
+        Values::Int(_) | Values::Float(_) => 8,
+        Values::Bytes(packed) => 4 + packed.at(row).len(),
+    });
+    // Event time and revision.
+    16 + columns.sum::<usize>()
+}
+
+fn rows_frame(batch: &Batch, range: std::ops::Range<usize>, upstream: Partition) -> Vec<u8> {
+    let mut writer = ByteWriter::default();
+    writer.u8(ROWS);
+    writer.varint(upstream.into());
+    writer.varint(range.len() as u64);
+    batch.times[range.clone()].iter().for_each(|time| writer.fixed(&time.0.to_le_bytes()));
+    writer.bool(batch.revisions.is_some());
+    for revision in batch.revisions.as_ref().map_or(&[][..], |all| &all[range.clone()]) {
+        writer.varint(revision.rev.into());
+        writer.bool(revision.is_final);
+    }
+    writer.varint(batch.rows.columns().len() as u64);
+    if range.len() == batch.len() {
+        batch.rows.columns().iter().for_each(|column| write_column(column, &mut writer));
+    } else {
+        let rows: Vec<u32> = range.map(|row| row as u32).collect();
+        batch.rows.columns().iter().for_each(|column| write_column(&column.take(&rows), &mut writer));
+    }
+    seal(writer)
+}
+
+fn write_column(column: &Column, to: &mut ByteWriter) {
+    to.u8(kind_code(column.kind()));
+    to.bool(column.validity().is_some());
+    if let Some(validity) = column.validity() {
+        to.fixed(validity.as_bytes());
+    }
+    match column.values() {
+        Values::Bool(bits) => to.fixed(bits.as_bytes()),
+        Values::Int(values) => values.iter().for_each(|value| to.fixed(&value.to_le_bytes())),
+        Values::Float(values) => values.iter().for_each(|value| to.fixed(&value.to_le_bytes())),
+        Values::Bytes(packed) => {
+            packed.ends().iter().for_each(|end| to.fixed(&end.to_le_bytes()));
+            to.fixed(packed.data());
+        }
+    }
+}
+
+fn seal(body: ByteWriter) -> Vec<u8> {
+    let body = body.into_bytes();
+    let mut frame = Vec::with_capacity(5 + body.len());
+    frame.push(FRAME_VERSION);
+    frame.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
+    frame.extend_from_slice(&body);
+    frame
+}
+
+fn read_batch(reader: &mut ChangeReader<'_>, schema: &Schema) -> Result<Batch, StateError> {
+    let n_rows = usize::try_from(reader.varint()?).map_err(|_| StateError::Damaged("a row count"))?;
+    let times = read_numbers(reader, n_rows)?
+        .into_iter()
+        .map(|ms| EventTime::checked(ms).ok_or(StateError::Damaged("an event time")))
+        .collect::<Result<Vec<_>, _>>()?;
+    // From here on `n_rows` is backed by 8 bytes each that were there, so what is reserved for it is bounded by the frame.
+    let revisions =
+        if reader.bool()? { Some((0..n_rows).map(|_| read_revision(reader)).collect::<Result<Vec<_>, _>>()?) } else { None };
+    if reader.varint()? != schema.len() as u64 {
+        return Err(StateError::Damaged("columns other than the schema's"));
+    }
+    let columns = schema.fields.iter().map(|field| read_column(reader, field, n_rows)).collect::<Result<Vec<_>, _>>()?;
+    let rows = Rows::new(n_rows, columns).ok_or(StateError::Damaged("columns of unequal length"))?;
+    Ok(Batch { rows, times, origins: Origins::Rows, revisions })
+}
+
+fn read_revision(reader: &mut ChangeReader<'_>) -> Result<Revision, StateError> {
+    let rev = u32::try_from(reader.varint()?).map_err(|_| StateError::Damaged("a revision"))?;
+    Ok(Revision { rev, is_final: reader.bool()? })
+}
+
+fn read_column(reader: &mut ChangeReader<'_>, field: &Field, n_rows: usize) -> Result<Column, StateError> {
+    if reader.u8()? != kind_code(field.field_type.kind()) {
+        return Err(StateError::Damaged("a column of another kind"));
+    }
+    let validity = if reader.bool()? { Some(read_bitmap(reader, n_rows)?) } else { None };
+    if field.required && validity.as_ref().is_some_and(|bits| (0..n_rows).any(|row| !bits.at(row))) {
+        return Err(StateError::Damaged("null in a required column"));
+    }
+    let values = match field.field_type.kind() {
+        Kind::Bool => Values::Bool(read_bitmap(reader, n_rows)?),
+        Kind::Int => Values::Int(read_numbers(reader, n_rows)?),
+        Kind::Float => Values::Float(read_floats(reader, n_rows)?),
+        Kind::Bytes => Values::Bytes(read_packed(reader, n_rows, field.field_type)?),
+    };
+    Column::from_parts(values, validity).ok_or(StateError::Damaged("a validity of another length"))
+}
+
+fn read_bitmap(reader: &mut ChangeReader<'_>, n_bits: usize) -> Result<Bitmap, StateError> {
+    let bytes = reader.fixed(n_bits.div_ceil(8))?.to_vec();
+    Bitmap::from_bytes(bytes, n_bits).ok_or(StateError::Damaged("a bitmap"))
+}
+
+fn read_numbers(reader: &mut ChangeReader<'_>, n_numbers: usize) -> Result<Vec<i64>, StateError> {
+    let n_bytes = n_numbers.checked_mul(8).ok_or(StateError::Damaged("a count"))?;
+    let (chunks, _) = reader.fixed(n_bytes)?.as_chunks::<8>();
+    Ok(chunks.iter().map(|chunk| i64::from_le_bytes(*chunk)).collect())
+}
+
+fn read_floats(reader: &mut ChangeReader<'_>, n_floats: usize) -> Result<Vec<f64>, StateError> {
+    let (chunks, _) = reader.fixed(n_floats * 8)?.as_chunks::<8>();
+    let floats: Vec<f64> = chunks.iter().map(|chunk| f64::from_le_bytes(*chunk)).collect();
+    if floats.iter().all(|float| float.is_finite()) { Ok(floats) } else { Err(StateError::Damaged("a float that is not finite")) }
+}
+
+fn read_packed(reader: &mut ChangeReader<'_>, n_values: usize, field_type: FieldType) -> Result<Packed, StateError> {
+    let (chunks, _) = reader.fixed(n_values * 4)?.as_chunks::<4>();
+    let ends: Vec<u32> = chunks.iter().map(|chunk| u32::from_le_bytes(*chunk)).collect();
+    let data = reader.fixed(ends.last().map_or(0, |end| *end as usize))?;
+    if field_type == FieldType::Text {
+        let text = simdutf8::basic::from_utf8(data).map_err(|_| StateError::Damaged("text that is not UTF-8"))?;
+        if ends.iter().any(|end| !text.is_char_boundary(*end as usize)) {
+            return Err(StateError::Damaged("text that is not UTF-8"));
+        }
+    }
+    Packed::from_parts(data.to_vec(), ends).ok_or(StateError::Damaged("ends that do not rise"))
+}
+
+fn kind_code(kind: Kind) -> u8 {
+    match kind {
+        Kind::Bool => 0,
+        Kind::Int => 1,
+        Kind::Float => 2,
+        Kind::Bytes => 3,
+    }
+}

@@ -1,1 +1,10 @@
-//! Placeholder while the crate is laid out.
+//! JSON in and out, written for exactly what the engine needs.
+//!
+//! - [`decode`] projects the declared fields of one JSON object into columns and checks the syntax of the rest;
+//! - [`encode`] writes rows, record keys and late records as JSON.
+
+pub mod decode;
+pub mod encode;
+
+mod base64;
+mod scan;

@@ -65,6 +65,11 @@ impl ByteWriter {
         self.bytes.extend_from_slice(value);
     }
 
+    /// Bytes whose number the reader knows.
+    pub fn fixed(&mut self, value: &[u8]) {
+        self.bytes.extend_from_slice(value);
+    }
+
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
@@ -197,6 +202,11 @@ impl<'a> ChangeReader<'a> {
 
     pub fn bytes(&mut self) -> Result<&'a [u8], StateError> {
         let len = usize::try_from(self.varint()?).map_err(|_| StateError::Damaged("a length"))?;
+        self.fixed(len)
+    }
+
+    /// The next `len` bytes.
+    pub fn fixed(&mut self, len: usize) -> Result<&'a [u8], StateError> {
         let (bytes, rest) = self.rest.split_at_checked(len).ok_or(StateError::Damaged("end of bytes"))?;
         self.rest = rest;
         Ok(bytes)
