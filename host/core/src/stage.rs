@@ -21,6 +21,8 @@ pub mod aggregate;
 pub mod bisect;
 pub mod dedup;
 pub mod join;
+#[cfg(test)]
+mod testing;
 pub mod transform;
 
 /// Rows on their way through a fragment, with the event time and the origin of each.

@@ -1,1 +1,145 @@
-//! Placeholder while the crate is laid out.
+//! Which windows and panes an event time belongs to. Pure arithmetic; windows are `[start, end)` and aligned to 1970.
+//!
+//! A window is cut into panes of one slide each, and a record is put into its one pane, so that what is kept per record does not
+//! grow with size / slide. A tumbling window is its own only pane.
+//!
+//! Sources: Akidau et al., "The Dataflow Model", PVLDB 8(12), 2015, section 2.2; Li et al., "No pane, no gain: efficient
+//! evaluation of sliding-window aggregates over data streams", SIGMOD Record 34(1), 2005.
+
+use crate::{
+    plan::WindowSpec,
+    time::{EventTime, Window},
+};
+
+/// Fixed windows: `size_ms` long, one every `slide_ms`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Windowing {
+    size_ms: i64,
+    slide_ms: i64,
+}
+
+impl Windowing {
+    /// The longest window, in ms: half of all accepted event time, so that no sum of times overflows.
+    pub const SIZE_MS_MAX: i64 = EventTime::MAX.0;
+
+    /// The most panes that a window may have: listing and merging them must stay affordable.
+    pub const PANES_MAX: i64 = 1 << 20;
+
+    /// Panics unless `0 < slide <= size <= SIZE_MS_MAX`, the size is a multiple of the slide and a window has at most
+    /// [`Windowing::PANES_MAX`] panes: the config has checked it.
+    pub fn new(spec: WindowSpec) -> Windowing {
+        let (size_ms, slide_ms) = (spec.size_ms(), spec.slide_ms());
+        assert!(
+            0 < slide_ms && slide_ms <= size_ms && size_ms <= Self::SIZE_MS_MAX,
+            "a window of {size_ms} ms every {slide_ms} ms"
+        );
+        assert!(size_ms % slide_ms == 0, "{size_ms} ms is no multiple of {slide_ms} ms");
+        assert!(size_ms / slide_ms <= Self::PANES_MAX, "a window of {} panes", size_ms / slide_ms);
+        Windowing { size_ms, slide_ms }
+    }
+
+    pub fn size_ms(self) -> i64 {
+        self.size_ms
+    }
+
+    /// How far apart windows start; also the length of a pane.
+    pub fn slide_ms(self) -> i64 {
+        self.slide_ms
+    }
+
+    pub fn n_panes_per_window(self) -> i64 {
+        self.size_ms / self.slide_ms
+    }
+
+    /// The pane that holds `at`, which may be negative: `start <= at < end`, `start` a multiple of the slide.
+    pub fn pane(self, at: EventTime) -> Window {
+        // Not `/`: it rounds towards zero, wrong before 1970.
+        let start = at.0.div_euclid(self.slide_ms) * self.slide_ms;
+        Window::new(EventTime(start), EventTime(start + self.slide_ms))
+    }
+
+    /// The window that ends at `end`, a multiple of the slide.
+    pub fn window_ending(self, end: EventTime) -> Window {
+        debug_assert!(end.0.rem_euclid(self.slide_ms) == 0, "no window ends at {end}");
+        Window::new(EventTime(end.0 - self.size_ms), end)
+    }
+
+    /// The windows that hold `pane`, in the order of their ends: the first one ends with the pane.
+    pub fn windows_of(self, pane: Window) -> impl DoubleEndedIterator<Item = Window> + ExactSizeIterator {
+        (0..self.n_panes_per_window() as u32)
+            .map(move |idx| self.window_ending(EventTime(pane.end().0 + i64::from(idx) * self.slide_ms)))
+    }
+
+    /// The end of the last window that holds the pane starting at `pane_start`.
+    pub fn last_end(self, pane_start: EventTime) -> EventTime {
+        EventTime(pane_start.0 + self.size_ms)
+    }
+
+    /// The end of the first window that ends after `after`.
+    pub fn first_end_after(self, after: EventTime) -> EventTime {
+        self.pane(after).end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TUMBLING: WindowSpec = WindowSpec::Tumbling { size_ms: 10 };
+    const HOPPING: WindowSpec = WindowSpec::Hopping { size_ms: 30, slide_ms: 10 };
+
+    fn check(spec: WindowSpec, at: i64, pane: (i64, i64), windows: &[(i64, i64)]) {
+        let windowing = Windowing::new(spec);
+        let found = windowing.pane(EventTime(at));
+        assert_eq!((found.start().0, found.end().0), pane, "pane of {at}");
+        let found: Vec<_> = windowing.windows_of(found).map(|window| (window.start().0, window.end().0)).collect();
+        assert_eq!(found, windows, "windows of {at}");
+    }
+
+    #[test]
+    fn a_boundary_belongs_to_the_later_window() {
+        check(TUMBLING, 9, (0, 10), &[(0, 10)]);
+        check(TUMBLING, 10, (10, 20), &[(10, 20)]);
+        check(HOPPING, 29, (20, 30), &[(0, 30), (10, 40), (20, 50)]);
+        check(HOPPING, 30, (30, 40), &[(10, 40), (20, 50), (30, 60)]);
+    }
+
+    #[test]
+    fn windows_before_1970_are_aligned_too() {
+        check(TUMBLING, 0, (0, 10), &[(0, 10)]);
+        check(TUMBLING, -1, (-10, 0), &[(-10, 0)]);
+        check(TUMBLING, -10, (-10, 0), &[(-10, 0)]);
+        check(TUMBLING, -11, (-20, -10), &[(-20, -10)]);
+        check(HOPPING, -1, (-10, 0), &[(-30, 0), (-20, 10), (-10, 20)]);
+    }
+
+    #[test]
+    fn the_ends_of_time_have_windows() {
+        for at in [EventTime::MIN, EventTime::MAX] {
+            let windowing = Windowing::new(WindowSpec::Tumbling { size_ms: Windowing::SIZE_MS_MAX });
+            let pane = windowing.pane(at);
+            assert!(pane.start() <= at && at < pane.end());
+        }
+    }
+
+    #[test]
+    fn ends_follow_each_other() {
+        let windowing = Windowing::new(HOPPING);
+        for (after, end) in [(-11, -10), (-10, 0), (-1, 0), (0, 10), (9, 10), (10, 20)] {
+            assert_eq!(windowing.first_end_after(EventTime(after)), EventTime(end), "after {after}");
+        }
+        assert_eq!(windowing.last_end(EventTime(-10)), EventTime(20));
+    }
+
+    proptest! {
+        #[test]
+        fn a_window_holds_a_time_exactly_if_it_is_listed(at in -200_i64..200, slide_ms in 1_i64..20, n_panes in 1_i64..8, end in -30_i64..30) {
+            let windowing = Windowing::new(WindowSpec::Hopping { size_ms: slide_ms * n_panes, slide_ms });
+            let window = windowing.window_ending(EventTime(end * slide_ms));
+            let holds = window.start().0 <= at && at < window.end().0;
+            let listed = windowing.windows_of(windowing.pane(EventTime(at))).any(|one| one == window);
+            prop_assert_eq!(holds, listed);
+        }
+    }
+}

@@ -1,1 +1,289 @@
-//! Placeholder while the crate is laid out.
+//! Windowed aggregation: rows into a state per (pane, key), states into rows when windows fire.
+//!
+//! A row goes into one pane, whatever the number of its windows; a window that fires merges the panes it covers. The semantics:
+//!
+//! - A window is *closed* once `end + lateness <= watermark`. A row is late for the closed ones of its windows, and stands in the
+//!   late topic once for each. Late for all: it is not added. Late for some: it is added to its pane.
+//! - With [`Emission::Final`] a window fires once, when it is closed.
+//! - With [`Emission::Upsert`] it fires when `end <= watermark`, again for the keys that a late batch changed, and a last time with
+//!   `is_final` when it is closed; if both are due at once, only the last time.
+//!
+//! Why a row that is late for some of its windows cannot count in them: a closed window has fired for good in the very
+//! [`Operator::advance`] that closed it (the watermark that rows are judged by is the one of the last advance, and firing ends
+//! before rows are accepted), `Advance` never returns to an end at or before its old watermark less the lateness, and `Again`
+//! leaves closed windows out. So nobody will ever merge the row's pane for a closed window again.
+//!
+//! A pane is dropped when its last window is closed. What fires leaves in the order of (window end, key), so the order of hash
+//! tables never shows (I-2), and no window fires before its end has been reached, nor twice without a change (I-4).
+//!
+//! Source of lateness and refinements: Akidau et al., "The Dataflow Model", PVLDB 8(12), 2015, section 2.3.
+
+use crate::{
+    column::Kind,
+    plan::{Emission, StageKind, StagePlan},
+    plugin::{PluginFault, Request, Response},
+    stage::{Batch, DeadRows, LateRows, Operator, Outbox, RowsOf},
+    state::{ChangeReader, ChangeWriter, StateError},
+    time::{EventTime, Watermark},
+    window::Windowing,
+};
+
+use adding::Adding;
+use calls::Calls;
+use firing::{Advance, Again, Firing};
+use panes::{Cell, Panes};
+use revisions::Revisions;
+
+mod adding;
+mod calls;
+mod firing;
+mod pane;
+mod panes;
+mod revisions;
+mod store;
+#[cfg(test)]
+mod tests;
+
+/// Late rows are given away in pieces of this many.
+const LATE_ROWS_MAX: usize = 4096;
+
+/// The operator of [`StageKind::Aggregate`]. See the module's text.
+#[derive(Debug)]
+pub struct Aggregate {
+    facts: Facts,
+    panes: Panes,
+    revisions: Revisions,
+    /// Up to where windows have fired.
+    watermark: Watermark,
+    /// Whether the watermark is not written down yet.
+    is_watermark_dirty: bool,
+    work: Work,
+    /// What [`Operator::next_call`] will give.
+    pending: Option<Request>,
+}
+
+/// What never changes.
+#[derive(Debug)]
+struct Facts {
+    /// The input columns that the plugin reads, in its order.
+    columns: Vec<usize>,
+    key: Vec<usize>,
+    key_kinds: Vec<Kind>,
+    windowing: Windowing,
+    lateness_ms: i64,
+    emission: Emission,
+}
+
+/// What the operator is in the middle of.
+#[derive(Debug)]
+enum Work {
+    Idle,
+    Adding { adding: Adding, late: Vec<Missed>, n_late: usize },
+    Firing { firing: Firing, calls: Option<Box<Calls>> },
+}
+
+/// A row came too late for the window with this end.
+#[derive(Clone, Copy, Debug)]
+struct Missed {
+    row: u32,
+    window_end: EventTime,
+    /// Whether it missed its other windows too.
+    is_late_for_all: bool,
+}
+
+impl Aggregate {
+    /// The operator of `stage`. Panics if it is of another kind.
+    pub fn new(stage: &StagePlan) -> Aggregate {
+        let StageKind::Aggregate { columns, key, window, lateness_ms, emission, .. } = &stage.kind else {
+            unreachable!("stage \"{}\" is not an aggregate", stage.name);
+        };
+        let key_kinds = key.iter().map(|column_idx| stage.inputs[0].fields[*column_idx].field_type.kind()).collect();
+        let facts = Facts {
+            columns: columns.clone(),
+            key: key.clone(),
+            key_kinds,
+            windowing: Windowing::new(*window),
+            lateness_ms: *lateness_ms,
+            emission: *emission,
+        };
+        Aggregate {
+            facts,
+            panes: Panes::default(),
+            revisions: Revisions::default(),
+            watermark: Watermark::UNKNOWN,
+            is_watermark_dirty: false,
+            work: Work::Idle,
+            pending: None,
+        }
+    }
+
+    /// Finds the next call, and does all that needs none.
+    fn settle(&mut self, out: &mut Outbox) {
+        loop {
+            match &mut self.work {
+                Work::Idle => return,
+                Work::Adding { adding, .. } => {
+                    self.pending = adding.next_call(&self.facts.columns, &self.panes);
+                    if self.pending.is_some() {
+                        return;
+                    }
+                    self.finish_adding(out);
+                }
+                Work::Firing { calls: Some(one), .. } => {
+                    self.pending = one.next_call(&self.panes, &self.facts.key_kinds);
+                    if self.pending.is_some() {
+                        return;
+                    }
+                    self.finish_calls(out);
+                }
+                Work::Firing { firing, calls } => {
+                    match firing.next_units(&self.panes, self.facts.windowing, &mut self.revisions) {
+                        Some(units) => *calls = Some(Box::new(Calls::new(units))),
+                        None => {
+                            self.work = Work::Idle;
+                            self.forget();
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// All rows of the batch are added, late or dead.
+    fn finish_adding(&mut self, out: &mut Outbox) {
+        let Work::Adding { adding, mut late, n_late } = std::mem::replace(&mut self.work, Work::Idle) else { return };
+        let Adding { batch, cells, was_vacant, dead, .. } = adding;
+        late.retain(|missed| missed.is_late_for_all || !dead.contains_key(&missed.row));
+        out.counts.rows_in += batch.len() as u64;
+        out.counts.late += n_late as u64;
+        out.counts.dead += dead.len() as u64;
+        out.counts.accepted += (batch.len() - n_late - dead.len()) as u64;
+        out.counts.late_panes += late.iter().filter(|missed| !missed.is_late_for_all).count() as u64;
+        for piece in late.chunks(LATE_ROWS_MAX) {
+            let rows: Vec<u32> = piece.iter().map(|missed| missed.row).collect();
+            let window_ends = piece.iter().map(|missed| Some(missed.window_end)).collect();
+            out.late.push(LateRows { port: 0, batch: batch.take(&rows), window_ends, watermark: self.watermark });
+        }
+        if !dead.is_empty() {
+            let rows: Vec<u32> = dead.keys().copied().collect();
+            out.dead.push(DeadRows { batch: batch.take(&rows), of: RowsOf::Input(0), reasons: dead.into_values().collect() });
+        }
+        let is_vacant = |cell: &Cell| self.panes.state(*cell).is_empty();
+        let (vacant, changed): (Vec<Cell>, Vec<Cell>) = cells.iter().partition(|cell| is_vacant(cell));
+        let born =
+            cells.iter().zip(&was_vacant).filter(|(cell, was_vacant)| **was_vacant && !is_vacant(cell)).map(|(cell, _)| *cell);
+        if self.facts.emission == Emission::Upsert {
+            let Facts { windowing, lateness_ms, .. } = self.facts;
+            let again = Again::new(&changed, born.collect(), &self.panes, windowing, self.watermark, lateness_ms);
+            self.work = Work::Firing { firing: Firing::Again(again), calls: None };
+        }
+        for cell in vacant {
+            self.panes.remove_vacant(cell);
+        }
+    }
+
+    fn finish_calls(&mut self, out: &mut Outbox) {
+        if let Work::Firing { calls, .. } = &mut self.work
+            && let Some(calls) = calls.take()
+        {
+            calls.finish(&self.panes, &self.facts.key_kinds, out);
+        }
+    }
+
+    /// Forgets what only closed windows needed.
+    fn forget(&mut self) {
+        let closed_until = self.watermark.minus(self.facts.lateness_ms).0;
+        let oldest_start = closed_until.saturating_sub(self.facts.windowing.size_ms()).saturating_add(1);
+        self.panes.drop_before(EventTime(oldest_start));
+        self.revisions.drop_until(EventTime(closed_until));
+    }
+
+    /// Which windows the rows of `batch` missed; and the rows that missed not all of theirs, to be added.
+    fn judge(&self, batch: &Batch) -> (Vec<u32>, Vec<Missed>, usize) {
+        let closed_until = self.watermark.minus(self.facts.lateness_ms);
+        let mut on_time = Vec::with_capacity(batch.len());
+        let (mut late, mut n_late) = (Vec::new(), 0);
+        for (row, at) in (0_u32..).zip(&batch.times) {
+            // Every window of a row ends after it.
+            if closed_until.0 <= at.0 {
+                on_time.push(row);
+                continue;
+            }
+            let pane = self.facts.windowing.pane(*at);
+            let is_late_for_all = closed_until.reached(self.facts.windowing.last_end(pane.start()));
+            let ends = self.facts.windowing.windows_of(pane).map(|window| window.end());
+            let missed = ends.take_while(|end| closed_until.reached(*end));
+            late.extend(missed.map(|window_end| Missed { row, window_end, is_late_for_all }));
+            match is_late_for_all {
+                true => n_late += 1,
+                false => on_time.push(row),
+            }
+        }
+        (on_time, late, n_late)
+    }
+}
+
+impl Operator for Aggregate {
+    /// Judges rows by the watermark of the last [`Operator::advance`], which is the stage's.
+    fn accept(&mut self, port: usize, batch: Batch, watermark: Watermark, out: &mut Outbox) {
+        assert!(port == 0, "an aggregate has one input, got rows on port {port}");
+        assert!(matches!(self.work, Work::Idle), "rows came while calls were open");
+        debug_assert!(watermark <= self.watermark, "watermark {watermark} was not told before rows were judged by it");
+        let (rows, late, n_late) = self.judge(&batch);
+        let adding = Adding::new(batch, &rows, &self.facts.key, self.facts.windowing, &mut self.panes);
+        self.work = Work::Adding { adding, late, n_late };
+        self.settle(out);
+    }
+
+    fn advance(&mut self, watermark: Watermark, out: &mut Outbox) {
+        assert!(matches!(self.work, Work::Idle), "the watermark rose while calls were open");
+        if watermark <= self.watermark {
+            return;
+        }
+        let Facts { lateness_ms, emission, .. } = self.facts;
+        let firing = Firing::Advance(Advance::new(self.watermark, watermark, lateness_ms, emission));
+        self.watermark = watermark;
+        self.is_watermark_dirty = true;
+        self.work = Work::Firing { firing, calls: None };
+        self.settle(out);
+    }
+
+    fn next_call(&mut self) -> Option<Request> {
+        self.pending.take()
+    }
+
+    fn returned(&mut self, result: Result<Response, PluginFault>, out: &mut Outbox) {
+        match (&mut self.work, result) {
+            (Work::Adding { adding, .. }, Ok(Response::States { states, rejects })) => {
+                adding.answered(&states, rejects, &mut self.panes)
+            }
+            (Work::Adding { adding, .. }, Err(fault)) => adding.faulted(fault),
+            (Work::Firing { calls: Some(calls), .. }, Err(fault)) => calls.faulted(fault),
+            (Work::Firing { calls: Some(calls), .. }, Ok(Response::States { states, rejects })) if calls.is_merging() => {
+                calls.merge_answered(&states, rejects);
+            }
+            (Work::Firing { calls: Some(calls), .. }, Ok(Response::Rows { outputs, rejects })) if !calls.is_merging() => {
+                calls.emit_answered(outputs, rejects, self.facts.emission == Emission::Upsert, out);
+            }
+            (_, Ok(answer)) => unreachable!("an answer to another call, Request::check lets none through: {answer:?}"),
+            (_, Err(fault)) => unreachable!("a fault without a call: {fault}"),
+        }
+        self.settle(out);
+    }
+
+    fn changes(&mut self, to: &mut ChangeWriter) {
+        store::write_changes(self, to);
+    }
+
+    fn image(&mut self, to: &mut ChangeWriter) {
+        store::write_image(self, to);
+    }
+
+    fn restore(&mut self, from: &mut ChangeReader<'_>) -> Result<(), StateError> {
+        store::restore(self, from)
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.panes.n_bytes() + self.revisions.n_bytes()
+    }
+}

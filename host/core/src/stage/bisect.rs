@@ -39,6 +39,22 @@ impl Bisect {
         self.open.clone()
     }
 
+    /// The units of the open call, or `None` when none is open.
+    pub fn open(&self) -> Option<Range<u32>> {
+        self.open.clone()
+    }
+
+    /// The open call is too large: it covers only its first `n_units` (> 0) units, the others come next. Panics when none is open.
+    pub fn shorten(&mut self, n_units: u32) {
+        assert!(n_units > 0, "a call covers at least one unit");
+        let range = self.open.as_mut().expect("only an open call is shortened");
+        let end = range.end.min(range.start + n_units);
+        if end < range.end {
+            self.pending.push(end..range.end);
+            range.end = end;
+        }
+    }
+
     /// The open call was answered: the units that it covered. Panics when none is open.
     pub fn succeeded(&mut self) -> Range<u32> {
         self.open.take().expect("an answer follows a call")
@@ -91,6 +107,18 @@ mod tests {
         assert_eq!(run(0, 4, &[]).2, 0);
         assert_eq!(run(4, 4, &[]).2, 1);
         assert_eq!(run(5, 4, &[]).2, 2);
+    }
+
+    #[test]
+    fn what_a_call_is_too_small_for_comes_next() {
+        let mut bisect = Bisect::new(10, 8);
+        assert_eq!(bisect.open_next(), Some(0..8));
+        bisect.shorten(3);
+        assert_eq!(bisect.succeeded(), 0..3);
+        assert_eq!(bisect.open_next(), Some(3..8));
+        bisect.shorten(5);
+        assert_eq!(bisect.failed(), Failed::Cut);
+        assert_eq!(bisect.open_next(), Some(3..5));
     }
 
     #[test]

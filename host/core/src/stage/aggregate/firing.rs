@@ -1,0 +1,291 @@
+//! Which results are to be emitted, in order of (window end, key), a bounded number at a time.
+//!
+//! An advance of the watermark walks over window ends, and jumps from one pane that exists to the next: a long gap in event time
+//! costs nothing, and neither does a watermark of +∞.
+
+use std::collections::VecDeque;
+
+use super::{
+    pane::HashedKey,
+    panes::{Cell, Panes},
+    revisions::Revisions,
+};
+use crate::{
+    plan::Emission,
+    stage::Revision,
+    time::{EventTime, Watermark, Window},
+    window::Windowing,
+};
+
+/// The most results of one chunk, and so of one call.
+const CHUNK_UNITS_MAX: usize = 4096;
+/// A chunk ends once its states have more bytes, or its results more parts, than this.
+const CHUNK_BYTES_MAX: usize = 4 << 20;
+const CHUNK_PARTS_MAX: usize = 64 * 1024;
+
+/// One result to emit: a key in a window that fires.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Unit {
+    pub(super) window: Window,
+    /// Where its states are, in the order of their panes: a range of [`Units::cells`]. Never empty.
+    pub(super) parts: std::ops::Range<usize>,
+    pub(super) revision: Revision,
+}
+
+/// Some results, and where the states of each are.
+#[derive(Debug, Default)]
+pub(super) struct Units {
+    pub(super) units: Vec<Unit>,
+    pub(super) cells: Vec<Cell>,
+    n_bytes: usize,
+}
+
+impl Units {
+    fn is_full(&self) -> bool {
+        self.units.len() >= CHUNK_UNITS_MAX || self.n_bytes >= CHUNK_BYTES_MAX || self.cells.len() >= CHUNK_PARTS_MAX
+    }
+
+    fn push(&mut self, panes: &Panes, window: Window, parts: impl Iterator<Item = Cell>, revision: Revision) {
+        let start = self.cells.len();
+        self.cells.extend(parts);
+        self.n_bytes += self.cells[start..].iter().map(|cell| panes.state(*cell).len()).sum::<usize>();
+        self.units.push(Unit { window, parts: start..self.cells.len(), revision });
+    }
+}
+
+/// The firings that are still to be done.
+#[derive(Debug)]
+pub(super) enum Firing {
+    Advance(Advance),
+    Again(Again),
+}
+
+impl Firing {
+    /// The next results, or `None` when all were given.
+    pub(super) fn next_units(&mut self, panes: &Panes, windowing: Windowing, revisions: &mut Revisions) -> Option<Units> {
+        let mut units = Units::default();
+        match self {
+            Firing::Advance(advance) => advance.fill(&mut units, panes, windowing, revisions),
+            Firing::Again(again) => again.fill(&mut units, panes, windowing, revisions),
+        }
+        (!units.units.is_empty()).then_some(units)
+    }
+}
+
+/// Windows that fire because the watermark has risen.
+#[derive(Debug)]
+pub(super) struct Advance {
+    phases: VecDeque<Phase>,
+    /// The window that is being fired, and its cells, sorted by key, from `next` on.
+    window: Option<Window>,
+    cells: Vec<Sortable>,
+    next: usize,
+}
+
+/// The windows with `after < end <= until` fire alike.
+#[derive(Clone, Debug, PartialEq)]
+struct Phase {
+    after: i64,
+    until: i64,
+    /// Whether they have fired before.
+    again: bool,
+    is_final: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sortable {
+    /// The first bytes of the key: settles most comparisons without following the cell.
+    prefix: u128,
+    cell: Cell,
+    /// The position of its pane in the window.
+    pane_order: u32,
+}
+
+impl Advance {
+    pub(super) fn new(old: Watermark, new: Watermark, lateness_ms: i64, emission: Emission) -> Advance {
+        let (old_final, new_final) = (old.minus(lateness_ms).0, new.minus(lateness_ms).0);
+        let (old, new) = (old.0, new.0);
+        let phases = match emission {
+            Emission::Final => vec![Phase { after: old_final, until: new_final, again: false, is_final: true }],
+            Emission::Upsert => vec![
+                Phase { after: old_final, until: old.min(new_final), again: true, is_final: true },
+                // Both firings are due at once: only the last one is made.
+                Phase { after: old, until: new_final, again: false, is_final: true },
+                Phase { after: old.max(new_final), until: new, again: false, is_final: false },
+            ],
+        };
+        Advance { phases: phases.into(), window: None, cells: Vec::new(), next: 0 }
+    }
+
+    fn fill(&mut self, units: &mut Units, panes: &Panes, windowing: Windowing, revisions: &Revisions) {
+        while !units.is_full() {
+            let Some(window) = self.window else {
+                if !self.open_next_window(panes, windowing) {
+                    return;
+                }
+                continue;
+            };
+            let phase = &self.phases[0];
+            while self.next < self.cells.len() && !units.is_full() {
+                let rest = &self.cells[self.next..];
+                let key = panes.key(rest[0].cell);
+                let same = |one: &&Sortable| one.prefix == rest[0].prefix && panes.key(one.cell) == key;
+                let n_parts = 1 + rest[1..].iter().take_while(same).count();
+                let rev = if phase.again { revisions.last(window.end(), key) + 1 } else { 0 };
+                let revision = Revision { rev, is_final: phase.is_final };
+                units.push(panes, window, rest[..n_parts].iter().map(|one| one.cell), revision);
+                self.next += n_parts;
+            }
+            if self.next == self.cells.len() {
+                self.window = None;
+                self.phases[0].after = window.end().0;
+            }
+        }
+    }
+
+    /// Finds the next window that holds anything and sorts its cells; `false` at the end of all phases.
+    fn open_next_window(&mut self, panes: &Panes, windowing: Windowing) -> bool {
+        while let Some(phase) = self.phases.front() {
+            let Some(window) = next_window(panes, windowing, phase.after).filter(|window| window.end().0 <= phase.until) else {
+                self.phases.pop_front();
+                continue;
+            };
+            self.window = Some(window);
+            self.next = 0;
+            self.cells.clear();
+            for (pane_order, pane_idx) in panes.range(window.start()..window.end()).enumerate() {
+                let pane = panes.pane(pane_idx);
+                self.cells.extend(pane.entries().map(|entry| Sortable {
+                    prefix: prefix(pane.key(entry)),
+                    cell: Cell { pane: pane_idx, entry },
+                    pane_order: pane_order as u32,
+                }));
+            }
+            self.cells.sort_unstable_by(|a, b| {
+                let by_key = || panes.key(a.cell).cmp(panes.key(b.cell));
+                a.prefix.cmp(&b.prefix).then_with(by_key).then(a.pane_order.cmp(&b.pane_order))
+            });
+            return true;
+        }
+        false
+    }
+}
+
+/// The first window that ends after `after` and has a pane with rows.
+fn next_window(panes: &Panes, windowing: Windowing, after: i64) -> Option<Window> {
+    // Watermarks may be infinite; no window ends outside of these.
+    let limits = EventTime::MIN.0 - Windowing::SIZE_MS_MAX..=EventTime::MAX.0 + 2 * Windowing::SIZE_MS_MAX;
+    let first_end = windowing.first_end_after(EventTime(after.clamp(*limits.start(), *limits.end())));
+    let pane_start = panes.first_start(windowing.window_ending(first_end).start())?;
+    let end = if pane_start < first_end { first_end } else { windowing.pane(pane_start).end() };
+    Some(windowing.window_ending(end))
+}
+
+fn prefix(key: &[u8]) -> u128 {
+    let mut bytes = [0; 16];
+    let len = key.len().min(16);
+    bytes[..len].copy_from_slice(&key[..len]);
+    u128::from_be_bytes(bytes)
+}
+
+/// Results of windows that had fired and were changed by late rows of one batch.
+#[derive(Debug)]
+pub(super) struct Again {
+    /// (window end, a cell of the key), sorted by window end and key, each once.
+    todo: VecDeque<(EventTime, Cell)>,
+    /// The cells that had no state before the batch.
+    born: Vec<Cell>,
+}
+
+impl Again {
+    /// The results that `changed` cells belong to, of windows that have fired (`end <= watermark`) and are not closed.
+    pub(super) fn new(
+        changed: &[Cell],
+        born: Vec<Cell>,
+        panes: &Panes,
+        windowing: Windowing,
+        watermark: Watermark,
+        lateness_ms: i64,
+    ) -> Again {
+        let closed_until = watermark.minus(lateness_ms);
+        let mut todo: Vec<(EventTime, Cell)> = Vec::new();
+        for cell in changed {
+            let pane = windowing.pane(panes.start(cell.pane));
+            let open = windowing.windows_of(pane).map(Window::end).take_while(|end| watermark.reached(*end));
+            todo.extend(open.filter(|end| !closed_until.reached(*end)).map(|end| (end, *cell)));
+        }
+        todo.sort_by(|(a_end, a), (b_end, b)| a_end.cmp(b_end).then_with(|| panes.key(*a).cmp(panes.key(*b))));
+        todo.dedup_by(|(a_end, a), (b_end, b)| a_end == b_end && panes.key(*a) == panes.key(*b));
+        let mut born = born;
+        born.sort_by_key(|cell| (cell.pane, cell.entry));
+        Again { todo: todo.into(), born }
+    }
+
+    fn fill(&mut self, units: &mut Units, panes: &Panes, windowing: Windowing, revisions: &mut Revisions) {
+        while !units.is_full()
+            && let Some((window_end, cell)) = self.todo.pop_front()
+        {
+            let window = windowing.window_ending(window_end);
+            let key = HashedKey::new(panes.key(cell));
+            let of_key = panes.range(window.start()..window.end()).filter_map(|pane| {
+                let entry = panes.pane(pane).find(key)?;
+                Some(Cell { pane, entry })
+            });
+            let parts: Vec<Cell> = of_key.collect();
+            let is_born =
+                |part: &Cell| self.born.binary_search_by_key(&(part.pane, part.entry), |cell| (cell.pane, cell.entry)).is_ok();
+            let rev = if parts.iter().all(is_born) { 0 } else { revisions.last(window_end, key.bytes) + 1 };
+            if rev > 0 {
+                revisions.set(window_end, key.bytes, rev);
+            }
+            units.push(panes, window, parts.into_iter(), Revision { rev, is_final: false });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::WindowSpec;
+
+    fn ends(panes: &Panes, spec: WindowSpec, mut after: i64) -> Vec<i64> {
+        let mut ends = Vec::new();
+        while let Some(window) = next_window(panes, Windowing::new(spec), after) {
+            after = window.end().0;
+            ends.push(after);
+        }
+        ends
+    }
+
+    #[test]
+    fn empty_windows_are_jumped_over() {
+        let mut panes = Panes::default();
+        for start in [EventTime::MIN.0, -20, 0, EventTime::MAX.0 / 10 * 10] {
+            panes.restore_state(EventTime(start.div_euclid(10) * 10), b"a", b"1");
+        }
+        let last = EventTime::MAX.0 / 10 * 10 + 10;
+        let first = EventTime::MIN.0.div_euclid(10) * 10 + 10;
+        assert_eq!(ends(&panes, WindowSpec::Tumbling { size_ms: 10 }, i64::MIN), [first, -10, 10, last]);
+        assert_eq!(ends(&panes, WindowSpec::Tumbling { size_ms: 10 }, -10), [10, last]);
+        assert_eq!(ends(&panes, WindowSpec::Tumbling { size_ms: 10 }, i64::MAX), []);
+        let hopping = WindowSpec::Hopping { size_ms: 30, slide_ms: 10 };
+        assert_eq!(ends(&panes, hopping, -15), [-10, 0, 10, 20, 30, last, last + 10, last + 20]);
+    }
+
+    #[test]
+    fn an_advance_fires_each_window_in_its_right_phase() {
+        let phases = |old, new, lateness_ms| {
+            let phases = Advance::new(Watermark(old), Watermark(new), lateness_ms, Emission::Upsert).phases;
+            phases
+                .into_iter()
+                .filter(|phase| phase.after < phase.until)
+                .map(|phase| (phase.after, phase.until, phase.again, phase.is_final))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(phases(100, 110, 50), [(50, 60, true, true), (100, 110, false, false)]);
+        assert_eq!(phases(100, 200, 50), [(50, 100, true, true), (100, 150, false, true), (150, 200, false, false)]);
+        assert_eq!(phases(100, 110, 0), [(100, 110, false, true)]);
+        assert_eq!(phases(i64::MIN, 110, 50), [(i64::MIN, 60, false, true), (60, 110, false, false)]);
+        assert_eq!(phases(100, i64::MAX, 50), [(50, 100, true, true), (100, i64::MAX, false, true)]);
+    }
+}
