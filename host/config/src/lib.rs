@@ -1,1 +1,27 @@
-//! The manifest: text to a valid configuration, or every problem at once.
+//! The manifest: text to a valid configuration, or every problem at once; configuration and plugin declarations to a plan.
+//!
+//! Pure (I-1): this crate opens no file and reads no environment variable. [`parse`] takes text, [`plan()`] takes what the
+//! plugins say of themselves, and a value that may come from outside is a typed [`External`] that the caller resolves, so a
+//! secret never passes through here.
+//!
+//! Every check runs, whatever the others found; what is wrong becomes a [`Problem`] with a [`Code`], and [`explain`] has a page
+//! for each code. [`render`] draws problems as rustc does, [`report`] gives the same as data.
+//!
+//! Modules in reading order: [`problem`], [`code`], [`config`], `value`, `walk`, `raw`, `wiring`, `plan`, `render`, `schema`.
+
+pub mod code;
+pub mod config;
+pub mod problem;
+mod raw;
+mod render;
+mod value;
+mod walk;
+mod wiring;
+
+pub use crate::{
+    code::{Code, explain},
+    config::{Config, External},
+    problem::{At, Problem, Problems, Severity, Span, Valid},
+    raw::parse,
+    render::{Report, render, report},
+};

@@ -1,0 +1,141 @@
+//! The codes of problems, and a page that explains each.
+
+use std::{fmt, str::FromStr};
+
+use crate::problem::Severity;
+
+macro_rules! codes {
+    ($($number:literal $name:ident $severity:ident $title:literal)*) => {
+        /// What kind of problem it is. The first digit pair is the family: 01 the text and its fields, 02 wiring, 03 time,
+        /// 04 plugin against manifest, 05 the environment.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $(#[doc = $title] $name = $number,)*
+        }
+
+        impl Code {
+            /// All codes, in order.
+            pub const ALL: &'static [Code] = &[$(Code::$name),*];
+
+            pub fn severity(self) -> Severity {
+                match self { $(Code::$name => Severity::$severity,)* }
+            }
+
+            /// The kind of problem in a few words.
+            pub fn title(self) -> &'static str {
+                match self { $(Code::$name => $title,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    101 Syntax Error "the text is not TOML"
+    102 UnknownKey Error "a key that means nothing here"
+    103 WrongType Error "a value of another type than the key takes"
+    104 MissingKey Error "a key that must be there is missing"
+    105 InlineSecret Error "a secret stands in the manifest"
+    106 BadDuration Error "not a duration"
+    107 BadSize Error "not a size in bytes"
+    108 DuplicateKey Error "a key or table stands twice"
+    109 BadName Error "not a name"
+    110 BadTopic Error "not a topic's name"
+    111 OutOfRange Error "a value out of range"
+    112 UnknownValue Error "a value that is none of those allowed"
+    113 BadFieldType Error "not the type of a field"
+    114 BadList Error "a list that is empty or says something twice"
+    115 KeyOfAnotherKind Error "a key that belongs to another kind"
+    201 NothingToDo Error "a pipeline without source or without sink"
+    202 NameTaken Error "a source and a stage share a name"
+    203 Cycle Error "stages that read from each other in a circle"
+    204 UnusedSource Warning "a source that nothing reads"
+    205 UnusedPlugin Warning "a plugin that no stage uses"
+    206 SinkWithoutInput Error "a sink that reads nothing"
+    207 UnknownPlugin Error "a plugin that does not exist"
+    208 UnusedStage Warning "a stage that nothing reads"
+    209 TopicLoop Error "a topic that is both read and written"
+    210 UnknownInput Error "an input that does not exist"
+    211 TopicTwice Error "a topic that is used twice"
+    212 ReservedTopic Error "a topic that Reelflow keeps for itself"
+    301 NotAMultiple Error "a window that its slide does not divide"
+    302 LatenessWithoutWindow Error "lateness where nothing waits"
+    303 NotPositive Error "a length of time that must be above zero"
+    304 HorizonTooShort Error "ids forgotten before late records have come"
+    305 MissingBound Error "a source without a disorder bound"
+    306 MissingHorizon Error "a dedup that cannot know how long to remember"
+    401 WrongWorld Error "a plugin of another kind than its stage"
+    402 FieldMissing Error "a field that the stream does not have"
+    403 FieldTypeDiffers Error "a field of another type than the plugin reads"
+    404 FieldOptional Error "a field that may be null where a value is needed"
+    405 UnknownColumn Error "a column that the stream does not have"
+    406 FloatKey Error "a float as a key"
+    407 KeyDiffers Error "a key other than the plugin's"
+    408 UnknownOutput Error "an output that the stage does not have"
+    409 EventTimeType Error "an event time that is not an i64"
+    410 UnknownSinkKey Error "a sink's key that its stream does not have"
+    411 FieldConflict Error "two readers want one field differently"
+    412 TieType Error "a tie-breaker that cannot be ordered"
+    413 IdType Error "an id that is not a string"
+    414 ReservedField Error "a field called rev or final in an upsert stream"
+    415 UnusedOutput Warning "an output that nothing reads"
+    416 JoinTypes Error "join columns of two types"
+    417 PluginRefused Error "a plugin that cannot be loaded"
+    418 UnreadPartitionKey Warning "a partition key that nothing reads"
+    501 MissingTopic Error "a topic that does not exist"
+    502 PartitionMismatch Error "topics with different partition counts"
+    503 BrokerUnreachable Error "no answer from the broker"
+    504 ManifestUnreadable Error "a manifest that cannot be read"
+    505 PluginFileUnreadable Error "a plugin file that cannot be read"
+    506 ExternalMissing Error "a value from outside that is not there"
+    507 BrokerTooOld Error "a broker too old for exactly-once"
+    508 LogUnusable Error "an embedded log that cannot be opened"
+    509 DataLoss Error "records that are gone before they were read"
+    510 ResetNeeded Error "state without a place to resume from"
+    511 AccessDenied Error "the broker refuses access"
+    512 PlanChanged Error "stored state of another plan"
+    513 AddressInUse Error "an address that cannot be listened on"
+}
+
+impl Code {
+    pub fn number(self) -> u16 {
+        self as u16
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RF{:04}", self.number())
+    }
+}
+
+/// Not the name of a code.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no code \"{0}\"")]
+pub struct UnknownCode(String);
+
+impl FromStr for Code {
+    type Err = UnknownCode;
+
+    /// Reads `RF0210`; also `rf0210` and `210`.
+    fn from_str(text: &str) -> Result<Code, UnknownCode> {
+        let digits = text.trim().trim_start_matches(['R', 'r']).trim_start_matches(['F', 'f']);
+        let number = digits.parse::<u16>().ok();
+        Code::ALL.iter().copied().find(|code| Some(code.number()) == number).ok_or_else(|| UnknownCode(text.to_owned()))
+    }
+}
+
+/// The page of `code`, in Markdown: its cause, an example and how to mend it. Starts with its heading.
+pub fn explain(code: Code) -> &'static str {
+    const FAMILIES: [&str; 5] = [
+        include_str!("../explain/rf01.md"),
+        include_str!("../explain/rf02.md"),
+        include_str!("../explain/rf03.md"),
+        include_str!("../explain/rf04.md"),
+        include_str!("../explain/rf05.md"),
+    ];
+    let family = FAMILIES[usize::from(code.number() / 100) - 1];
+    let start = family.find(&format!("# {code}: ")).unwrap_or(family.len());
+    let page = &family[start..];
+    let end = page[1.min(page.len())..].find("\n# RF").map_or(page.len(), |end| end + 1);
+    page[..end].trim_end()
+}

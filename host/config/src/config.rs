@@ -1,0 +1,255 @@
+//! What a valid manifest says. A [`Config`] that exists has passed every check that needs no plugin.
+
+use std::fmt;
+
+use reelflow_core::{
+    plan::{Emission, WindowSpec},
+    schema::FieldType,
+};
+
+use crate::code::Code;
+use crate::problem::{At, Problem, Span};
+
+/// A valid manifest. Lists are in the order of the text; names are unique, sources and stages share one space of names, and
+/// the stages form no cycle.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub pipeline: Pipeline,
+    pub log: Log,
+    pub sources: Vec<Source>,
+    pub plugins: Vec<Plugin>,
+    pub stages: Vec<Stage>,
+    pub sinks: Vec<Sink>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pipeline {
+    pub name: At<String>,
+    pub guarantee: Guarantee,
+    /// An epoch is sealed after this many ms.
+    pub commit_interval_ms: u64,
+    /// … or after this many records, whichever comes first.
+    pub epoch_records_max: u64,
+    /// The topic of refused records.
+    pub dead_letters: At<String>,
+}
+
+/// What a reader of the output may rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guarantee {
+    /// Each result stands in the log once, whatever crashes.
+    ExactlyOnce,
+    /// Results may repeat after a crash; counts never do.
+    AtLeastOnce,
+}
+
+impl Guarantee {
+    /// As the manifest writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Guarantee::ExactlyOnce => "exactly-once",
+            Guarantee::AtLeastOnce => "at-least-once",
+        }
+    }
+}
+
+/// Where records are read from and written to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Log {
+    /// On local disk, in one process.
+    Embedded {
+        /// Relative to the manifest.
+        path: At<String>,
+    },
+    Kafka {
+        brokers: At<External>,
+        /// Settings for the client library, by their names there; secrets among them are never [`External::Inline`].
+        client: Vec<(At<String>, At<External>)>,
+    },
+}
+
+/// A value that the manifest says, or says where to find.
+#[derive(Clone, PartialEq, Eq)]
+pub enum External {
+    Inline(String),
+    /// The environment variable of this name.
+    Env(String),
+    /// The file at this path, without a line break at its end.
+    File(String),
+}
+
+impl fmt::Display for External {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            External::Inline(value) => f.write_str(value),
+            External::Env(name) => write!(f, "‹env {name}›"),
+            External::File(path) => write!(f, "‹file {path}›"),
+        }
+    }
+}
+
+impl fmt::Debug for External {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // A setting that we do not know for a secret may still be one.
+            External::Inline(_) => f.write_str("Inline(…)"),
+            External::Env(_) | External::File(_) => write!(f, "{self}"),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    pub name: At<String>,
+    pub topic: At<String>,
+    pub event_time: At<EventTimeFrom>,
+    /// The field that identifies a record.
+    pub id: Option<At<String>>,
+    /// The fields by which the topic is partitioned; empty: unknown.
+    pub key: Vec<At<String>>,
+    /// Records come at most this many ms after a record with a later event time.
+    pub bound_ms: i64,
+    /// Wall time after which a silent partition no longer holds the watermark back.
+    pub idle_after_ms: i64,
+    /// How far an event time may be after the log's timestamp.
+    pub future_ms_max: i64,
+    pub value_bytes_max: usize,
+    /// Fields to decode although no plugin asks for them.
+    pub fields: Vec<DeclaredField>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventTimeFrom {
+    /// A field with ms since 1970.
+    Field(String),
+    /// `@timestamp`: the log's record timestamp.
+    LogTimestamp,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeclaredField {
+    /// Name and path: `a.b` is field `b` of the object `a`.
+    pub name: At<String>,
+    pub field_type: FieldType,
+    pub required: bool,
+    pub type_span: Span,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plugin {
+    pub name: At<String>,
+    /// Relative to the manifest.
+    pub path: At<String>,
+    /// A JSON object.
+    pub config: serde_json::Value,
+    pub limits: Limits,
+}
+
+/// What a plugin may use in one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub memory_bytes_max: u64,
+    pub call_ms_max: u64,
+    pub output_bytes_max: u64,
+    pub component_bytes_max: u64,
+}
+
+impl Limits {
+    /// 64 MiB of memory, 100 ms a call, 32 MiB of output, 16 MiB of component.
+    pub const STANDARD: Limits =
+        Limits { memory_bytes_max: 64 << 20, call_ms_max: 100, output_bytes_max: 32 << 20, component_bytes_max: 16 << 20 };
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stage {
+    pub name: At<String>,
+    pub kind: StageKind,
+}
+
+/// Inputs are names of sources and stages; `plays.x` is the output `x` of the stage `plays`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StageKind {
+    Transform {
+        input: At<String>,
+        plugin: At<String>,
+    },
+    Dedup {
+        input: At<String>,
+        /// `None`: the source's id.
+        id: Option<At<String>>,
+        /// How long an id is kept, in event time; `None`: as long as anything downstream can still need it.
+        horizon_ms: Option<At<i64>>,
+    },
+    Aggregate {
+        input: At<String>,
+        key: Vec<At<String>>,
+        window: At<WindowSpec>,
+        lateness_ms: At<i64>,
+        emission: Emission,
+        plugin: At<String>,
+    },
+    Join {
+        left: At<String>,
+        right: At<String>,
+        on: Vec<At<String>>,
+        within_ms: At<i64>,
+        /// Whether a left row without a match is emitted too.
+        outer: bool,
+        tie: Option<At<String>>,
+        lateness_ms: At<i64>,
+        emission: Emission,
+        plugin: At<String>,
+    },
+}
+
+impl StageKind {
+    /// As the manifest writes it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            StageKind::Transform { .. } => "transform",
+            StageKind::Dedup { .. } => "dedup",
+            StageKind::Aggregate { .. } => "aggregate",
+            StageKind::Join { .. } => "join",
+        }
+    }
+
+    /// What it reads, by port.
+    pub fn inputs(&self) -> Vec<&At<String>> {
+        match self {
+            StageKind::Transform { input, .. } | StageKind::Dedup { input, .. } | StageKind::Aggregate { input, .. } => {
+                vec![input]
+            }
+            StageKind::Join { left, right, .. } => vec![left, right],
+        }
+    }
+
+    pub fn plugin(&self) -> Option<&At<String>> {
+        match self {
+            StageKind::Dedup { .. } => None,
+            StageKind::Transform { plugin, .. } | StageKind::Aggregate { plugin, .. } | StageKind::Join { plugin, .. } => {
+                Some(plugin)
+            }
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sink {
+    pub name: At<String>,
+    pub input: At<String>,
+    pub topic: At<String>,
+    /// The fields that form the record key; empty: records have none.
+    pub key: Vec<At<String>>,
+    /// `None`: as many as the sources have.
+    pub partitions: Option<At<u32>>,
+}
+
+impl Config {
+    /// The problem of a plugin that cannot be loaded, at its path in the manifest.
+    ///
+    /// Panics if there is no plugin `name`.
+    pub fn plugin_refused(&self, name: &str, why: impl fmt::Display) -> Problem {
+        let plugin = self.plugins.iter().find(|plugin| *plugin.name == name).expect("the caller loads plugins of this config");
+        Problem::at(Code::PluginRefused, plugin.path.span.clone(), format!("plugin \"{name}\" cannot be loaded"), why.to_string())
+    }
+}

@@ -1,0 +1,301 @@
+//! `[source.…]`, `[stage.…]` and `[sink.…]`: what records flow through.
+
+use reelflow_core::plan::{Emission, WindowSpec};
+
+use super::{RawSink, RawSource, RawStage};
+use crate::{
+    code::Code,
+    config::{DeclaredField, EventTimeFrom, Sink, Source, Stage, StageKind},
+    problem::{At, Problem, Problems},
+    value,
+    walk::{Table, read_text, wrong_type},
+};
+
+const MINUTE_MS: i64 = 60_000;
+
+pub(super) fn source(name: At<String>, mut table: Table<'_>, problems: &mut Problems) -> RawSource {
+    let topic = required_topic(&mut table, &name, problems);
+    let event_time = table.required_string("event_time", "\"event_ts\"", problems);
+    let id = table.string("id", problems);
+    let key = table.strings("key", problems).map_or_else(Vec::new, |key| key.value);
+    if table.peek("bound").is_none() {
+        let message = format!("{} has no disorder bound", table.what);
+        problems.push(
+            Problem::at(Code::MissingBound, table.span.clone(), message, "\"bound\" is missing")
+                .note("the watermark is the greatest event time minus the bound; records that come later than that are late")
+                .help("add `bound = \"2m\"` if records come at most two minutes out of order"),
+        );
+    }
+    let bound = table.duration("bound", problems);
+    let idle_after_ms = table.positive_duration("idle_after", problems).map_or(MINUTE_MS, |ms| *ms);
+    let future_ms_max = table.positive_duration("max_future", problems).map_or(10 * MINUTE_MS, |ms| *ms);
+    let value_bytes = table.size("max_bytes", 1..=64 << 20, problems).map_or(256 << 10, |size| *size);
+    let fields = declared_fields(&mut table, problems);
+    table.finish(&[], problems);
+    let built = (|| {
+        let event_time = event_time.map(|field| {
+            let from = if field.value == "@timestamp" { EventTimeFrom::LogTimestamp } else { EventTimeFrom::Field(field.value) };
+            At::new(from, field.span)
+        });
+        Some(Source {
+            name: name.clone(),
+            topic: topic.clone()?,
+            event_time: event_time?,
+            id,
+            key,
+            bound_ms: *bound?,
+            idle_after_ms,
+            future_ms_max,
+            value_bytes_max: usize::try_from(value_bytes).expect("at most 64 MiB"),
+            fields,
+        })
+    })();
+    RawSource { name, topic, built }
+}
+
+fn required_topic(table: &mut Table<'_>, name: &At<String>, problems: &mut Problems) -> Option<At<String>> {
+    if table.peek("topic").is_none() {
+        table.missing("topic", &format!("\"{}\"", **name), problems);
+    }
+    table.topic("topic", problems)
+}
+
+fn declared_fields(table: &mut Table<'_>, problems: &mut Problems) -> Vec<DeclaredField> {
+    let what = format!("\"fields\" of {}", table.what);
+    let Some(mut fields) = table.table("fields", &what, problems) else {
+        return Vec::new();
+    };
+    let mut declared = Vec::new();
+    for entry in fields.take_rest() {
+        let Some(text) = entry.value.get_ref().as_str() else {
+            problems.push(wrong_type(entry.key, &what, "a type such as \"i64\"", entry.value));
+            continue;
+        };
+        let field = format!("the type of field \"{}\"", entry.key);
+        if let Some(read) = read_text(text, entry.value.span(), &field, Code::BadFieldType, value::field_type, problems) {
+            let (field_type, required) = read.value;
+            let name = At::new(entry.key.to_owned(), entry.key_span);
+            declared.push(DeclaredField { name, field_type, required, type_span: read.span });
+        }
+    }
+    declared
+}
+
+pub(super) fn sink(name: At<String>, mut table: Table<'_>, problems: &mut Problems) -> RawSink {
+    if table.peek("input").is_none() {
+        let message = format!("{} has no input", table.what);
+        problems.push(
+            Problem::at(Code::SinkWithoutInput, table.span.clone(), message, "\"input\" is missing")
+                .help("add `input = \"…\"` with the name of a stage or source"),
+        );
+    }
+    let input = table.string("input", problems);
+    let topic = required_topic(&mut table, &name, problems);
+    let key = table.strings("key", problems).map_or_else(Vec::new, |key| key.value);
+    let partitions = table.integer("partitions", 1..=100_000, problems);
+    let partitions = partitions.map(|n| At::new(u32::try_from(*n).expect("in range"), n.span));
+    table.finish(&[], problems);
+    let built = (|| Some(Sink { name: name.clone(), input: input.clone()?, topic: topic.clone()?, key, partitions }))();
+    RawSink { name, input, topic, built }
+}
+
+/// The keys of each kind of stage, for the message about a key that belongs to another kind.
+const ELSEWHERE: [(&str, &str); 14] = [
+    ("input", "stages of kind \"transform\", \"dedup\" and \"aggregate\""),
+    ("plugin", "stages of kind \"transform\", \"aggregate\" and \"join\""),
+    ("id", "stages of kind \"dedup\""),
+    ("horizon", "stages of kind \"dedup\""),
+    ("key", "stages of kind \"aggregate\""),
+    ("window", "stages of kind \"aggregate\""),
+    ("emit", "stages of kind \"aggregate\" and \"join\""),
+    ("left", "stages of kind \"join\""),
+    ("right", "stages of kind \"join\""),
+    ("on", "stages of kind \"join\""),
+    ("match", "stages of kind \"join\""),
+    ("within", "stages of kind \"join\""),
+    ("join", "stages of kind \"join\""),
+    ("tie", "stages of kind \"join\""),
+];
+
+pub(super) fn stage(name: At<String>, mut table: Table<'_>, problems: &mut Problems) -> RawStage {
+    if table.peek("kind").is_none() {
+        table.missing("kind", "\"transform\"`, `\"dedup\"`, `\"aggregate\"` or `\"join\"", problems);
+    }
+    let kinds = ["transform", "dedup", "aggregate", "join"].map(|kind| (kind, kind));
+    let kind = table.choice("kind", &kinds, problems).map(|kind| *kind);
+    let input_keys: &[&'static str] = match kind {
+        Some("join") => &["left", "right"],
+        Some(_) => &["input"],
+        None => &["input", "left", "right"],
+    };
+    let mut ports = Vec::new();
+    for key in input_keys {
+        let input = match kind {
+            Some(_) => table.required_string(key, "\"…\"", problems),
+            None => table.string(key, problems),
+        };
+        ports.push(input);
+    }
+    let plugin = match kind {
+        Some("dedup") => None,
+        Some(_) => table.required_string("plugin", "\"…\"", problems),
+        None => table.string("plugin", problems),
+    };
+    let inputs = ports.iter().flatten().cloned().collect();
+    let stage_kind = match kind {
+        Some("transform") => transform(&mut table, &ports, &plugin, problems),
+        Some("dedup") => dedup(&mut table, &ports, problems),
+        Some("aggregate") => aggregate(&mut table, &ports, &plugin, problems),
+        Some("join") => join(&mut table, &ports, &plugin, problems),
+        _ => {
+            // Of which kind the keys are is not known: only what no stage has is worth a word.
+            for (key, _) in ELSEWHERE {
+                table.take(key);
+            }
+            table.take("lateness");
+            None
+        }
+    };
+    table.finish(&ELSEWHERE, problems);
+    let built = stage_kind.map(|kind| Stage { name: name.clone(), kind });
+    RawStage { name, kind, inputs, plugin, built }
+}
+
+type Ports = [Option<At<String>>];
+
+fn transform(table: &mut Table<'_>, ports: &Ports, plugin: &Option<At<String>>, problems: &mut Problems) -> Option<StageKind> {
+    no_lateness(table, problems);
+    Some(StageKind::Transform { input: ports[0].clone()?, plugin: plugin.clone()? })
+}
+
+fn dedup(table: &mut Table<'_>, ports: &Ports, problems: &mut Problems) -> Option<StageKind> {
+    no_lateness(table, problems);
+    let id = table.string("id", problems);
+    let horizon_ms = table.positive_duration("horizon", problems);
+    Some(StageKind::Dedup { input: ports[0].clone()?, id, horizon_ms })
+}
+
+/// Lateness says how long a result may still change; a stage that keeps no result has none.
+fn no_lateness(table: &mut Table<'_>, problems: &mut Problems) {
+    if let Some(entry) = table.take("lateness") {
+        let message = format!("{} has no lateness", table.what);
+        problems.push(
+            Problem::at(Code::LatenessWithoutWindow, entry.key_span, message, "nothing here waits for late records")
+                .note("\"lateness\" is a key of stages of kind \"aggregate\" and \"join\""),
+        );
+    }
+}
+
+fn aggregate(table: &mut Table<'_>, ports: &Ports, plugin: &Option<At<String>>, problems: &mut Problems) -> Option<StageKind> {
+    if table.peek("key").is_none() {
+        table.missing("key", "[\"country\"]", problems);
+    }
+    let key = table.strings("key", problems);
+    if table.peek("window").is_none() {
+        table.missing("window", "{ kind = \"tumbling\", size = \"1h\" }", problems);
+    }
+    let window = window(table, problems);
+    let lateness_ms = lateness(table, problems);
+    let emission = emission(table, problems);
+    let (input, plugin) = (ports[0].clone(), plugin.clone());
+    Some(StageKind::Aggregate { input: input?, key: key?.value, window: window?, lateness_ms, emission, plugin: plugin? })
+}
+
+fn lateness(table: &mut Table<'_>, problems: &mut Problems) -> At<i64> {
+    let header = table.span.clone();
+    table.duration("lateness", problems).unwrap_or_else(|| At::new(0, header))
+}
+
+fn emission(table: &mut Table<'_>, problems: &mut Problems) -> Emission {
+    let choices = [("final", Emission::Final), ("upsert", Emission::Upsert)];
+    table.choice("emit", &choices, problems).map_or(Emission::Final, |emission| *emission)
+}
+
+fn window(table: &mut Table<'_>, problems: &mut Problems) -> Option<At<WindowSpec>> {
+    let what = format!("\"window\" of {}", table.what);
+    let mut window = table.table("window", what, problems)?;
+    let span = window.span.clone();
+    if window.peek("kind").is_none() {
+        window.missing("kind", "\"tumbling\"` or `kind = \"hopping\"", problems);
+    }
+    let hopping = window.choice("kind", &[("tumbling", false), ("hopping", true)], problems);
+    if window.peek("size").is_none() {
+        window.missing("size", "\"1h\"", problems);
+    }
+    let size = window.positive_duration("size", problems);
+    let spec = match hopping.map(|hopping| *hopping) {
+        Some(true) => {
+            if window.peek("slide").is_none() {
+                window.missing("slide", "\"1m\"", problems);
+            }
+            let slide = window.positive_duration("slide", problems);
+            window.finish(&[], problems);
+            hopping_window(size?, slide?, problems)
+        }
+        Some(false) => {
+            window.finish(&[("slide", "windows of kind \"hopping\"")], problems);
+            Some(WindowSpec::Tumbling { size_ms: *size? })
+        }
+        None => {
+            window.take("slide");
+            window.finish(&[], problems);
+            None
+        }
+    };
+    spec.map(|spec| At::new(spec, span))
+}
+
+fn hopping_window(size: At<i64>, slide: At<i64>, problems: &mut Problems) -> Option<WindowSpec> {
+    /// Each key keeps a state per slide, and each firing merges all of them.
+    const PANES_MAX: i64 = 10_000;
+    let (size_ms, slide_ms) = (*size, *slide);
+    if size_ms % slide_ms != 0 {
+        let nearest = (size_ms + slide_ms / 2).div_euclid(slide_ms).max(1) * slide_ms;
+        problems.push(
+            Problem::at(
+                Code::NotAMultiple,
+                size.span.clone(),
+                "the size of a hopping window is not a multiple of its slide",
+                format!("{} is not a multiple of {}", value::duration_text(size_ms), value::duration_text(slide_ms)),
+            )
+            .also(slide.span, "the slide")
+            .patch("the nearest size that is", size.span, format!("\"{}\"", value::duration_text(nearest))),
+        );
+        return None;
+    }
+    if size_ms / slide_ms > PANES_MAX {
+        let message = "a hopping window has too many slides";
+        let label = format!("{} slides; at most {PANES_MAX}", size_ms / slide_ms);
+        problems.push(Problem::at(Code::OutOfRange, size.span, message, label).also(slide.span, "the slide"));
+        return None;
+    }
+    Some(WindowSpec::Hopping { size_ms, slide_ms })
+}
+
+fn join(table: &mut Table<'_>, ports: &Ports, plugin: &Option<At<String>>, problems: &mut Problems) -> Option<StageKind> {
+    if table.peek("on").is_none() {
+        table.missing("on", "[\"profile_id\"]", problems);
+    }
+    let on = table.strings("on", problems);
+    table.choice("match", &[("latest-before", ())], problems);
+    if table.peek("within").is_none() {
+        table.missing("within", "\"6h\"", problems);
+    }
+    let within = table.positive_duration("within", problems);
+    let outer = table.choice("join", &[("inner", false), ("left", true)], problems).is_some_and(|outer| *outer);
+    let tie = table.string("tie", problems);
+    let lateness_ms = lateness(table, problems);
+    let emission = emission(table, problems);
+    let (left, right, plugin) = (ports[0].clone(), ports[1].clone(), plugin.clone());
+    Some(StageKind::Join {
+        left: left?,
+        right: right?,
+        on: on?.value,
+        within_ms: within?,
+        outer,
+        tie,
+        lateness_ms,
+        emission,
+        plugin: plugin?,
+    })
+}

@@ -1,0 +1,270 @@
+//! Checks between tables: names, inputs, cycles, topics, and what nothing uses.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    code::Code,
+    config::Config,
+    problem::{At, Problem, Problems, Span},
+    raw::{RawConfig, RawStage},
+    value::closest,
+};
+
+/// Runs every check. Returns the configuration if all tables are whole; the caller looks at the problems.
+pub(crate) fn check(raw: RawConfig, problems: &mut Problems) -> Option<Config> {
+    not_empty(&raw, problems);
+    names(&raw, problems);
+    let n_before = problems.len();
+    inputs(&raw, problems);
+    plugins(&raw, problems);
+    // What a misspelt reference meant would be reported as unused too: one mistake, one problem.
+    let references_hold = problems.len() == n_before;
+    cycles(&raw.stages, problems);
+    if references_hold {
+        unused(&raw, problems);
+    }
+    topics(&raw, problems);
+    Some(Config {
+        pipeline: raw.pipeline?,
+        log: raw.log?,
+        sources: raw.sources.into_iter().map(|source| source.built).collect::<Option<_>>()?,
+        plugins: raw.plugins.into_iter().map(|plugin| plugin.built).collect::<Option<_>>()?,
+        stages: raw.stages.into_iter().map(|stage| stage.built).collect::<Option<_>>()?,
+        sinks: raw.sinks.into_iter().map(|sink| sink.built).collect::<Option<_>>()?,
+    })
+}
+
+fn not_empty(raw: &RawConfig, problems: &mut Problems) {
+    for (kind, is_empty) in [("source", raw.sources.is_empty()), ("sink", raw.sinks.is_empty())] {
+        if is_empty {
+            let message = format!("the pipeline has no {kind}");
+            problems.push(Problem::nowhere(Code::NothingToDo, message).help(format!("add a table `[{kind}.NAME]`")));
+        }
+    }
+}
+
+fn names(raw: &RawConfig, problems: &mut Problems) {
+    for stage in &raw.stages {
+        if let Some(source) = raw.sources.iter().find(|source| source.name.value == stage.name.value) {
+            let message = format!("a source and a stage are both called \"{}\"", *stage.name);
+            problems.push(
+                Problem::at(Code::NameTaken, stage.name.span.clone(), message, "the stage")
+                    .also(source.name.span.clone(), "the source")
+                    .note("an input says only a name, so sources and stages share them"),
+            );
+        }
+        if stage.name.value == "changelog" {
+            let message = "a stage cannot be called \"changelog\"";
+            problems.push(Problem::at(Code::BadName, stage.name.span.clone(), message, "the pipeline's own topic is called so"));
+        }
+    }
+}
+
+/// The stage or source that `input` names, without the output behind the dot.
+pub(crate) fn producer(input: &str) -> &str {
+    input.split_once('.').map_or(input, |(name, _)| name)
+}
+
+fn inputs(raw: &RawConfig, problems: &mut Problems) {
+    let of_stages = raw.stages.iter().flat_map(|stage| stage.inputs.iter().map(move |input| ("stage", &stage.name, input)));
+    let of_sinks = raw.sinks.iter().flat_map(|sink| sink.input.iter().map(move |input| ("sink", &sink.name, input)));
+    let names: BTreeMap<&str, &Span> = raw
+        .sources
+        .iter()
+        .map(|source| &source.name)
+        .chain(raw.stages.iter().map(|stage| &stage.name))
+        .map(|name| (name.value.as_str(), &name.span))
+        .collect();
+    for (kind, name, input) in of_stages.chain(of_sinks) {
+        let wanted = producer(input);
+        if names.contains_key(wanted) {
+            output_exists(raw, wanted, input, problems);
+            continue;
+        }
+        let message = format!("{kind} \"{}\" reads from an input that does not exist", **name);
+        let label = format!("no source or stage is called \"{wanted}\"");
+        let mut problem = Problem::at(Code::UnknownInput, input.span.clone(), message, label);
+        let others = names.keys().copied().filter(|other| *other != name.value || kind == "sink");
+        if let Some(meant) = closest(wanted, others) {
+            let output = &input.value[wanted.len()..];
+            problem = problem.also(names[meant].clone(), "did you mean this one?").patch(
+                "rename it",
+                input.span.clone(),
+                format!("\"{meant}{output}\""),
+            );
+        } else {
+            let quoted: Vec<String> = names.keys().map(|name| format!("\"{name}\"")).collect();
+            problem = problem.note(format!("inputs: {}", quoted.join(", ")));
+        }
+        problems.push(problem);
+    }
+}
+
+/// Only a transform has outputs with names; which ones, its plugin knows.
+fn output_exists(raw: &RawConfig, wanted: &str, input: &At<String>, problems: &mut Problems) {
+    if wanted.len() == input.value.len() {
+        return;
+    }
+    let stage = raw.stages.iter().find(|stage| stage.name.value == wanted);
+    let kind = match stage.map(|stage| stage.kind) {
+        Some(Some("transform") | None) => return,
+        Some(Some(kind)) => kind,
+        None => "source",
+    };
+    let message = format!("\"{wanted}\" has only one output");
+    let label = if kind == "source" {
+        "a source has no named outputs".to_owned()
+    } else {
+        format!("a stage of kind \"{kind}\" has no named outputs")
+    };
+    problems.push(Problem::at(Code::UnknownOutput, input.span.clone(), message, label).patch(
+        "write",
+        input.span.clone(),
+        format!("\"{wanted}\""),
+    ));
+}
+
+fn plugins(raw: &RawConfig, problems: &mut Problems) {
+    for stage in &raw.stages {
+        let Some(plugin) = &stage.plugin else { continue };
+        if raw.plugins.iter().any(|other| other.name.value == plugin.value) {
+            continue;
+        }
+        let message = format!("stage \"{}\" uses a plugin that does not exist", *stage.name);
+        let label = format!("no plugin is called \"{}\"", plugin.value);
+        let mut problem = Problem::at(Code::UnknownPlugin, plugin.span.clone(), message, label);
+        if let Some(meant) = closest(plugin, raw.plugins.iter().map(|plugin| plugin.name.value.as_str())) {
+            let place = raw.plugins.iter().find(|plugin| plugin.name.value == meant).expect("it was just found");
+            problem = problem.also(place.name.span.clone(), "did you mean this one?");
+            problem = problem.patch("rename it", plugin.span.clone(), format!("\"{meant}\""));
+        } else {
+            problem = problem.help(format!("add `[plugin.{}]` with the `path` of its component", plugin.value));
+        }
+        problems.push(problem);
+    }
+}
+
+/// Reports each circle once, at the stage that stands first in the text.
+fn cycles(stages: &[RawStage], problems: &mut Problems) {
+    let reads = |idx: usize| {
+        stages[idx].inputs.iter().filter_map(|input| {
+            let producer = stages.iter().position(|stage| stage.name.value == producer(input))?;
+            Some((producer, input))
+        })
+    };
+    // 0: not seen, 1: on the way, 2: done. Walked with a stack of its own: a manifest must not overflow ours.
+    let mut marks = vec![0u8; stages.len()];
+    for start in 0..stages.len() {
+        let mut path: Vec<(usize, Vec<(usize, &At<String>)>)> = Vec::new();
+        if marks[start] == 0 {
+            marks[start] = 1;
+            path.push((start, reads(start).collect()));
+        }
+        while let Some((idx, pending)) = path.last_mut() {
+            let idx = *idx;
+            match pending.pop() {
+                None => {
+                    marks[idx] = 2;
+                    path.pop();
+                }
+                Some((next, _)) if marks[next] == 0 => {
+                    marks[next] = 1;
+                    path.push((next, reads(next).collect()));
+                }
+                Some((next, input)) if marks[next] == 1 => {
+                    let from = path.iter().position(|(on_path, _)| *on_path == next).expect("a stage on the way is on the path");
+                    let mut circle: Vec<&str> = path[from..].iter().map(|(idx, _)| stages[*idx].name.value.as_str()).collect();
+                    circle.push(circle[0]);
+                    let text = circle.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(" reads ");
+                    let message = "stages read from each other in a circle";
+                    problems.push(Problem::at(Code::Cycle, input.span.clone(), message, "this closes the circle").note(text));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+fn unused(raw: &RawConfig, problems: &mut Problems) {
+    let read: Vec<&str> = raw
+        .stages
+        .iter()
+        .flat_map(|stage| &stage.inputs)
+        .chain(raw.sinks.iter().filter_map(|sink| sink.input.as_ref()))
+        .map(|input| producer(input))
+        .collect();
+    for source in raw.sources.iter().filter(|source| !read.contains(&source.name.value.as_str())) {
+        let message = format!("source \"{}\" is never read", *source.name);
+        problems.push(Problem::at(Code::UnusedSource, source.name.span.clone(), message, "no stage or sink has it as input"));
+    }
+    for stage in raw.stages.iter().filter(|stage| !read.contains(&stage.name.value.as_str())) {
+        let message = format!("nothing reads what stage \"{}\" makes", *stage.name);
+        problems.push(Problem::at(Code::UnusedStage, stage.name.span.clone(), message, "no stage or sink has it as input"));
+    }
+    let is_used = |name: &str| raw.stages.iter().any(|stage| stage.plugin.as_ref().is_some_and(|plugin| plugin.value == name));
+    for plugin in raw.plugins.iter().filter(|plugin| !is_used(&plugin.name)) {
+        let message = format!("plugin \"{}\" is never used", *plugin.name);
+        problems.push(Problem::at(Code::UnusedPlugin, plugin.name.span.clone(), message, "no stage names it"));
+    }
+}
+
+/// What a topic is for, in messages: (whose it is, its name, where).
+type Topic<'r> = (String, &'r str, Span);
+
+fn topics(raw: &RawConfig, problems: &mut Problems) {
+    let read: Vec<Topic<'_>> = raw
+        .sources
+        .iter()
+        .filter_map(|source| Some((source, source.topic.as_ref()?)))
+        .map(|(source, topic)| (format!("source \"{}\"", *source.name), topic.value.as_str(), topic.span.clone()))
+        .collect();
+    let written: Vec<Topic<'_>> = raw
+        .sinks
+        .iter()
+        .filter_map(|sink| Some((sink, sink.topic.as_ref()?)))
+        .map(|(sink, topic)| (format!("sink \"{}\"", *sink.name), topic.value.as_str(), topic.span.clone()))
+        .collect();
+    twice(&read, "read", problems);
+    twice(&written, "written", problems);
+    for (sink, topic, span) in &written {
+        if let Some((source, _, read_span)) = read.iter().find(|(_, other, _)| other == topic) {
+            let message = format!("topic \"{topic}\" is both read and written");
+            let problem = Problem::at(Code::TopicLoop, span.clone(), message, format!("{sink} writes it"));
+            problems.push(
+                problem
+                    .also(read_span.clone(), format!("{source} reads it"))
+                    .note("its own results would come back as input, for ever"),
+            );
+        }
+    }
+    for (user, topic, span) in read.iter().chain(&written) {
+        reserved(raw, user, topic, span, problems);
+    }
+}
+
+fn twice(topics: &[Topic<'_>], verb: &str, problems: &mut Problems) {
+    for (idx, (user, topic, span)) in topics.iter().enumerate() {
+        if let Some((first_user, _, first)) = topics[..idx].iter().find(|(_, other, _)| other == topic) {
+            let message = format!("topic \"{topic}\" is {verb} twice");
+            problems.push(
+                Problem::at(Code::TopicTwice, span.clone(), message, format!("by {user}"))
+                    .also(first.clone(), format!("by {first_user}")),
+            );
+        }
+    }
+}
+
+/// Internal topics, late topics and the dead-letter topic are written by Reelflow alone, and reading one's own is a loop.
+fn reserved(raw: &RawConfig, user: &str, topic: &str, span: &Span, problems: &mut Problems) {
+    let internal = raw.pipeline.as_ref().is_some_and(|pipeline| topic.starts_with(&format!("reel.{}.", *pipeline.name)));
+    let dead = raw.pipeline.as_ref().is_some_and(|pipeline| topic == pipeline.dead_letters.value);
+    let late = topic.strip_prefix("late.").is_some_and(|name| raw.stages.iter().any(|stage| stage.name.value == name));
+    let what = match () {
+        () if internal => "a topic of the pipeline's own",
+        () if dead => "where refused records go",
+        () if late => "where late records go",
+        () => return,
+    };
+    let message = format!("{user} cannot use topic \"{topic}\"");
+    problems.push(Problem::at(Code::ReservedTopic, span.clone(), message, what));
+}
