@@ -1,0 +1,246 @@
+//! The log: topics, ranges, committed positions; and the door to sessions.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use rdkafka::{
+    ClientContext, Message, Offset as KafkaOffset, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::{KafkaError, RDKafkaErrorCode},
+    metadata::MetadataTopic,
+};
+use reelflow_core::record::{Offset, Outgoing, Partition, Record};
+use reelflow_ports::log::{Commit, Log, LogError, MemberSpec, NewTopic, Session, TopicPartition};
+
+use crate::{
+    admin::{Admin, kafka_partition, until},
+    config::KafkaConfig,
+    error::{is_missing, kafka_error, log_error, with_cause},
+    native::{Health, producer::Producer},
+    scan,
+    session::{self, KafkaSession},
+};
+
+/// Apache Kafka. Opening it connects to nobody; the first call does.
+pub struct KafkaLog {
+    config: KafkaConfig,
+    inquirer: BaseConsumer<Inquiry>,
+    admin: OnceLock<Admin>,
+    writer: Mutex<Option<Producer>>,
+}
+
+impl fmt::Debug for KafkaLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KafkaLog").field(&self.config).finish()
+    }
+}
+
+/// The context of clients that ask: remembers what they report.
+#[derive(Debug, Default)]
+pub(crate) struct Inquiry {
+    health: Health,
+}
+
+impl ClientContext for Inquiry {
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.health.note(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown), reason.to_owned());
+    }
+
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, line: &str) {
+        tracing::debug!(facility, line, "kafka client log");
+    }
+}
+
+impl ConsumerContext for Inquiry {}
+
+impl KafkaLog {
+    /// [`LogError::Refused`] for settings that the client does not know or take.
+    pub fn new(config: KafkaConfig) -> Result<KafkaLog, LogError> {
+        config.check()?;
+        let inquirer = config.inquirer().create_with_context(Inquiry::default());
+        let inquirer = inquirer.map_err(|error| kafka_error(&error, "cannot open a Kafka client"))?;
+        Ok(KafkaLog { config, inquirer, admin: OnceLock::new(), writer: Mutex::new(None) })
+    }
+
+    /// What the cluster says of its topics.
+    fn metadata<T>(&self, topic: Option<&str>, pick: impl FnOnce(&[MetadataTopic]) -> T) -> Result<T, LogError> {
+        match self.inquirer.fetch_metadata(topic, self.config.wait_max) {
+            Ok(metadata) => Ok(pick(metadata.topics())),
+            Err(error) => {
+                Err(explained(&self.inquirer, kafka_error(&error, &format!("cannot ask {} for its topics", self.describe()))))
+            }
+        }
+    }
+
+    /// The partition count of `topic` once each partition has a leader; `Some(None)` if there is no such topic.
+    fn ready_partitions(&self, topic: &str) -> Result<Option<Option<u32>>, LogError> {
+        self.metadata(Some(topic), |topics| {
+            let Some(found) = topics.iter().find(|found| found.name() == topic) else { return Ok(Some(None)) };
+            match found.error().map(RDKafkaErrorCode::from) {
+                None if found.partitions().iter().all(|partition| partition.leader() >= 0) => {
+                    Ok(Some(Some(found.partitions().len() as u32)))
+                }
+                None | Some(RDKafkaErrorCode::LeaderNotAvailable) => Ok(None),
+                Some(code) if is_missing(code) => Ok(Some(None)),
+                Some(code) => Err(log_error(code, &format!("cannot look up topic \"{topic}\""), &code.to_string())),
+            }
+        })?
+    }
+
+    fn admin(&self) -> Result<&Admin, LogError> {
+        if self.admin.get().is_none() {
+            let admin = Admin::new(&self.config)?;
+            // Whoever comes second drops a client that nobody has used.
+            return Ok(self.admin.get_or_init(|| admin));
+        }
+        Ok(self.admin.get().expect("it was there a line ago and is never taken"))
+    }
+
+    fn partition_counts(&self, topics: &[Arc<str>]) -> Result<Vec<u32>, LogError> {
+        topics.iter().map(|topic| self.n_partitions(topic)?.ok_or_else(|| LogError::TopicMissing(topic.clone()))).collect()
+    }
+}
+
+impl Log for KafkaLog {
+    fn describe(&self) -> String {
+        format!("Kafka at {}", self.config.brokers)
+    }
+
+    fn topics(&self) -> Result<Vec<(Arc<str>, u32)>, LogError> {
+        let mut found = self.metadata(None, |topics| -> Vec<(Arc<str>, u32)> {
+            let visible = topics.iter().filter(|topic| !topic.name().starts_with("__") && topic.error().is_none());
+            visible.map(|topic| (Arc::from(topic.name()), topic.partitions().len() as u32)).collect()
+        })?;
+        found.sort();
+        Ok(found)
+    }
+
+    fn n_partitions(&self, topic: &str) -> Result<Option<u32>, LogError> {
+        let found = until(self.config.wait_max, || self.ready_partitions(topic))?;
+        found.ok_or_else(|| LogError::Unavailable(format!("topic \"{topic}\" has partitions without a leader")))
+    }
+
+    fn create_topic(&self, topic: &NewTopic) -> Result<(), LogError> {
+        let is_new = self.admin()?.create(topic)?;
+        // Brokers hear of a new topic one after the other.
+        let found = until(self.config.wait_max, || match self.ready_partitions(&topic.name)? {
+            Some(None) if is_new => Ok(None),
+            other => Ok(other),
+        })?;
+        match found.flatten() {
+            Some(found) if found == topic.n_partitions => Ok(()),
+            Some(found) => Err(LogError::PartitionCount { topic: topic.name.clone(), found, wanted: topic.n_partitions }),
+            None => Err(LogError::Unavailable(format!("topic \"{}\" was created and does not appear", topic.name))),
+        }
+    }
+
+    /// The end is the last stable offset: librdkafka asks with the client's isolation level, which is read_committed. Records
+    /// of a transaction that is still open are past it.
+    fn offsets(&self, at: &TopicPartition) -> Result<(Offset, Offset), LogError> {
+        if self.n_partitions(&at.topic)?.is_none_or(|n_partitions| at.partition >= n_partitions) {
+            return Err(LogError::TopicMissing(at.topic.clone()));
+        }
+        let found = self.inquirer.fetch_watermarks(&at.topic, kafka_partition(at), self.config.wait_max);
+        found.map_err(|error| explained(&self.inquirer, kafka_error(&error, &format!("cannot ask for the offsets of {at}"))))
+    }
+
+    fn scan(
+        &self,
+        at: &TopicPartition,
+        from: Offset,
+        to: Offset,
+        each: &mut dyn FnMut(Record<'_>) -> bool,
+    ) -> Result<(), LogError> {
+        let (earliest, end) = self.offsets(at)?;
+        if from < earliest || to > end {
+            return Err(LogError::OffsetLost { at: at.clone(), wanted: if from < earliest { from } else { to }, earliest, end });
+        }
+        if from >= to {
+            return Ok(());
+        }
+        scan::scan(&self.config, at, from, to, each)
+    }
+
+    fn committed(&self, group: &str, topics: &[Arc<str>]) -> Result<Vec<Commit>, LogError> {
+        let mut wanted = TopicPartitionList::new();
+        for (topic, n_partitions) in topics.iter().zip(self.partition_counts(topics)?) {
+            wanted.add_partition_range(topic, 0, n_partitions.saturating_sub(1) as i32);
+        }
+        let doing = format!("cannot ask what group \"{group}\" has committed");
+        let consumer: BaseConsumer<Inquiry> = self
+            .config
+            .group_inquirer(group)
+            .create_with_context(Inquiry::default())
+            .map_err(|error| kafka_error(&error, &doing))?;
+        let found = until(self.config.wait_max, || {
+            match consumer.committed_offsets(wanted.clone(), self.config.wait_max) {
+                Ok(list) => commits(&list, topics, &doing),
+                // A transaction in flight may still change them.
+                Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnstableOffsetCommit) => Ok(None),
+                Err(error) => Err(explained(&consumer, kafka_error(&error, &doing))),
+            }
+        })?;
+        found.ok_or_else(|| LogError::Unavailable(format!("{doing}: a transaction that would change it does not end")))
+    }
+
+    fn trim(&self, at: &TopicPartition, before: Offset) -> Result<(), LogError> {
+        self.admin()?.trim(at, before)
+    }
+
+    fn join(&self, spec: &MemberSpec) -> Result<Box<dyn Session>, LogError> {
+        let counts = self.partition_counts(&spec.topics)?;
+        for (topic, found) in spec.topics.iter().zip(&counts) {
+            if *found != counts[0] {
+                return Err(LogError::PartitionCount { topic: topic.clone(), found: *found, wanted: counts[0] });
+            }
+        }
+        Ok(Box::new(KafkaSession::join(&self.config, spec)?))
+    }
+
+    fn write(&self, records: &Outgoing) -> Result<(), LogError> {
+        // A panic of another writer leaves a producer that is as good as any; errors below leave none.
+        let mut place = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut producer = match place.take() {
+            Some(producer) => producer,
+            None => Producer::new(&self.config.writer()).map_err(|error| kafka_error(&error, "cannot open a producer"))?,
+        };
+        session::check_sizes(&producer, records)?;
+        session::send(&mut producer, records, None, self.config.wait_max)?;
+        session::settle(&producer, self.config.wait_max)?;
+        *place = Some(producer);
+        Ok(())
+    }
+}
+
+/// The positions in `list`, or `None` if one of them is not stable yet.
+fn commits(list: &TopicPartitionList, topics: &[Arc<str>], doing: &str) -> Result<Option<Vec<Commit>>, LogError> {
+    let mut found = Vec::new();
+    for element in list.elements() {
+        match element.error() {
+            Ok(()) => {}
+            Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnstableOffsetCommit) => return Ok(None),
+            Err(error) => return Err(kafka_error(&error, doing)),
+        }
+        let KafkaOffset::Offset(next) = element.offset() else { continue };
+        let topic = topics.iter().find(|topic| &***topic == element.topic()).cloned();
+        let topic = topic.unwrap_or_else(|| Arc::from(element.topic()));
+        let at = TopicPartition { topic, partition: element.partition() as Partition };
+        found.push(Commit { at, next, metadata: element.metadata().to_owned() });
+    }
+    found.sort_by(|a, b| a.at.cmp(&b.at));
+    Ok(Some(found))
+}
+
+/// `error` with what `client` has to say about it: its reports come only to those who poll.
+fn explained(client: &BaseConsumer<Inquiry>, error: LogError) -> LogError {
+    const REPORTS_MAX: usize = 100;
+    for _ in 0..REPORTS_MAX {
+        if let Some(Ok(message)) = client.poll(std::time::Duration::ZERO) {
+            tracing::debug!(topic = message.topic(), "a client that only asks was given a record");
+        }
+    }
+    with_cause(error, &client.context().health)
+}
