@@ -42,6 +42,7 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
     });
     Ok(quote! {
         #[automatically_derived]
+        #[allow(clippy::unused_unit, reason = "an event may have no fields")]
         impl<#borrowed> ::reelflow::Event<#borrowed> for #ident #of_type {
             const FIELDS: &'static [::reelflow::__private::FieldSpec] = &[#(#specs),*];
             type Columns = (#(#types::Column,)*);

@@ -22,7 +22,7 @@ macro_rules! export {
                     PLUGIN.with(|plugin| $crate::__private::driver::apply(plugin, &input.into()).into())
                 }
             }
-            $crate::__private::wasm::transform::export!(Exported with_types_in $crate::__private::wasm::transform);
+    $crate::__private::wasm::transform::export!(Exported with_types_in $crate::__private::wasm::transform);
         };
     };
     ($plugin:ty as Aggregate) => {
@@ -49,7 +49,7 @@ macro_rules! export {
                     PLUGIN.with(|plugin| driver::emit(plugin, &windows, &keys.into(), &states.into()).into())
                 }
             }
-            $crate::__private::wasm::aggregate::export!(Exported with_types_in $crate::__private::wasm::aggregate);
+    $crate::__private::wasm::aggregate::export!(Exported with_types_in $crate::__private::wasm::aggregate);
         };
     };
     ($plugin:ty as Join) => {
@@ -69,7 +69,7 @@ macro_rules! export {
                     PLUGIN.with(|plugin| driver::pair(plugin, &left.into(), &right.into(), &matched).into())
                 }
             }
-            $crate::__private::wasm::join::export!(Exported with_types_in $crate::__private::wasm::join);
+    $crate::__private::wasm::join::export!(Exported with_types_in $crate::__private::wasm::join);
         };
     };
     ($($other:tt)*) => {

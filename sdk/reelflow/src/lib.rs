@@ -31,7 +31,7 @@
 //! A plugin is a pure function. It may count on nothing but its rows, its states and its config: no clock, no randomness, no files.
 //! In return the host gives it exactly-once, event time, state that survives crashes, and new code without a restart.
 //!
-//! Modules in reading order: [`plugin`] (the three kinds), [`event`] and [`emit`] (rows), [`state`], [`config`], [`testing`];
+//! Modules in reading order: [`plugin`] (the three kinds), [`event`] and [`emit`] (rows), [`state`], [`config`], [`check`], [`testing`];
 //! then what authors never meet: [`column`], [`driver`], [`describe`], [`json`].
 
 // So that what the derives write (`::reelflow::…`) also works in this crate's own tests.
@@ -39,6 +39,7 @@
 #[allow(unused_extern_crates, reason = "the derives name it")]
 extern crate self as reelflow;
 
+pub mod check;
 pub mod column;
 pub mod config;
 pub mod describe;

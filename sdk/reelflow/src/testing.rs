@@ -129,13 +129,19 @@ pub fn aggregate<P: Aggregate>(plugin: &P, window: Window, key: &str, rows: &str
     let mut whole = emit(&added.states);
     whole.rejects = added.rejects;
 
-    let one_by_one = rows.chunks(1).fold(Packed::default(), |states, row| {
-        let before = if states.is_empty() { &b""[..] } else { states.at(0) };
-        add(row, before).states
-    });
+    let (mut one_by_one, mut refused) = (added.states, Vec::new());
     if !rows.is_empty() {
-        check_same(&whole, &emit(&one_by_one), "its rows were added one by one");
+        one_by_one = Packed::default();
+        one_by_one.push(b"");
     }
+    for (idx, row) in rows.chunks(1).enumerate() {
+        let added = add(row, one_by_one.at(0));
+        refused.extend(added.rejects.into_iter().map(|(_, why)| (idx as u32, why)));
+        one_by_one = added.states;
+    }
+    check_same(&whole, &emit(&one_by_one), "its rows were added one by one");
+    assert_eq!(whole.rejects, refused, "the plugin refused other rows when they were added one by one");
+
     let (first, second) = rows.split_at(rows.len() / 2);
     let halves = [add(first, b"").states, add(second, b"").states];
     for order in [[0, 1], [1, 0]] {
