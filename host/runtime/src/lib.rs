@@ -1,1 +1,20 @@
-//! The driver: waits for an input, calls the core, performs its effects in the stated order.
+//! The thin driver: waits for an input, calls the core, performs its effects in the stated order.
+//!
+//! A [`pipeline::Pipeline`] runs some [`worker::Worker`]s, one thread each; a worker is a member of the pipeline's consumer group
+//! with one transactional producer, an instance of every plugin, and the tasks of its partitions. What makes an epoch durable, and
+//! in which order, stands in `seal` alone (I-5); what a crash leaves behind is read by `recovery`.
+//!
+//! This crate never decodes a record, never knows which log or plugin engine it drives (I-3), and decides nothing about event time.
+//!
+//! Modules in reading order: [`settings`], [`error`], [`observe`], `seal`, `recovery`, [`worker`], [`finish`], [`pipeline`],
+//! [`summary`].
+
+pub mod error;
+pub mod finish;
+pub mod observe;
+pub mod pipeline;
+mod recovery;
+mod seal;
+pub mod settings;
+pub mod summary;
+pub mod worker;

@@ -1,0 +1,69 @@
+//! Why a pipeline stopped.
+
+use std::{sync::Arc, time::Duration};
+
+use reelflow_core::{
+    checkpoint::{ChangelogGap, Epoch, ForeignMetadata},
+    record::Offset,
+    state::StateError,
+};
+use reelflow_ports::{
+    engine::LoadError,
+    log::{LogError, TopicPartition, Who},
+};
+
+/// Why a pipeline could not start, or stopped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// The topics are not as the plan needs them; everything that is wrong, in one list.
+    #[error("the topics of pipeline \"{pipeline}\" are not ready: {}", list(.problems))]
+    Topics { pipeline: Arc<str>, problems: Vec<LogError> },
+    /// Two sources read one topic: its committed position can carry one recovery point only.
+    #[error("topic \"{topic}\" is read by more than one source")]
+    TopicReadTwice { topic: Arc<str> },
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The log went on failing: the last error of many.
+    #[error("gave up after failing for {} s: {last}", .failing_for.as_secs())]
+    GaveUp { failing_for: Duration, last: LogError },
+    #[error("the state of {task} cannot be recovered: {why}")]
+    Recovery { task: String, why: RecoveryError },
+    #[error("a plugin cannot be instantiated: {0}")]
+    Plugin(#[from] LoadError),
+    /// The log broke its contract.
+    #[error("the log gave {0}, which this worker does not own")]
+    NotOwned(TopicPartition),
+    #[error("worker {worker} panicked: {message}")]
+    Panicked { worker: usize, message: String },
+}
+
+/// Why committed state cannot be read back. Nothing was changed; nothing is started over.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecoveryError {
+    #[error(transparent)]
+    Gap(#[from] ChangelogGap),
+    #[error(transparent)]
+    Foreign(#[from] ForeignMetadata),
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The position was moved by hand, or the topic was created anew.
+    #[error("{at} is committed at {committed}, but epoch {epoch} was sealed at {sealed}")]
+    Moved { at: TopicPartition, committed: Offset, epoch: Epoch, sealed: Offset },
+}
+
+impl RunError {
+    pub fn who(&self) -> Who {
+        match self {
+            RunError::Topics { .. } | RunError::TopicReadTwice { .. } | RunError::Recovery { .. } | RunError::Plugin(_) => {
+                Who::User
+            }
+            RunError::Log(error) => error.who(),
+            RunError::GaveUp { .. } => Who::Environment,
+            RunError::NotOwned(_) | RunError::Panicked { .. } => Who::Bug,
+        }
+    }
+}
+
+fn list(problems: &[LogError]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}

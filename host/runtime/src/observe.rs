@@ -1,0 +1,92 @@
+//! What a running pipeline tells whoever watches: events as they happen, progress a few times a second.
+
+use std::{sync::Arc, time::Duration};
+
+use reelflow_core::{checkpoint::Epoch, record::Partition};
+use reelflow_ports::log::LogError;
+
+use crate::summary::Summary;
+
+/// Watches a pipeline. Called from the workers' threads: must return fast and never wait for the pipeline.
+pub trait Observer: Send + Sync {
+    fn event(&self, event: &Event);
+
+    /// The same figures as at the end, about every 250 ms.
+    fn progress(&self, so_far: &Summary);
+}
+
+/// Something that an operator may want to know.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    TopicCreated {
+        topic: Arc<str>,
+        n_partitions: u32,
+    },
+    /// A worker was given these partitions (of every input topic).
+    Assigned {
+        worker: usize,
+        partitions: Vec<Partition>,
+    },
+    /// The state of all its tasks is back.
+    Recovered {
+        worker: usize,
+        n_tasks: usize,
+        state_bytes: usize,
+        n_changes: usize,
+        took: Duration,
+    },
+    /// An epoch is committed.
+    Sealed(SealedEpoch),
+    /// The worker sealed what it had and gave its partitions up.
+    Revoked {
+        worker: usize,
+    },
+    /// Another worker owns its partitions already; the open epoch was dropped.
+    Lost {
+        worker: usize,
+    },
+    /// The session ended by an error; the open epoch was dropped. Another attempt follows after a wait.
+    Retrying {
+        worker: usize,
+        error: LogError,
+        failing_for: Duration,
+        after: Duration,
+    },
+    /// Everything that was in the source topics at the start is processed and committed.
+    ReachedEnd,
+}
+
+/// What one worker committed in one epoch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SealedEpoch {
+    pub worker: usize,
+    /// How many epochs this worker has sealed in this run, this one included.
+    pub nth: Epoch,
+    pub records_read: u64,
+    pub records_written: u64,
+    pub changelog_bytes: u64,
+    pub dead_letters: u64,
+    /// Reason and stage of one of the dead letters, if there are any.
+    pub dead_letter: Option<DeadLetter>,
+    /// From the beginning of the seal to the acknowledged commit.
+    pub took: Duration,
+}
+
+/// Why a record went to the dead-letter topic: what its headers say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The stage or source that refused it.
+    pub by: String,
+    pub reason: String,
+    pub error: String,
+}
+
+/// Watches nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Blind;
+
+impl Observer for Blind {
+    fn event(&self, _: &Event) {}
+
+    fn progress(&self, _: &Summary) {}
+}

@@ -1,0 +1,199 @@
+//! A pipeline in one process: checks before the start, some workers on a thread each, one end.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use reelflow_core::{plan::Plan, time::WallTime};
+use reelflow_ports::log::{Log, LogError, NewTopic};
+use tracing::warn;
+
+use crate::{
+    error::RunError,
+    finish::Goal,
+    observe::{Event, Observer},
+    summary::Summary,
+    worker::{Job, Step, Worker, status::WorkerStatus},
+};
+
+const PROGRESS_EVERY_MS: i64 = 250;
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// A pipeline that is about to run in this process.
+pub struct Pipeline {
+    job: Job,
+    stopper: Stopper,
+}
+
+/// Stops a pipeline from another thread, e.g. on a signal: every worker seals what it has and leaves.
+#[derive(Clone, Debug, Default)]
+pub struct Stopper {
+    inner: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Stopper {
+    pub fn stop(&self) {
+        let (stopped, changed) = &*self.inner;
+        *stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        changed.notify_all();
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        *self.inner.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for `at_most`, or until stopped.
+    fn wait(&self, at_most: Duration) {
+        let (stopped, changed) = &*self.inner;
+        let stopped = stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(changed.wait_timeout_while(stopped, at_most, |stopped| !*stopped));
+    }
+}
+
+impl Pipeline {
+    pub fn new(job: Job) -> Pipeline {
+        Pipeline { job, stopper: Stopper::default() }
+    }
+
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    /// Checks and creates the topics, then runs until stopped, until the end if there is one, or until an error.
+    pub fn run(self) -> Result<Summary, RunError> {
+        let Pipeline { job, stopper } = self;
+        prepare(&*job.log, &job.plan, &*job.observer)?;
+        let goal = match job.settings.until_end {
+            true => Some(Goal::at_start(&*job.log, &job.plan)?),
+            false => None,
+        };
+        let began = job.clock.now();
+        let statuses: Vec<Arc<Mutex<WorkerStatus>>> = (0..job.settings.n_workers).map(|_| Arc::default()).collect();
+        let threads: Vec<JoinHandle<Result<(), RunError>>> =
+            (0..).zip(&statuses).map(|(idx, status)| spawn(idx, &job, status, &stopper)).collect();
+        let watched = watch(&job, goal.as_ref(), began, &statuses, &threads, &stopper);
+        stopper.stop();
+        let mut result = watched;
+        for (idx, thread) in threads.into_iter().enumerate() {
+            let ended = thread.join().unwrap_or_else(|panic| Err(RunError::Panicked { worker: idx, message: text(&*panic) }));
+            result = result.and(ended);
+        }
+        let summary = Summary::of(&job.plan, elapsed(&job, began), &statuses);
+        job.observer.progress(&summary);
+        result.map(|()| summary)
+    }
+}
+
+/// Checks that the sources' topics exist with the plan's partition count, and creates all others that are missing. Reports
+/// everything that is wrong at once.
+pub fn prepare(log: &dyn Log, plan: &Plan, observer: &dyn Observer) -> Result<(), RunError> {
+    let mut problems = Vec::new();
+    let mut seen: BTreeSet<&Arc<str>> = BTreeSet::new();
+    for source in &plan.sources {
+        if !seen.insert(&source.topic) {
+            return Err(RunError::TopicReadTwice { topic: source.topic.clone() });
+        }
+        match log.n_partitions(&source.topic)? {
+            None => problems.push(LogError::TopicMissing(source.topic.clone())),
+            Some(found) if found != plan.n_partitions => {
+                problems.push(LogError::PartitionCount { topic: source.topic.clone(), found, wanted: plan.n_partitions });
+            }
+            Some(_) => {}
+        }
+    }
+    if problems.is_empty() {
+        for topic in own_topics(plan) {
+            if let Err(problem) = create(log, &topic, observer) {
+                problems.push(problem);
+            }
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(RunError::Topics { pipeline: plan.name.clone(), problems }),
+    }
+}
+
+/// All topics that the pipeline writes.
+fn own_topics(plan: &Plan) -> Vec<NewTopic> {
+    let topic = |name: &Arc<str>, n_partitions, keep_forever| NewTopic { name: name.clone(), n_partitions, keep_forever };
+    let mut topics = vec![topic(&plan.changelog_topic, plan.n_partitions, true)];
+    topics.extend(plan.shuffles.iter().map(|shuffle| topic(&shuffle.topic, plan.n_partitions, false)));
+    topics.extend(plan.sinks.iter().map(|sink| topic(&sink.topic, sink.n_partitions, false)));
+    let side = plan.stages.iter().filter_map(|stage| stage.late_topic.as_ref()).chain([&plan.dead_letter_topic]);
+    topics.extend(side.map(|name| topic(name, plan.side_partitions, false)));
+    topics
+}
+
+fn create(log: &dyn Log, topic: &NewTopic, observer: &dyn Observer) -> Result<(), LogError> {
+    let existed = log.n_partitions(&topic.name)?.is_some();
+    log.create_topic(topic)?;
+    if !existed {
+        observer.event(&Event::TopicCreated { topic: topic.name.clone(), n_partitions: topic.n_partitions });
+    }
+    Ok(())
+}
+
+fn spawn(idx: usize, job: &Job, status: &Arc<Mutex<WorkerStatus>>, stopper: &Stopper) -> JoinHandle<Result<(), RunError>> {
+    let (job, status, stopper) = (job.clone(), status.clone(), stopper.clone());
+    let run = move || {
+        let mut worker = Worker::with_status(idx, job, status)?;
+        while !stopper.is_stopped() {
+            if let Step::Retry { after } = worker.step()? {
+                stopper.wait(after);
+            }
+        }
+        match worker.stop() {
+            // What was not sealed is done again by whoever owns the partitions next.
+            Err(RunError::Log(error)) if error.ends_only_the_session() => {
+                warn!(worker = idx, %error, "stopped without sealing the open epoch");
+                Ok(())
+            }
+            ended => ended,
+        }
+    };
+    thread::Builder::new().name(format!("worker-{idx}")).spawn(run).expect("the machine has room for a few threads")
+}
+
+/// Reports progress until something ends the run.
+fn watch(
+    job: &Job,
+    goal: Option<&Goal>,
+    began: WallTime,
+    statuses: &[Arc<Mutex<WorkerStatus>>],
+    threads: &[JoinHandle<Result<(), RunError>>],
+    stopper: &Stopper,
+) -> Result<(), RunError> {
+    let mut shown = began;
+    while !stopper.is_stopped() && !threads.iter().any(JoinHandle::is_finished) {
+        stopper.wait(LOOK_EVERY);
+        let now = job.clock.now();
+        if now.0 - shown.0 < PROGRESS_EVERY_MS {
+            continue;
+        }
+        shown = now;
+        job.observer.progress(&Summary::of(&job.plan, elapsed(job, began), statuses));
+        match goal.map(|goal| goal.is_reached(&*job.log, &job.plan, &job.group())) {
+            Some(Ok(true)) => {
+                job.observer.event(&Event::ReachedEnd);
+                return Ok(());
+            }
+            // The workers see the same trouble, and know when to give up.
+            Some(Err(error)) if !error.ends_only_the_session() => return Err(error.into()),
+            Some(Err(_) | Ok(false)) | None => {}
+        }
+    }
+    Ok(())
+}
+
+fn elapsed(job: &Job, began: WallTime) -> Duration {
+    Duration::from_millis((job.clock.now().0 - began.0).max(0) as u64)
+}
+
+fn text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}

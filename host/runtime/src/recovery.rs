@@ -1,0 +1,240 @@
+//! From what the log says to tasks that stand where their committed positions are.
+//!
+//! The log is the only truth. For each task, in this order:
+//! 1. its inputs' committed positions, whose metadata is the recovery point;
+//! 2. without any (Kafka forgets the positions of a group that was idle for a week): the last epoch in the changelog, which holds
+//!    the same facts, written in the same transaction;
+//! 3. without either: the task is new and starts at the earliest records.
+//!
+//! Then the changes on the committed chain are applied in order. What cannot be read back is an error: never a start from nothing,
+//! never a skipped record.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use reelflow_core::{
+    checkpoint::{EpochRecord, Incarnation, RecoveryPoint, chain},
+    plan::{FragmentIdx, FragmentPlan, Plan},
+    record::{Offset, Partition},
+    task::Task,
+};
+use reelflow_ports::log::{Commit, Guarantee, Log, LogError, TopicPartition};
+
+use crate::error::{RecoveryError, RunError};
+
+/// A task as it was at its last commit.
+pub(crate) struct Recovered {
+    pub fragment: FragmentIdx,
+    pub partition: Partition,
+    pub task: Task,
+    pub point: RecoveryPoint,
+    /// The next offset of each of the fragment's inputs.
+    pub positions: Vec<Offset>,
+    /// How many changelog records were applied.
+    pub n_changes: usize,
+}
+
+/// The records of one changelog partition, in log order.
+#[derive(Default)]
+struct Changes {
+    offsets: Vec<Offset>,
+    headers: Vec<EpochRecord>,
+    chunks: Vec<Vec<u8>>,
+}
+
+/// Where a task's committed state stands, or that there is none.
+struct Found {
+    point: RecoveryPoint,
+    /// Committed next offsets of those inputs that have one.
+    positions: BTreeMap<TopicPartition, Offset>,
+}
+
+/// Brings back all tasks of `partitions`, in the order of partition and fragment.
+pub(crate) fn recover(
+    log: &dyn Log,
+    plan: &Arc<Plan>,
+    group: &str,
+    guarantee: Guarantee,
+    partitions: &[Partition],
+) -> Result<Vec<Recovered>, RunError> {
+    let committed = log.committed(group, &input_topics(plan))?;
+    let mut recovered = Vec::new();
+    for partition in partitions {
+        recovered.extend(partition_tasks(log, plan, guarantee, *partition, &committed)?);
+    }
+    Ok(recovered)
+}
+
+/// The greatest incarnation that `recovered` was sealed by.
+pub(crate) fn last_incarnation(recovered: &[Recovered]) -> Incarnation {
+    recovered.iter().map(|one| one.point.incarnation).max().unwrap_or(0)
+}
+
+fn partition_tasks(
+    log: &dyn Log,
+    plan: &Arc<Plan>,
+    guarantee: Guarantee,
+    partition: Partition,
+    committed: &[Commit],
+) -> Result<Vec<Recovered>, RunError> {
+    let found: Vec<Option<Found>> = (0..plan.fragments.len())
+        .map(|fragment| {
+            let inputs = inputs(plan, fragment, partition);
+            let commits = committed.iter().filter(|commit| inputs.contains(&commit.at));
+            of_commits(commits).map_err(|why| RunError::Recovery { task: name(plan, fragment, partition), why })
+        })
+        .collect::<Result<_, _>>()?;
+
+    let changelog = TopicPartition { topic: plan.changelog_topic.clone(), partition };
+    let changes = if found.iter().all(Option::is_some) {
+        let points = || found.iter().flatten().map(|found| found.point);
+        let (base, end) = (points().map(|point| point.base).min(), points().map(|point| point.end).max());
+        read(log, &changelog, base.unwrap_or(0), end.unwrap_or(0))?
+    } else {
+        let (earliest, end) = log.offsets(&changelog)?;
+        read(log, &changelog, earliest, end)?
+    };
+
+    let mut recovered = Vec::new();
+    for (fragment, found) in found.into_iter().enumerate() {
+        let found = found.or_else(|| of_changes(&plan.fragments[fragment].name, guarantee, &changes));
+        recovered.push(one_task(log, plan, fragment, partition, found, &changes)?);
+    }
+    Ok(recovered)
+}
+
+fn one_task(
+    log: &dyn Log,
+    plan: &Arc<Plan>,
+    fragment: FragmentIdx,
+    partition: Partition,
+    found: Option<Found>,
+    changes: &Changes,
+) -> Result<Recovered, RunError> {
+    let fail = |why: RecoveryError| RunError::Recovery { task: name(plan, fragment, partition), why };
+    let mut task = Task::new(plan.clone(), fragment, partition);
+    let mut point = RecoveryPoint { epoch: 0, incarnation: 0, base: 0, end: 0 };
+    let mut committed = BTreeMap::new();
+    let mut n_changes = 0;
+    if let Some(found) = found {
+        let on_chain = chain(&plan.fragments[fragment].name, &found.point, &changes.headers).map_err(|gap| fail(gap.into()))?;
+        agree(&found, &on_chain, changes).map_err(fail)?;
+        for idx in &on_chain {
+            // An epoch that changed no state has an empty chunk.
+            if !changes.chunks[*idx].is_empty() {
+                task.restore(&changes.chunks[*idx]).map_err(|error| fail(error.into()))?;
+            }
+        }
+        n_changes = on_chain.len();
+        (point, committed) = (found.point, found.positions);
+    }
+    let mut positions = Vec::new();
+    for at in inputs(plan, fragment, partition) {
+        let (earliest, end) = log.offsets(&at)?;
+        let next = committed.get(&at).copied().unwrap_or(earliest);
+        if next < earliest || next > end {
+            return Err(LogError::OffsetLost { at, wanted: next, earliest, end }.into());
+        }
+        positions.push(next);
+    }
+    Ok(Recovered { fragment, partition, task, point, positions, n_changes })
+}
+
+/// What the committed positions of one task's inputs say. All of them were written by one `add_offsets`, so they carry the same
+/// point; an input that the pipeline was given later has none yet.
+fn of_commits<'a>(commits: impl Iterator<Item = &'a Commit>) -> Result<Option<Found>, RecoveryError> {
+    let mut found: Option<Found> = None;
+    for commit in commits {
+        let point: RecoveryPoint = commit.metadata.parse()?;
+        let found = found.get_or_insert_with(|| Found { point, positions: BTreeMap::new() });
+        found.point = found.point.max(point);
+        found.positions.insert(commit.at.clone(), commit.next);
+    }
+    Ok(found)
+}
+
+/// The last epoch of `fragment` in the changelog that must have been committed.
+///
+/// In a transactional changelog that is the last one. Without transactions its owner may have died before it committed the
+/// positions, and before its outputs were acknowledged; an epoch that another one was built on was committed for certain.
+fn of_changes(fragment: &Arc<str>, guarantee: Guarantee, changes: &Changes) -> Option<Found> {
+    let own = || (0..changes.headers.len()).filter(|idx| changes.headers[*idx].fragment == *fragment).rev();
+    let has_child = |idx: &usize| {
+        let this = &changes.headers[*idx];
+        own().any(|child| changes.headers[child].epoch == this.epoch + 1 && changes.headers[child].parent == this.incarnation)
+    };
+    let last = match guarantee {
+        Guarantee::ExactlyOnce => own().next(),
+        Guarantee::AtLeastOnce => own().find(has_child).or_else(|| own().next()),
+    }?;
+    let EpochRecord { epoch, incarnation, .. } = changes.headers[last];
+    let end = changes.offsets[last] + 1;
+    let mut point = RecoveryPoint { epoch, incarnation, base: changes.offsets[0], end };
+    if let Ok(on_chain) = chain(fragment, &point, &changes.headers) {
+        point.base = changes.offsets[*on_chain.first()?];
+    }
+    let first_part = own().find(|idx| {
+        let header = &changes.headers[*idx];
+        header.epoch == epoch && header.incarnation == incarnation && header.part == 0
+    })?;
+    let positions = changes.headers[first_part].positions.iter();
+    let positions =
+        positions.map(|(topic, partition, next)| (TopicPartition { topic: topic.clone(), partition: *partition }, *next));
+    Some(Found { point, positions: positions.collect() })
+}
+
+/// Position and recovery point are in two places that cannot disagree, unless somebody moved one of them.
+fn agree(found: &Found, on_chain: &[usize], changes: &Changes) -> Result<(), RecoveryError> {
+    let is_last = |idx: &&usize| {
+        let header = &changes.headers[**idx];
+        header.epoch == found.point.epoch && header.part == 0
+    };
+    let Some(last) = on_chain.iter().find(is_last) else { return Ok(()) };
+    for (topic, partition, sealed) in &changes.headers[*last].positions {
+        let at = TopicPartition { topic: topic.clone(), partition: *partition };
+        if let Some(committed) = found.positions.get(&at)
+            && committed != sealed
+        {
+            return Err(RecoveryError::Moved { at, committed: *committed, epoch: found.point.epoch, sealed: *sealed });
+        }
+    }
+    Ok(())
+}
+
+fn read(log: &dyn Log, changelog: &TopicPartition, from: Offset, to: Offset) -> Result<Changes, RunError> {
+    let mut changes = Changes::default();
+    let mut damaged = None;
+    if from < to {
+        log.scan(changelog, from, to, &mut |record| {
+            match EpochRecord::decode(record.value.unwrap_or_default()) {
+                Ok((header, chunk)) => {
+                    changes.offsets.push(record.offset);
+                    changes.headers.push(header);
+                    changes.chunks.push(chunk.to_vec());
+                }
+                Err(error) => damaged = Some(error),
+            }
+            damaged.is_none()
+        })?;
+    }
+    match damaged {
+        Some(error) => Err(RunError::Recovery { task: changelog.to_string(), why: error.into() }),
+        None => Ok(changes),
+    }
+}
+
+/// All topics that the pipeline reads: its sources and its shuffles.
+pub(crate) fn input_topics(plan: &Plan) -> Vec<Arc<str>> {
+    let topics =
+        |fragment: &FragmentPlan| fragment.inputs.iter().map(|input| plan.input_topic(*input).clone()).collect::<Vec<_>>();
+    plan.fragments.iter().flat_map(topics).collect()
+}
+
+/// The partitions that one task reads, in the order of its fragment's inputs.
+pub(crate) fn inputs(plan: &Plan, fragment: FragmentIdx, partition: Partition) -> Vec<TopicPartition> {
+    let topic = |input: &_| TopicPartition { topic: plan.input_topic(*input).clone(), partition };
+    plan.fragments[fragment].inputs.iter().map(topic).collect()
+}
+
+fn name(plan: &Plan, fragment: FragmentIdx, partition: Partition) -> String {
+    format!("task \"{}\" [{partition}]", plan.fragments[fragment].name)
+}

@@ -1,0 +1,64 @@
+//! How a pipeline is run: data only, all of it bounded (I-9).
+
+use std::{sync::Arc, time::Duration};
+
+use reelflow_ports::log::Guarantee;
+
+/// How a process runs its share of a pipeline.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub guarantee: Guarantee,
+    /// Worker threads of this process, at least 1. More than partitions is a waste: the surplus idles.
+    pub n_workers: usize,
+    /// Names this process among those that run the same pipeline. Stable over restarts, so that a new life fences the one before;
+    /// two processes at the same time must have different names, or they fence each other.
+    pub instance: Arc<str>,
+    /// An epoch is sealed this long after its first change,
+    pub commit_interval: Duration,
+    /// or once it has read this many records,
+    pub epoch_records_max: usize,
+    /// or read and written this many bytes.
+    pub epoch_bytes_max: usize,
+    /// A member that was not heard of for so long loses its partitions.
+    pub session_timeout: Duration,
+    /// An open transaction holds readers of committed records back for at most this long. Longer than any epoch takes.
+    pub transaction_timeout: Duration,
+    /// Changelog records that no recovery needs any more are deleted once there are this many; at least 1.
+    pub changelog_slack: i64,
+    pub retry: Retry,
+    /// Stop once everything is processed that was in the source topics at the start.
+    pub until_end: bool,
+}
+
+/// What to do when a session with the log ends by an error that a new session may not have.
+#[derive(Clone, Copy, Debug)]
+pub struct Retry {
+    /// The wait before the first new session; doubles each time.
+    pub backoff_min: Duration,
+    pub backoff_max: Duration,
+    /// After failing for this long without success the error is final.
+    pub give_up_after: Duration,
+}
+
+impl Settings {
+    /// One worker, exactly once, 200 ms epochs, no end.
+    pub fn standard(instance: Arc<str>) -> Settings {
+        Settings {
+            guarantee: Guarantee::ExactlyOnce,
+            n_workers: 1,
+            instance,
+            commit_interval: Duration::from_millis(200),
+            epoch_records_max: 500_000,
+            epoch_bytes_max: 64 << 20,
+            session_timeout: Duration::from_secs(10),
+            transaction_timeout: Duration::from_secs(15),
+            changelog_slack: 1_000,
+            retry: Retry {
+                backoff_min: Duration::from_millis(100),
+                backoff_max: Duration::from_secs(5),
+                give_up_after: Duration::from_secs(120),
+            },
+            until_end: false,
+        }
+    }
+}

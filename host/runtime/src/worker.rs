@@ -1,0 +1,252 @@
+//! A worker: one member of the pipeline's group, with the tasks of its partitions, driven step by step.
+//!
+//! A worker never waits but in [`reelflow_ports::log::Session::poll`], so one thread can drive several (the simulation does). What
+//! goes wrong with a session ends that session alone: everything is forgotten, and the next step joins anew and recovers from the
+//! log. An output that is too large for the log is not such an error: it would come again and again, so the pipeline stops and says
+//! which topic refused it.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use reelflow_core::{checkpoint::Incarnation, plan::Plan, record::Partition, time::WallTime};
+use reelflow_ports::{
+    clock::Clock,
+    engine::{LoadError, Plugin},
+    log::{Log, LogError, MemberSpec, Polled, TopicPartition},
+};
+
+use crate::{
+    error::RunError,
+    observe::{Event, Observer},
+    recovery, seal,
+    settings::Settings,
+    worker::{
+        life::{Life, Plugins},
+        status::WorkerStatus,
+    },
+};
+
+mod life;
+pub(crate) mod status;
+
+/// A session that has worked for so long without anything to seal counts as a success.
+const HEALTHY_AFTER_MS: i64 = 10_000;
+
+/// Everything that all workers of a process share: what to run, on what, and how.
+#[derive(Clone)]
+pub struct Job {
+    pub plan: Arc<Plan>,
+    /// In the order of the plan's [`reelflow_core::plan::PluginIdx`].
+    pub plugins: Vec<Arc<dyn Plugin>>,
+    pub log: Arc<dyn Log>,
+    pub clock: Arc<dyn Clock>,
+    pub settings: Settings,
+    pub observer: Arc<dyn Observer>,
+}
+
+impl Job {
+    /// The consumer group of the pipeline.
+    pub fn group(&self) -> Arc<str> {
+        format!("reel.{}", self.plan.name).into()
+    }
+
+    fn commit_interval_ms(&self) -> i64 {
+        i64::try_from(self.settings.commit_interval.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    fn member(&self, worker_idx: usize) -> MemberSpec {
+        MemberSpec {
+            group: self.group(),
+            member: format!("{}.{}.{worker_idx}", self.group(), self.settings.instance).into(),
+            topics: recovery::input_topics(&self.plan),
+            guarantee: self.settings.guarantee,
+            session_timeout: self.settings.session_timeout,
+            transaction_timeout: self.settings.transaction_timeout,
+        }
+    }
+}
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// There may be more to do at once.
+    Busy,
+    /// Nothing came.
+    Idle,
+    /// The session ended by an error; the next step should come after this wait and will begin a new one.
+    Retry { after: Duration },
+}
+
+/// One worker. Not `Send`: it is made on the thread that drives it, as its plugin instances must be.
+pub struct Worker {
+    idx: usize,
+    job: Job,
+    spec: MemberSpec,
+    plugins: Plugins,
+    life: Option<Life>,
+    /// The greatest that this worker has used.
+    incarnation: Incarnation,
+    failing: Option<Failing>,
+    joined: WallTime,
+    status: Arc<Mutex<WorkerStatus>>,
+}
+
+struct Failing {
+    since: WallTime,
+    backoff: Duration,
+}
+
+impl Worker {
+    /// Worker `idx` of this process. Instantiates every plugin; does not touch the log yet.
+    pub fn new(idx: usize, job: Job) -> Result<Worker, LoadError> {
+        Worker::with_status(idx, job, Arc::default())
+    }
+
+    /// As [`Worker::new`], with figures that others look at.
+    pub(crate) fn with_status(idx: usize, job: Job, status: Arc<Mutex<WorkerStatus>>) -> Result<Worker, LoadError> {
+        let plugins = job.plugins.iter().map(|plugin| plugin.instance()).collect::<Result<_, _>>()?;
+        let (spec, joined) = (job.member(idx), job.clock.now());
+        Ok(Worker { idx, job, spec, plugins, life: None, incarnation: 0, failing: None, joined, status })
+    }
+
+    /// Joins, or polls once and does what follows from it. Waits up to 100 ms. An error is final: [`Worker::step`] must not be called
+    /// again.
+    pub fn step(&mut self) -> Result<Step, RunError> {
+        let result = match self.life.take() {
+            Some(mut life) => {
+                let result = self.live(&mut life);
+                self.status().epochs_aborted += u64::from(result.is_err() && life.open.since.is_some());
+                result.map(|step| (step, life))
+            }
+            None => self.join().map(|life| (Step::Busy, life)),
+        };
+        match result {
+            Ok((step, life)) => {
+                self.life = Some(life);
+                Ok(step)
+            }
+            Err(RunError::Log(error)) if error.ends_only_the_session() => self.retry(error),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Seals the open epoch and leaves the group. After an error of the session the open epoch is not committed; nothing else is lost.
+    pub fn stop(mut self) -> Result<(), RunError> {
+        let Some(mut life) = self.life.take() else { return Ok(()) };
+        self.seal(&mut life)?;
+        life.session.leave()?;
+        Ok(())
+    }
+
+    fn join(&mut self) -> Result<Life, RunError> {
+        let session = self.job.log.join(&self.spec)?;
+        self.joined = self.job.clock.now();
+        Ok(Life::new(session, self.joined))
+    }
+
+    fn live(&mut self, life: &mut Life) -> Result<Step, RunError> {
+        let wait = life.wait(&self.job, self.job.clock.now());
+        let mut step = Step::Busy;
+        match life.session.poll(wait)? {
+            Polled::Idle => step = Step::Idle,
+            Polled::Fetched(all) => {
+                for fetched in all {
+                    self.status().read(fetched.batch.len(), fetched.batch.n_bytes());
+                    life.fetched(&self.job, &mut self.plugins, fetched)?;
+                }
+            }
+            Polled::Assigned(partitions) => self.assigned(life, &partitions)?,
+            Polled::Revoked => {
+                self.seal(life)?;
+                life.forget();
+                life.session.give_up()?;
+                self.job.observer.event(&Event::Revoked { worker: self.idx });
+            }
+            Polled::Lost => {
+                self.status().epochs_aborted += u64::from(life.open.since.is_some());
+                life.forget();
+                seal::discard(&mut *life.session)?;
+                life.session.give_up()?;
+                self.job.observer.event(&Event::Lost { worker: self.idx });
+            }
+        }
+        let now = self.job.clock.now();
+        life.tick(&self.job, &mut self.plugins, now)?;
+        life.spread_watermarks(&self.job, &mut self.plugins)?;
+        life.notice_changes(&self.job, now);
+        if life.is_due(&self.job, now) {
+            self.seal(life)?;
+        }
+        if life.open.since.is_none() && now.0 - self.joined.0 > HEALTHY_AFTER_MS {
+            self.failing = None;
+        }
+        Ok(step)
+    }
+
+    fn assigned(&mut self, life: &mut Life, assigned: &[TopicPartition]) -> Result<(), RunError> {
+        let partitions: BTreeSet<Partition> = assigned.iter().map(|at| at.partition).collect();
+        let partitions: Vec<Partition> = partitions.into_iter().collect();
+        self.job.observer.event(&Event::Assigned { worker: self.idx, partitions: partitions.clone() });
+        let begin = self.job.clock.now();
+        let guarantee = self.job.settings.guarantee;
+        let recovered = recovery::recover(&*self.job.log, &self.job.plan, &self.spec.group, guarantee, &partitions)?;
+        self.incarnation = self.next_incarnation(recovery::last_incarnation(&recovered), begin);
+        let n_changes = recovered.iter().map(|one| one.n_changes).sum();
+        life.start(&self.job, recovered, self.incarnation)?;
+        let took = Duration::from_millis((self.job.clock.now().0 - begin.0).max(0) as u64);
+        let state_bytes = life.tasks.iter().map(|owned| owned.task.state_bytes()).sum();
+        self.status().recovered(life, begin, took);
+        let n_tasks = life.tasks.len();
+        self.job.observer.event(&Event::Recovered { worker: self.idx, n_tasks, state_bytes, n_changes, took });
+        Ok(())
+    }
+
+    /// Greater than any that sealed these tasks, and different from that of any other worker: without transactions a zombie may
+    /// still write epochs of the same number, and only their incarnations tell them from ours. So wall time comes first, the member's
+    /// hash makes the difference within one ms, and what is known to have been used is exceeded in any case.
+    fn next_incarnation(&self, last: Incarnation, now: WallTime) -> Incarnation {
+        let member = self
+            .spec
+            .member
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let by_clock = (now.0.max(0) as u64) << 16 | (member >> 48);
+        let floor = last.max(self.incarnation);
+        if by_clock > floor { by_clock } else { ((floor >> 16) + 1) << 16 | (member >> 48) }
+    }
+
+    fn seal(&mut self, life: &mut Life) -> Result<(), RunError> {
+        let begin = self.job.clock.now();
+        let Some(totals) = life.seal(&self.job, &mut self.plugins)? else { return Ok(()) };
+        self.failing = None;
+        let now = self.job.clock.now();
+        let took = Duration::from_millis((now.0 - begin.0).max(0) as u64);
+        let sealed = self.status().sealed(self.idx, life, now, totals, took);
+        self.job.observer.event(&Event::Sealed(sealed));
+        life.trim(&self.job);
+        Ok(())
+    }
+
+    /// The session is over, its tasks are forgotten already.
+    fn retry(&mut self, error: LogError) -> Result<Step, RunError> {
+        let now = self.job.clock.now();
+        let retry = self.job.settings.retry;
+        let failing = self.failing.get_or_insert(Failing { since: now, backoff: retry.backoff_min });
+        let after = failing.backoff;
+        failing.backoff = (after * 2).min(retry.backoff_max);
+        let failing_for = Duration::from_millis((now.0 - failing.since.0).max(0) as u64);
+        self.status().sessions_lost += 1;
+        if failing_for > retry.give_up_after {
+            return Err(RunError::GaveUp { failing_for, last: error });
+        }
+        self.job.observer.event(&Event::Retrying { worker: self.idx, error, failing_for, after });
+        Ok(Step::Retry { after })
+    }
+
+    fn status(&self) -> MutexGuard<'_, WorkerStatus> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,327 @@
+//! One session of a worker with the log, and everything that is forgotten when it ends: tasks, positions, the open epoch.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use reelflow_core::{
+    checkpoint::{Incarnation, RecoveryPoint},
+    plan::FragmentIdx,
+    record::{Offset, Outgoing, Partition},
+    task::{Effect, Input, SealedTask, Task},
+    time::{WallTime, Watermark},
+};
+use reelflow_ports::{
+    engine::PluginInstance,
+    log::{Fetched, Session, TopicPartition},
+};
+
+use tracing::warn;
+
+use crate::{
+    error::RunError,
+    observe::DeadLetter,
+    recovery::{self, Recovered},
+    seal::{self, TaskEpoch},
+    worker::Job,
+};
+
+/// Tasks are told the time about this often, records or none: an idle partition is noticed by it.
+const TICK_MS: i64 = 1000;
+
+/// What exists only between joining the group and the end of the session.
+pub(super) struct Life {
+    pub session: Box<dyn Session>,
+    pub tasks: Vec<OwnedTask>,
+    pub open: OpenEpoch,
+    /// (index into `tasks`, index into its fragment's inputs)
+    by_input: BTreeMap<TopicPartition, (usize, usize)>,
+    job_watermarks: BTreeMap<Partition, Watermark>,
+    ticked: WallTime,
+    /// Tasks without a known change are asked at the next seal as well, since the passing of time may have changed something in
+    /// them that must be told downstream (an input went idle).
+    probe: bool,
+    /// Up to where the changelog was cut.
+    trimmed: BTreeMap<Partition, Offset>,
+}
+
+/// A task, where it stands in the log, and whether it has anything to seal.
+pub(super) struct OwnedTask {
+    pub fragment: FragmentIdx,
+    pub partition: Partition,
+    pub task: Task,
+    point: RecoveryPoint,
+    incarnation: Incarnation,
+    inputs: Vec<TopicPartition>,
+    positions: Vec<Offset>,
+    committed: Vec<Offset>,
+    /// Records came, or effects left, since the last seal.
+    changed: bool,
+    watermark_sealed: Watermark,
+}
+
+/// What the open epoch holds so far.
+#[derive(Debug, Default)]
+pub(super) struct OpenEpoch {
+    /// When the first change came; `None`: there is nothing to seal.
+    pub since: Option<WallTime>,
+    pub records_read: u64,
+    pub bytes_read: u64,
+    pub records_written: u64,
+    pub bytes_written: u64,
+    pub dead_letters: u64,
+    pub dead_letter: Option<DeadLetter>,
+}
+
+/// What a seal gave.
+pub(super) struct SealedTotals {
+    pub epoch: OpenEpoch,
+    pub changelog_bytes: u64,
+}
+
+impl Life {
+    pub fn new(session: Box<dyn Session>, now: WallTime) -> Life {
+        Life {
+            session,
+            tasks: Vec::new(),
+            open: OpenEpoch::default(),
+            by_input: BTreeMap::new(),
+            job_watermarks: BTreeMap::new(),
+            ticked: now,
+            probe: false,
+            trimmed: BTreeMap::new(),
+        }
+    }
+
+    /// Takes over the tasks of an assignment and starts reading where they stand.
+    pub fn start(&mut self, job: &Job, recovered: Vec<Recovered>, incarnation: Incarnation) -> Result<(), RunError> {
+        self.forget();
+        for one in recovered {
+            let inputs = recovery::inputs(&job.plan, one.fragment, one.partition);
+            for (input_idx, at) in inputs.iter().enumerate() {
+                self.by_input.insert(at.clone(), (self.tasks.len(), input_idx));
+            }
+            let watermark_sealed = one.task.watermark();
+            self.tasks.push(OwnedTask {
+                fragment: one.fragment,
+                partition: one.partition,
+                task: one.task,
+                point: one.point,
+                incarnation,
+                inputs,
+                committed: one.positions.clone(),
+                positions: one.positions,
+                changed: false,
+                watermark_sealed,
+            });
+        }
+        let start = |owned: &OwnedTask| owned.inputs.iter().cloned().zip(owned.positions.iter().copied()).collect::<Vec<_>>();
+        let positions: Vec<(TopicPartition, Offset)> = self.tasks.iter().flat_map(start).collect();
+        self.session.start(&positions)?;
+        Ok(())
+    }
+
+    /// Forgets all tasks and the open epoch, without a trace in the log.
+    pub fn forget(&mut self) {
+        self.tasks.clear();
+        self.by_input.clear();
+        self.job_watermarks.clear();
+        self.open = OpenEpoch::default();
+    }
+
+    /// Records came.
+    pub fn fetched(&mut self, job: &Job, plugins: &mut Plugins, fetched: Fetched) -> Result<(), RunError> {
+        let Some(&(task_idx, input)) = self.by_input.get(&fetched.at) else {
+            return Err(RunError::NotOwned(fetched.at));
+        };
+        if !fetched.batch.is_empty() {
+            let now = job.clock.now();
+            self.open.since.get_or_insert(now);
+            self.open.records_read += fetched.batch.len() as u64;
+            self.open.bytes_read += fetched.batch.n_bytes() as u64;
+            self.tasks[task_idx].changed = true;
+            self.give(job, plugins, task_idx, Input::ClockRead { now })?;
+            self.give(job, plugins, task_idx, Input::Records { input, batch: fetched.batch })?;
+        }
+        self.tasks[task_idx].positions[input] = fetched.next;
+        Ok(())
+    }
+
+    /// Tells the tasks what time it is, at most once a second.
+    pub fn tick(&mut self, job: &Job, plugins: &mut Plugins, now: WallTime) -> Result<(), RunError> {
+        if now.0 - self.ticked.0 >= TICK_MS {
+            self.ticked = now;
+            self.probe = true;
+            for task_idx in 0..self.tasks.len() {
+                self.give(job, plugins, task_idx, Input::ClockRead { now })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the tasks of each partition the lowest watermark among them, where it has risen.
+    pub fn spread_watermarks(&mut self, job: &Job, plugins: &mut Plugins) -> Result<(), RunError> {
+        let mut lowest: BTreeMap<Partition, Watermark> = BTreeMap::new();
+        for owned in &self.tasks {
+            let watermark = owned.task.watermark();
+            lowest.entry(owned.partition).and_modify(|low| *low = watermark.min(*low)).or_insert(watermark);
+        }
+        for task_idx in 0..self.tasks.len() {
+            let partition = self.tasks[task_idx].partition;
+            let watermark = lowest[&partition];
+            if self.job_watermarks.get(&partition).copied().unwrap_or(Watermark::UNKNOWN) < watermark {
+                self.give(job, plugins, task_idx, Input::JobWatermark { watermark })?;
+            }
+        }
+        self.job_watermarks = lowest;
+        Ok(())
+    }
+
+    /// Opens an epoch when a watermark rose, since that must reach the state and the tasks downstream; and, for runs that end, when
+    /// only a position moved, past the markers of transactions: whether the end is reached is judged by committed positions.
+    pub fn notice_changes(&mut self, job: &Job, now: WallTime) {
+        let until_end = job.settings.until_end;
+        let moved = |owned: &OwnedTask| {
+            owned.watermark_sealed < owned.task.watermark() || (until_end && owned.positions != owned.committed)
+        };
+        for owned in self.tasks.iter_mut().filter(|owned| moved(owned)) {
+            owned.changed = true;
+            self.open.since.get_or_insert(now);
+        }
+    }
+
+    /// Seals the open epoch. `None`: there was nothing to seal.
+    pub fn seal(&mut self, job: &Job, plugins: &mut Plugins) -> Result<Option<SealedTotals>, RunError> {
+        let mut sealed: Vec<(usize, TaskEpoch)> = Vec::new();
+        let probe = std::mem::take(&mut self.probe);
+        for task_idx in 0..self.tasks.len() {
+            if !self.tasks[task_idx].changed && !probe {
+                continue;
+            }
+            let changes = self.give(job, plugins, task_idx, Input::Seal)?;
+            let changes = changes.expect("a task answers `Seal` with `Sealed`");
+            let owned = &mut self.tasks[task_idx];
+            if owned.changed || !changes.chunks.is_empty() {
+                sealed.push((task_idx, owned.epoch(job, changes)));
+            }
+        }
+        let (owners, epochs): (Vec<usize>, Vec<TaskEpoch>) = sealed.into_iter().unzip();
+        if epochs.is_empty() {
+            self.open = OpenEpoch::default();
+            return Ok(None);
+        }
+        let result = seal::seal(&mut *self.session, &job.plan.changelog_topic, &epochs, job.clock.now())?;
+        for (task_idx, point) in owners.into_iter().zip(result.points) {
+            let owned = &mut self.tasks[task_idx];
+            owned.point = point;
+            owned.committed.clone_from(&owned.positions);
+            owned.changed = false;
+            owned.watermark_sealed = owned.task.watermark();
+        }
+        let epoch = std::mem::take(&mut self.open);
+        Ok(Some(SealedTotals { epoch, changelog_bytes: result.changelog_bytes }))
+    }
+
+    /// Cuts off the changelog what no recovery needs any more. A failure costs space, and the next epoch tries again.
+    pub fn trim(&mut self, job: &Job) {
+        let mut bases: BTreeMap<Partition, Offset> = BTreeMap::new();
+        for owned in &self.tasks {
+            bases.entry(owned.partition).and_modify(|base| *base = owned.point.base.min(*base)).or_insert(owned.point.base);
+        }
+        for (partition, base) in bases {
+            let trimmed = self.trimmed.entry(partition).or_insert(0);
+            if base - *trimmed < job.settings.changelog_slack {
+                continue;
+            }
+            let at = TopicPartition { topic: job.plan.changelog_topic.clone(), partition };
+            match job.log.trim(&at, base) {
+                Ok(()) => *trimmed = base,
+                Err(error) => warn!(%at, base, %error, "could not trim the changelog"),
+            }
+        }
+    }
+
+    /// How long a poll may wait.
+    pub fn wait(&self, job: &Job, now: WallTime) -> Duration {
+        let until_tick = TICK_MS - (now.0 - self.ticked.0).clamp(0, TICK_MS);
+        let until_seal = match self.open.since {
+            Some(since) => job.commit_interval_ms() - (now.0 - since.0),
+            None => TICK_MS,
+        };
+        Duration::from_millis(until_tick.min(until_seal).clamp(0, 100) as u64)
+    }
+
+    /// Whether the open epoch must end: by time, records or bytes.
+    pub fn is_due(&self, job: &Job, now: WallTime) -> bool {
+        let settings = &job.settings;
+        let Some(since) = self.open.since else { return self.probe };
+        now.0 - since.0 >= job.commit_interval_ms()
+            || self.open.records_read >= settings.epoch_records_max as u64
+            || self.open.bytes_read + self.open.bytes_written >= settings.epoch_bytes_max as u64
+    }
+
+    /// Gives `input` to a task and performs its effects in order. Returns what it sealed, if it did.
+    fn give(&mut self, job: &Job, plugins: &mut Plugins, task_idx: usize, input: Input) -> Result<Option<SealedTask>, RunError> {
+        let mut fresh = Vec::new();
+        let mut effects = VecDeque::new();
+        let mut sealed = None;
+        self.tasks[task_idx].task.handle(input, &mut fresh);
+        effects.extend(fresh.drain(..));
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Call { plugin, request } => {
+                    let result = plugins[plugin].call(&request);
+                    self.tasks[task_idx].task.handle(Input::PluginReturned { result }, &mut fresh);
+                    effects.extend(fresh.drain(..));
+                }
+                Effect::Append(records) => {
+                    self.tasks[task_idx].changed = true;
+                    self.open.since.get_or_insert_with(|| job.clock.now());
+                    self.open.wrote(&records, &job.plan.dead_letter_topic);
+                    self.session.append(&records)?;
+                }
+                Effect::Sealed(changes) => sealed = Some(changes),
+            }
+        }
+        Ok(sealed)
+    }
+}
+
+/// One instance of each plugin, by index.
+pub(super) type Plugins = Vec<Box<dyn PluginInstance>>;
+
+impl OwnedTask {
+    fn epoch(&self, job: &Job, sealed: SealedTask) -> TaskEpoch {
+        TaskEpoch {
+            fragment: job.plan.fragments[self.fragment].name.clone(),
+            partition: self.partition,
+            before: self.point,
+            incarnation: self.incarnation,
+            sealed,
+            positions: self.inputs.iter().cloned().zip(self.positions.iter().copied()).collect(),
+        }
+    }
+}
+
+impl OpenEpoch {
+    fn wrote(&mut self, records: &Outgoing, dead_letter_topic: &Arc<str>) {
+        self.records_written += records.len() as u64;
+        self.bytes_written += records.records.n_bytes() as u64;
+        if records.topic == *dead_letter_topic && !records.is_empty() {
+            self.dead_letters += records.len() as u64;
+            self.dead_letter.get_or_insert_with(|| dead_letter(records));
+        }
+    }
+}
+
+/// What the headers of the first record say.
+fn dead_letter(records: &Outgoing) -> DeadLetter {
+    let headers = records.records.record(0).headers;
+    let text = |names: &[&str]| {
+        let value = headers.iter().find(|(name, _)| names.contains(&&**name));
+        value.map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
+    };
+    DeadLetter { by: text(&["reel-stage", "reel-source"]), reason: text(&["reel-reason"]), error: text(&["reel-error"]) }
+}
