@@ -1,1 +1,23 @@
 //! The plugin engine on WebAssembly components; the only crate that names wasmtime.
+//!
+//! [`WasmEngine`] compiles components, refuses those that could reach anything outside of themselves (I-7), and calls them within
+//! their limits (I-8). It never retries a call, never keeps an instance that broke, and never decides what happens to the rows.
+//!
+//! Modules in reading order: [`engine`] (compile once, load many times), `component` (what may be loaded), `describe` (what a plugin
+//! says of itself), `plugin` (instances and calls), `convert` (columns to and from WIT), `limits` and `fault` (how calls end),
+//! [`encode`] and [`inspect`] (for `reel build` and `reel plugin inspect`).
+
+mod bindings;
+mod component;
+mod convert;
+mod describe;
+pub mod encode;
+pub mod engine;
+mod fault;
+pub mod inspect;
+mod limits;
+mod plugin;
+
+pub use encode::{EncodeError, encode_component};
+pub use engine::{WasmEngine, digest};
+pub use inspect::Inspection;

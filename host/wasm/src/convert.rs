@@ -1,0 +1,142 @@
+//! Columns to and from WIT. Requests are lent, answers are moved: no value is copied on this side of the boundary.
+
+use reelflow_core::{
+    column::{Bitmap, Column, Packed, Rows, Values},
+    plugin::{PluginFault, Reject, Request, Response, Routed},
+    time::Window,
+};
+
+use crate::bindings::reelflow::plugin::types as wit;
+
+/// The row sets of a request, as WIT wants them: each column lent, in a list that must live as long as the call.
+pub(crate) struct Lowered<'a> {
+    first: (u32, Vec<wit::ColumnParam<'a>>),
+    second: (u32, Vec<wit::ColumnParam<'a>>),
+}
+
+impl<'a> Lowered<'a> {
+    pub(crate) fn new(request: &'a Request) -> Lowered<'a> {
+        let nothing = || (0, Vec::new());
+        match request {
+            Request::Transform { rows } | Request::Emit { keys: rows, .. } => Lowered { first: lower(rows), second: nothing() },
+            Request::Add { grouped, .. } => Lowered { first: lower(&grouped.rows), second: nothing() },
+            Request::Merge { .. } => Lowered { first: nothing(), second: nothing() },
+            Request::Pair { left, right, .. } => Lowered { first: lower(left), second: lower(right) },
+        }
+    }
+
+    pub(crate) fn first(&self) -> wit::RowsParam<'_> {
+        wit::RowsParam { len: self.first.0, columns: &self.first.1 }
+    }
+
+    pub(crate) fn second(&self) -> wit::RowsParam<'_> {
+        wit::RowsParam { len: self.second.0, columns: &self.second.1 }
+    }
+}
+
+fn lower(rows: &Rows) -> (u32, Vec<wit::ColumnParam<'_>>) {
+    let len = u32::try_from(rows.len()).expect("a batch holds fewer rows than 2^32");
+    (len, rows.columns().iter().map(column_param).collect())
+}
+
+fn column_param(column: &Column) -> wit::ColumnParam<'_> {
+    let values = match column.values() {
+        Values::Bool(bits) => wit::ValuesParam::Bools(bits.as_bytes()),
+        Values::Int(values) => wit::ValuesParam::Ints(values),
+        Values::Float(values) => wit::ValuesParam::Floats(values),
+        Values::Bytes(packed) => wit::ValuesParam::Bytes(packed_param(packed)),
+    };
+    wit::ColumnParam { values, validity: column.validity().map_or(&[], Bitmap::as_bytes) }
+}
+
+pub(crate) fn packed_param(packed: &Packed) -> wit::PackedParam<'_> {
+    wit::PackedParam { data: packed.data(), ends: packed.ends() }
+}
+
+pub(crate) fn windows(windows: &[Window]) -> Vec<wit::Window> {
+    windows.iter().map(|window| wit::Window { start: window.start().0, end: window.end().0 }).collect()
+}
+
+pub(crate) fn emitted(emitted: wit::Emitted) -> Result<Response, PluginFault> {
+    let outputs: Result<Vec<Routed>, String> = emitted.outputs.into_iter().map(routed).collect();
+    let outputs = outputs.map_err(PluginFault::Malformed)?;
+    Ok(Response::Rows { outputs, rejects: rejects(emitted.rejects) })
+}
+
+pub(crate) fn added(added: wit::Added) -> Result<Response, PluginFault> {
+    let states = packed(added.states).map_err(|why| PluginFault::Malformed(format!("states: {why}")))?;
+    Ok(Response::States { states, rejects: rejects(added.rejects) })
+}
+
+fn rejects(rejects: Vec<wit::Reject>) -> Vec<Reject> {
+    rejects.into_iter().map(|reject| Reject { row: reject.row, code: reject.code, message: reject.message }).collect()
+}
+
+fn routed(routed: wit::Routed) -> Result<Routed, String> {
+    let rows = rows(routed.rows).map_err(|why| format!("output {}: {why}", routed.output))?;
+    Ok(Routed { output: routed.output, rows, origins: routed.origins })
+}
+
+fn rows(rows: wit::RowsResult) -> Result<Rows, String> {
+    let len = rows.len as usize;
+    let columns: Result<Vec<Column>, String> = rows
+        .columns
+        .into_iter()
+        .enumerate()
+        .map(|(column_idx, lifted)| column(lifted, len).map_err(|why| format!("column {column_idx}: {why}")))
+        .collect();
+    Ok(Rows::new(len, columns?).expect("each column was just measured"))
+}
+
+/// The column of `len` rows, whole and canonical: no bitmap where no value is null, and nothing in the slots that are.
+fn column(lifted: wit::ColumnResult, len: usize) -> Result<Column, String> {
+    let values = match lifted.values {
+        wit::ValuesResult::Bools(bytes) => Values::Bool(bitmap(bytes, len)?),
+        wit::ValuesResult::Ints(values) => Values::Int(values),
+        wit::ValuesResult::Floats(values) => Values::Float(values),
+        wit::ValuesResult::Bytes(lifted) => Values::Bytes(packed(lifted)?),
+    };
+    let n_values = match &values {
+        Values::Bool(bits) => bits.len(),
+        Values::Int(values) => values.len(),
+        Values::Float(values) => values.len(),
+        Values::Bytes(packed) => packed.len(),
+    };
+    if n_values != len {
+        return Err(format!("{n_values} values for {len} rows"));
+    }
+    let validity = match lifted.validity {
+        absent if absent.is_empty() => None,
+        bytes => Some(bitmap(bytes, len).map_err(|why| format!("validity: {why}"))?),
+    };
+    let validity = validity.filter(|bits| (0..len).any(|row| !bits.at(row)));
+    if let Some(bits) = &validity {
+        empty_where_null(&values, bits)?;
+    }
+    Ok(Column::from_parts(values, validity).expect("values and bitmap were just measured"))
+}
+
+fn bitmap(bytes: Vec<u8>, len: usize) -> Result<Bitmap, String> {
+    let n_bytes = bytes.len();
+    Bitmap::from_bytes(bytes, len).ok_or_else(|| format!("a bitmap of {n_bytes} bytes for {len} rows"))
+}
+
+fn packed(lifted: wit::PackedResult) -> Result<Packed, String> {
+    let n_bytes = lifted.data.len();
+    Packed::from_parts(lifted.data, lifted.ends)
+        .ok_or_else(|| format!("ends that fall or do not stop at {n_bytes}, the length of the data"))
+}
+
+/// A null has one form, or equal rows would have unequal bytes.
+fn empty_where_null(values: &Values, validity: &Bitmap) -> Result<(), String> {
+    let empty_at = |row: usize| match values {
+        Values::Bool(bits) => !bits.at(row),
+        Values::Int(values) => values[row] == 0,
+        Values::Float(values) => values[row].to_bits() == 0,
+        Values::Bytes(packed) => packed.at(row).is_empty(),
+    };
+    match (0..validity.len()).find(|row| !validity.at(*row) && !empty_at(*row)) {
+        Some(row) => Err(format!("a value in row {row}, which is null")),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,97 @@
+//! What an instance may hold (I-8): memory, tables, instances. Time and output are limited where calls are made.
+
+use wasmtime::ResourceLimiter;
+
+/// Table elements of one instance: functions that can be called by pointer. A large Rust plugin has a few thousand.
+const TABLE_ELEMENTS_MAX: usize = 100_000;
+/// Core instances in a component: `wit-component` makes a handful.
+const INSTANCES_MAX: usize = 16;
+const TABLES_MAX: usize = 16;
+const MEMORIES_MAX: usize = 4;
+
+/// Counts what one store holds and refuses what is beyond the limit.
+#[derive(Debug)]
+pub(crate) struct Limiter {
+    memory_bytes_max: usize,
+    memory_bytes: usize,
+    table_elements: usize,
+    refused_memory: bool,
+}
+
+impl Limiter {
+    pub(crate) fn new(memory_bytes_max: u64) -> Limiter {
+        let memory_bytes_max = usize::try_from(memory_bytes_max).unwrap_or(usize::MAX);
+        Limiter { memory_bytes_max, memory_bytes: 0, table_elements: 0, refused_memory: false }
+    }
+
+    /// Whether memory was refused since the last call of this function.
+    pub(crate) fn take_refused_memory(&mut self) -> bool {
+        std::mem::take(&mut self.refused_memory)
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    /// Refused memory makes `memory.grow` answer -1, so a guest that can live with less goes on; most abort.
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        // The sum over all memories of the store, or a component could hold the limit several times.
+        let total = self.memory_bytes.saturating_add(desired - current);
+        let allowed = total <= self.memory_bytes_max;
+        if allowed {
+            self.memory_bytes = total;
+        } else {
+            self.refused_memory = true;
+        }
+        Ok(allowed)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.table_elements.saturating_add(desired - current);
+        let allowed = total <= TABLE_ELEMENTS_MAX;
+        if allowed {
+            self.table_elements = total;
+        }
+        Ok(allowed)
+    }
+
+    fn instances(&self) -> usize {
+        INSTANCES_MAX
+    }
+
+    fn tables(&self) -> usize {
+        TABLES_MAX
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_counted_over_all_memories() {
+        let mut limiter = Limiter::new(100);
+        assert!(limiter.memory_growing(0, 60, None).unwrap());
+        assert!(limiter.memory_growing(0, 40, None).unwrap(), "60 + 40 is the limit itself");
+        assert!(!limiter.take_refused_memory());
+        assert!(!limiter.memory_growing(40, 41, None).unwrap(), "limit + 1");
+        assert!(limiter.take_refused_memory());
+        assert!(!limiter.take_refused_memory(), "told once");
+    }
+
+    #[test]
+    fn a_refusal_leaves_the_count_as_it_was() {
+        let mut limiter = Limiter::new(100);
+        assert!(!limiter.memory_growing(0, usize::MAX, None).unwrap());
+        assert!(limiter.memory_growing(0, 100, None).unwrap());
+    }
+
+    #[test]
+    fn tables_are_bounded_too() {
+        let mut limiter = Limiter::new(100);
+        assert!(limiter.table_growing(0, TABLE_ELEMENTS_MAX, None).unwrap());
+        assert!(!limiter.table_growing(TABLE_ELEMENTS_MAX, TABLE_ELEMENTS_MAX + 1, None).unwrap());
+    }
+}

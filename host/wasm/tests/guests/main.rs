@@ -1,0 +1,7 @@
+//! Guests against the real engine: each one in `tests/guests` behaves in one way, most of them badly (I-7, I-8).
+
+mod behaves;
+mod faults;
+mod loading;
+mod malformed;
+mod support;

@@ -1,0 +1,2 @@
+;; A component, and that is all.
+(component)

@@ -1,0 +1,12 @@
+;; Starts with 128 MiB, and a data segment at their end.
+(component
+  (core module $m
+    (memory 2048)
+    (data (i32.const 134217720) "the end")
+    (func (export "apply")))
+  (core instance $i (instantiate $m))
+  (func $apply (canon lift (core func $i "apply")))
+  (instance $transform (export "apply" (func $apply)))
+  (export "reelflow:plugin/transform@0.1.0" (instance $transform))
+  (instance $describe (export "describe" (func $apply)))
+  (export "reelflow:plugin/describe@0.1.0" (instance $describe)))

@@ -1,0 +1,12 @@
+;; Never comes to be called.
+(component
+  (core module $m
+    (func (export "apply"))
+    (func $start (loop $again (br $again)))
+    (start $start))
+  (core instance $i (instantiate $m))
+  (func $apply (canon lift (core func $i "apply")))
+  (instance $transform (export "apply" (func $apply)))
+  (export "reelflow:plugin/transform@0.1.0" (instance $transform))
+  (instance $describe (export "describe" (func $apply)))
+  (export "reelflow:plugin/describe@0.1.0" (instance $describe)))
