@@ -3,8 +3,10 @@
 //! - [`decode`] projects the declared fields of one JSON object into columns and checks the syntax of the rest;
 //! - [`encode`] writes rows, record keys and late records as JSON.
 
+pub mod base64;
 pub mod decode;
 pub mod encode;
 
-mod base64;
+mod found;
+mod keys;
 mod scan;

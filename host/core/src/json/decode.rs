@@ -23,12 +23,13 @@
 //! whatever its key order, and what is wrong in an overwritten duplicate is no error.
 
 use crate::{
-    column::{RowBuilder, Value},
+    column::RowBuilder,
     json::{
-        base64,
-        scan::{Cursor, Fault, Quoted, unescape},
+        found::{Found, leaf},
+        keys::{Action, Object},
+        scan::{Cursor, Fault},
     },
-    schema::{FieldType, Schema},
+    schema::{Field, Schema},
 };
 
 /// Why a value has no row.
@@ -64,8 +65,8 @@ impl DecodeError {
 /// Decodes JSON objects into rows of one schema. Keeps buffers and the order of keys from record to record.
 #[derive(Clone, Debug)]
 pub struct Projector {
-    fields: Vec<Wanted>,
-    /// The root object is the first; children come after their parents.
+    fields: Vec<Field>,
+    /// The root object is the first.
     objects: Vec<Object>,
     /// What the current value holds, one for each field.
     found: Vec<Found>,
@@ -73,129 +74,16 @@ pub struct Projector {
     scratch: Vec<u8>,
 }
 
-#[derive(Clone, Debug)]
-struct Wanted {
-    name: String,
-    field_type: FieldType,
-    required: bool,
-}
-
-/// An object on the path of a field.
-#[derive(Clone, Debug, Default)]
-struct Object {
-    members: Vec<Member>,
-    /// The keys of the last records in the order in which they came, each with the member it means.
-    order: Vec<Expected>,
-    /// All fields inside, at any depth.
-    fields: Vec<usize>,
-}
-
-/// A key that somebody wants: for fields, or as the object that holds some, or (if they disagree) both.
-#[derive(Clone, Debug)]
-struct Member {
-    key: String,
-    fields: Vec<usize>,
-    object: Option<usize>,
-}
-
-/// A key as it stands in the text, quotes included. In place and not on the heap: an order that changes must not allocate.
-#[derive(Clone, Copy, Debug)]
-struct Expected {
-    bytes: [u8; EXPECTED_BYTES_MAX],
-    len: u8,
-    member: Option<u16>,
-}
-
-/// Keeps positions in a value, and in what is unescaped from it, within 32 bits. Sources refuse values long before.
-const VALUE_BYTES_MAX: usize = 1 << 30;
-/// Longer keys are looked up each time.
-const EXPECTED_BYTES_MAX: usize = 45;
-/// So many keys of an object are remembered.
-const EXPECTED_KEYS_MAX: usize = 64;
-/// So many expected keys may be absent before the next one is looked up.
-const EXPECTED_AHEAD_MAX: usize = 4;
-
-/// What the value holds for a field. Positions fit 32 bits, which is checked first.
-#[derive(Clone, Copy, Debug)]
-enum Found {
-    Absent,
-    Null {
-        at: u32,
-    },
-    Bool(bool),
-    Int(i64),
-    Float(f64),
-    /// In the value.
-    Text {
-        start: u32,
-        end: u32,
-    },
-    /// In the scratch.
-    Scratch {
-        start: u32,
-        end: u32,
-    },
-    Other {
-        at: u32,
-        what: What,
-    },
-}
-
-/// What stands where something else was wanted.
-#[derive(Clone, Copy, Debug)]
-enum What {
-    Object,
-    Array,
-    Text,
-    Number,
-    Bool,
-    NotInteger,
-    LongInteger,
-    LargeFloat,
-    NotBase64,
-}
-
-impl What {
-    fn name(self) -> &'static str {
-        match self {
-            What::Object => "an object",
-            What::Array => "an array",
-            What::Text => "a string",
-            What::Number => "a number",
-            What::Bool => "a boolean",
-            What::NotInteger => "a number with a fraction or an exponent",
-            What::LongInteger => "an integer beyond 64 bits",
-            What::LargeFloat => "a number beyond the greatest float",
-            What::NotBase64 => "a string that is not base64",
-        }
-    }
-}
+/// Keeps positions in a value, and in all that is unescaped from it, within 32 bits. Sources refuse values long before.
+const VALUE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 impl Projector {
     /// A projector for `schema`. Dots in a field's path separate the keys of nested objects; keys that hold dots cannot be reached.
     pub fn new(schema: &Schema) -> Projector {
-        let wanted = |field: &crate::schema::Field| Wanted {
-            name: field.name.clone(),
-            field_type: field.field_type,
-            required: field.required,
-        };
-        let mut objects = vec![Object::default()];
-        for (field_idx, field) in schema.fields.iter().enumerate() {
-            let (parents, key) =
-                field.path.rsplit_once('.').map_or((None, field.path.as_str()), |(parents, key)| (Some(parents), key));
-            let mut object_idx = 0;
-            for parent in parents.into_iter().flat_map(|parents| parents.split('.')) {
-                objects[object_idx].fields.push(field_idx);
-                object_idx = child(&mut objects, object_idx, parent);
-            }
-            objects[object_idx].fields.push(field_idx);
-            let member_idx = objects[object_idx].member(key);
-            objects[object_idx].members[member_idx].fields.push(field_idx);
-        }
         Projector {
-            fields: schema.fields.iter().map(wanted).collect(),
+            fields: schema.fields.clone(),
+            objects: Object::tree(schema),
             found: vec![Found::Absent; schema.len()],
-            objects,
             scratch: Vec::new(),
         }
     }
@@ -214,19 +102,11 @@ impl Projector {
         self.scratch.clear();
         self.document(text).map_err(|Fault { at, what }| DecodeError::Json { at, what })?;
         for (field, found) in self.fields.iter().zip(&self.found) {
-            match found {
-                Found::Absent | Found::Null { .. } | Found::Other { .. } => field.judge(*found)?,
-                _ => {}
+            if !found.is_value() {
+                may_be_null(field, *found)?;
             }
         }
-        into.push(self.found.iter().map(|found| match *found {
-            Found::Absent | Found::Null { .. } | Found::Other { .. } => Value::Null,
-            Found::Bool(value) => Value::Bool(value),
-            Found::Int(value) => Value::Int(value),
-            Found::Float(value) => Value::Float(value),
-            Found::Text { start, end } => Value::Bytes(&value[start as usize..end as usize]),
-            Found::Scratch { start, end } => Value::Bytes(&self.scratch[start as usize..end as usize]),
-        }));
+        into.push(self.found.iter().map(|found| found.value(value, &self.scratch)));
         Ok(())
     }
 
@@ -236,27 +116,43 @@ impl Projector {
         if cursor.peek() != b'{' {
             return cursor.fault("expected an object");
         }
-        self.object(&mut cursor, 0, 0)?;
+        cursor = self.object(cursor, 0, 0)?;
         cursor.whitespace();
         if cursor.at < text.len() { cursor.fault("something after the object") } else { Ok(()) }
     }
 
-    /// The object that starts here, inside `depth` others. Recurses as deep as the paths of the schema.
-    fn object(&mut self, cursor: &mut Cursor<'_>, object_idx: usize, depth: u32) -> Result<(), Fault> {
+    /// The object that starts at `cursor`, inside `depth` others. Returns what comes after it. Recurses as deep as the schema's paths.
+    fn object<'a>(&mut self, mut cursor: Cursor<'a>, object_idx: usize, depth: u32) -> Result<Cursor<'a>, Fault> {
         cursor.open(depth)?;
         if cursor.peek() == b'}' {
             cursor.at += 1;
-            return Ok(());
+            return Ok(cursor);
         }
         let mut place = 0;
         loop {
-            let member = self.objects[object_idx].key(cursor, &mut place, &mut self.scratch)?;
-            cursor.colon()?;
-            match member {
-                None => cursor.skip(depth + 1)?,
-                Some(member_idx) => self.member(cursor, object_idx, usize::from(member_idx), depth + 1)?,
-            }
+            let action = match self.objects[object_idx].expected(cursor, &mut place) {
+                Some((len, action)) => {
+                    cursor.at += len;
+                    action
+                }
+                None => {
+                    let (after, action) = self.objects[object_idx].unexpected(cursor, place, &mut self.scratch)?;
+                    place += 1;
+                    cursor = after;
+                    action
+                }
+            };
             cursor.whitespace();
+            match action {
+                Action::Skip => cursor.skip(depth + 1)?,
+                Action::Field { field_idx, field_type } => {
+                    leaf(&mut cursor, field_type, depth + 1, &mut self.scratch, &mut self.found[usize::from(field_idx)])?;
+                }
+                Action::Member { member_idx } => cursor = self.member(cursor, object_idx, member_idx.into(), depth + 1)?,
+            }
+            if cursor.peek() != b',' {
+                cursor.whitespace();
+            }
             match cursor.peek() {
                 b',' => {
                     cursor.at += 1;
@@ -264,126 +160,47 @@ impl Projector {
                 }
                 b'}' => {
                     cursor.at += 1;
-                    return Ok(());
+                    return Ok(cursor);
                 }
                 _ => return cursor.fault("expected a comma or the end of the object"),
             }
         }
     }
 
-    /// The value of a member that somebody wants.
-    fn member(&mut self, cursor: &mut Cursor<'_>, object_idx: usize, member_idx: usize, depth: u32) -> Result<(), Fault> {
-        let Projector { fields, objects, found, scratch } = self;
+    /// The value of a member that somebody wants. Returns what comes after it.
+    fn member<'a>(&mut self, begin: Cursor<'a>, object_idx: usize, member_idx: usize, depth: u32) -> Result<Cursor<'a>, Fault> {
+        let Projector { objects, found, scratch, .. } = self;
         let member = &objects[object_idx].members[member_idx];
-        let begin = *cursor;
-        for field_idx in &member.fields {
-            // Nearly always one; the others are different types of the same field.
-            *cursor = begin;
-            found[*field_idx] = leaf(cursor, fields[*field_idx].field_type, depth, scratch)?;
+        let mut cursor = begin;
+        for (field_idx, field_type) in &member.fields {
+            cursor = begin;
+            leaf(&mut cursor, *field_type, depth, scratch, &mut found[usize::from(*field_idx)])?;
         }
-        let Some(child_idx) = member.object else { return Ok(()) };
+        let Some(child_idx) = member.object else { return Ok(cursor) };
         // A duplicate replaces all of the one before.
-        let is_object = begin.peek() == b'{';
-        let instead = match begin.peek() {
-            b'{' => Found::Absent,
-            b'n' => Found::Null { at: begin.at as u32 },
-            first => Found::Other { at: begin.at as u32, what: what_starts_with(first) },
-        };
-        objects[child_idx].fields.iter().for_each(|field_idx| found[*field_idx] = instead);
-        *cursor = begin;
-        if is_object { self.object(cursor, child_idx, depth) } else { cursor.skip(depth) }
+        let instead = Found::instead_of_object(begin);
+        objects[child_idx].fields.iter().for_each(|field_idx| found[usize::from(*field_idx)] = instead);
+        if begin.peek() == b'{' {
+            return self.object(begin, child_idx, depth);
+        }
+        cursor = begin;
+        cursor.skip(depth)?;
+        Ok(cursor)
     }
 }
 
-impl Wanted {
-    /// Whether a row may hold null where `found` is not a value of the field's type.
-    #[cold]
-    fn judge(&self, found: Found) -> Result<(), DecodeError> {
-        let field = || self.name.clone();
-        match found {
-            Found::Other { at, what } => {
-                Err(DecodeError::Type { field: field(), at: at as usize, expected: self.field_type.name(), found: what.name() })
-            }
-            Found::Absent if self.required => Err(DecodeError::Missing { field: field() }),
-            Found::Null { at } if self.required => Err(DecodeError::Null { field: field(), at: at as usize }),
-            _ => Ok(()),
+/// Whether a row may hold null where `found` is not a value of the field's type.
+#[cold]
+fn may_be_null(field: &Field, found: Found) -> Result<(), DecodeError> {
+    let name = || field.name.clone();
+    match found {
+        Found::Other { at, what } => {
+            Err(DecodeError::Type { field: name(), at: at as usize, expected: field.field_type.name(), found: what.name() })
         }
+        Found::Absent if field.required => Err(DecodeError::Missing { field: name() }),
+        Found::Null { at } if field.required => Err(DecodeError::Null { field: name(), at: at as usize }),
+        _ => Ok(()),
     }
-}
-
-impl Object {
-    /// Reads the key here and gives the member it means. `place` is how far in the order of keys this object has come.
-    #[inline]
-    fn key(&mut self, cursor: &mut Cursor<'_>, place: &mut usize, scratch: &mut Vec<u8>) -> Result<Option<u16>, Fault> {
-        let rest = cursor.rest();
-        let ahead = self.order.iter().skip(*place).take(EXPECTED_AHEAD_MAX);
-        for (n_absent, expected) in ahead.enumerate() {
-            if rest.starts_with(&expected.bytes[..usize::from(expected.len)]) {
-                *place += n_absent + 1;
-                cursor.at += usize::from(expected.len);
-                return Ok(expected.member);
-            }
-        }
-        self.unexpected_key(cursor, place, scratch)
-    }
-
-    #[cold]
-    fn unexpected_key(
-        &mut self,
-        cursor: &mut Cursor<'_>,
-        place: &mut usize,
-        scratch: &mut Vec<u8>,
-    ) -> Result<Option<u16>, Fault> {
-        let begin = cursor.at;
-        let key = cursor.string()?;
-        let member = if key.is_escaped {
-            let start = scratch.len();
-            unescape(cursor.text, key, scratch);
-            let member = self.position(&scratch[start..]);
-            scratch.truncate(start);
-            member
-        } else {
-            self.position(&cursor.text.as_bytes()[key.start..key.end])
-        };
-        self.expect(*place, &cursor.text.as_bytes()[begin..cursor.at], member);
-        *place += 1;
-        Ok(member)
-    }
-
-    /// Remembers that the key `raw` came at `place`.
-    fn expect(&mut self, place: usize, raw: &[u8], member: Option<u16>) {
-        let mut bytes = [0; EXPECTED_BYTES_MAX];
-        let Some(room) = bytes.get_mut(..raw.len()) else { return };
-        room.copy_from_slice(raw);
-        if self.order.len() >= EXPECTED_KEYS_MAX {
-            // Too many orders at once: start over with the one at hand.
-            self.order.truncate(place.min(EXPECTED_KEYS_MAX / 2));
-        }
-        self.order.insert(place.min(self.order.len()), Expected { bytes, len: raw.len() as u8, member });
-    }
-
-    fn position(&self, key: &[u8]) -> Option<u16> {
-        self.members.iter().position(|member| member.key.as_bytes() == key).map(|member_idx| member_idx as u16)
-    }
-
-    /// The member called `key`, made if it is not there.
-    fn member(&mut self, key: &str) -> usize {
-        self.members.iter().position(|member| member.key == key).unwrap_or_else(|| {
-            self.members.push(Member { key: key.to_owned(), fields: Vec::new(), object: None });
-            self.members.len() - 1
-        })
-    }
-}
-
-/// The object at `key` of the object `parent_idx`, made if it is not there.
-fn child(objects: &mut Vec<Object>, parent_idx: usize, key: &str) -> usize {
-    let member_idx = objects[parent_idx].member(key);
-    let next = objects.len();
-    let child_idx = *objects[parent_idx].members[member_idx].object.get_or_insert(next);
-    if child_idx == next {
-        objects.push(Object::default());
-    }
-    child_idx
 }
 
 fn checked_text(value: &[u8]) -> Result<&str, DecodeError> {
@@ -391,7 +208,7 @@ fn checked_text(value: &[u8]) -> Result<&str, DecodeError> {
         return Err(DecodeError::Empty);
     }
     if value.len() > VALUE_BYTES_MAX {
-        return Err(DecodeError::Json { at: VALUE_BYTES_MAX, what: "longer than 1 GiB" });
+        return Err(DecodeError::Json { at: VALUE_BYTES_MAX, what: "longer than 256 MiB" });
     }
     simdutf8::basic::from_utf8(value).map_err(|_| {
         // The fast check does not say where; the slow one is for dead letters only.
@@ -399,94 +216,343 @@ fn checked_text(value: &[u8]) -> Result<&str, DecodeError> {
     })
 }
 
-/// The value here, as one of `field_type`.
-#[inline]
-fn leaf(cursor: &mut Cursor<'_>, field_type: FieldType, depth: u32, scratch: &mut Vec<u8>) -> Result<Found, Fault> {
-    let at = cursor.at as u32;
-    match (cursor.peek(), field_type) {
-        (b'"', FieldType::Text) => {
-            let quoted = cursor.string()?;
-            Ok(if quoted.is_escaped { unescaped(cursor.text, quoted, scratch) } else { in_text(quoted) })
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{column::Value, schema::FieldType};
+
+    fn schema(fields: &[(&str, FieldType, bool)]) -> Schema {
+        let field = |(path, field_type, required): &(&str, FieldType, bool)| Field {
+            name: path.replace('.', "_"),
+            path: (*path).to_owned(),
+            field_type: *field_type,
+            required: *required,
+        };
+        Schema { fields: fields.iter().map(field).collect() }
+    }
+
+    /// Decodes `value` after a good record with another order of keys, and checks that a refused one leaves nothing behind.
+    fn decoded(schema: &Schema, value: &[u8]) -> Result<Vec<String>, DecodeError> {
+        let mut projector = Projector::new(schema);
+        let mut rows = projector.rows();
+        let result = projector.decode(value, &mut rows);
+        assert_eq!(rows.len(), usize::from(result.is_ok()));
+        let mut again = projector.rows();
+        assert_eq!(projector.decode(value, &mut again), result, "with the order of keys known");
+        let rows = rows.finish();
+        assert_eq!(again.finish(), rows);
+        assert!(rows.columns().iter().all(|column| column.len() == rows.len()));
+        result.map(|()| {
+            let text = |value: Value<'_>| match value {
+                Value::Null => "null".to_owned(),
+                Value::Bool(value) => value.to_string(),
+                Value::Int(value) => value.to_string(),
+                Value::Float(value) => format!("{value:?}"),
+                Value::Bytes(bytes) => format!("{:?}", String::from_utf8_lossy(bytes)),
+            };
+            rows.columns().iter().map(|column| text(column.at(0))).collect()
+        })
+    }
+
+    /// `expected`: the value of the optional field `a`, or an error code and a part of its message.
+    fn check(field_type: FieldType, value: &str, expected: Result<&str, (&str, &str)>) {
+        match (decoded(&schema(&[("a", field_type, false)]), value.as_bytes()), expected) {
+            (Ok(values), Ok(expected)) => assert_eq!(values, [expected], "{value}"),
+            (Err(error), Err((code, message))) => {
+                assert_eq!(error.code(), code, "{value}: {error}");
+                assert!(error.to_string().contains(message), "{value}: {error}");
+            }
+            (result, expected) => panic!("{value}: {result:?}, expected {expected:?}"),
         }
-        (b'"', FieldType::Bytes) => {
-            let quoted = cursor.string()?;
-            Ok(base64_bytes(cursor.text, quoted, scratch))
+    }
+
+    #[test]
+    fn a_field_that_is_absent_or_null() {
+        for value in ["{}", r#"{"b":1}"#, r#"{"a":null}"#] {
+            check(FieldType::Int, value, Ok("null"));
         }
-        (b'-' | b'0'..=b'9', FieldType::Int) => integer(cursor),
-        (b'-' | b'0'..=b'9', FieldType::Float) => {
-            let number = cursor.number()?;
-            let float: f64 = cursor.text[number.start..number.end].parse().expect("every JSON number is one of Rust");
-            Ok(if float.is_finite() { Found::Float(float) } else { Found::Other { at, what: What::LargeFloat } })
+        let required = schema(&[("a", FieldType::Int, true)]);
+        let error = decoded(&required, br#"{"b":1}"#).unwrap_err();
+        assert_eq!((error.code(), error.to_string().as_str()), ("missing", "required field \"a\" is missing"));
+        let error = decoded(&required, br#"{"a":null}"#).unwrap_err();
+        assert_eq!((error.code(), error.to_string().as_str()), ("missing", "required field \"a\" at byte 5 is null"));
+    }
+
+    #[test]
+    fn integers() {
+        for (digits, expected) in [
+            ("0", "0"),
+            ("-0", "0"),
+            ("7", "7"),
+            ("12345678", "12345678"),
+            ("123456789", "123456789"),
+            ("-1767225600000", "-1767225600000"),
+            ("123456789012345", "123456789012345"),
+            ("1234567890123456", "1234567890123456"),
+            ("9223372036854775807", "9223372036854775807"),
+            ("-9223372036854775808", "-9223372036854775808"),
+        ] {
+            check(FieldType::Int, &format!("{{\"a\":{digits}}}"), Ok(expected));
+            check(FieldType::Int, &format!("{{\"a\":{digits} , \"b\":[{digits}]}}"), Ok(expected));
         }
-        (b't', FieldType::Bool) => cursor.word("true").map(|()| Found::Bool(true)),
-        (b'f', FieldType::Bool) => cursor.word("false").map(|()| Found::Bool(false)),
-        (b'n', _) => cursor.word("null").map(|()| Found::Null { at }),
-        (first, _) => cursor.skip(depth).map(|()| Found::Other { at, what: what_starts_with(first) }),
+        for (other, message) in [
+            ("9223372036854775808", "beyond 64 bits"),
+            ("-9223372036854775809", "beyond 64 bits"),
+            ("123456789012345678901234567890", "beyond 64 bits"),
+            ("1.0", "fraction"),
+            ("1e3", "exponent"),
+            ("12345678.5", "fraction"),
+            ("\"1\"", "not a string"),
+            ("true", "not a boolean"),
+            ("{\"a\":1}", "not an object"),
+            ("[1]", "not an array"),
+        ] {
+            check(FieldType::Int, &format!("{{\"a\":{other}}}"), Err(("type", message)));
+        }
+        for malformed in
+            ["01", "-", "-01", "1.", "+1", ".5", "1e", "1e+", "0x1", "1_000", "12345678901", "--1"].map(|it| format!("{it}x"))
+        {
+            check(FieldType::Int, &format!("{{\"a\":{malformed}}}"), Err(("json", "at byte")));
+        }
+        check(FieldType::Int, r#"{"a":007}"#, Err(("json", "leading zero")));
+        check(FieldType::Int, r#"{"a":-01}"#, Err(("json", "leading zero")));
     }
-}
 
-#[inline]
-fn integer(cursor: &mut Cursor<'_>) -> Result<Found, Fault> {
-    let begin = *cursor;
-    let is_negative = cursor.peek() == b'-';
-    let digits = &cursor.rest()[usize::from(is_negative)..];
-    let mut magnitude = 0_i64;
-    let mut n_digits = 0;
-    // 18 digits fit any 64 bits; longer ones, and all that is not plain digits, take the slow way.
-    while n_digits < 19
-        && let Some(byte) = digits.get(n_digits)
-        && byte.is_ascii_digit()
-    {
-        magnitude = magnitude.wrapping_mul(10).wrapping_add(i64::from(byte - b'0'));
-        n_digits += 1;
+    #[test]
+    fn floats() {
+        for (digits, expected) in [
+            ("1", "1.0"),
+            ("-0", "-0.0"),
+            ("0.1", "0.1"),
+            ("1e3", "1000.0"),
+            ("1E-2", "0.01"),
+            ("9007199254740993", "9007199254740992.0"),
+            ("1.7976931348623157e308", "1.7976931348623157e308"),
+            ("5e-324", "5e-324"),
+            ("1e-400", "0.0"),
+        ] {
+            check(FieldType::Float, &format!("{{\"a\":{digits}}}"), Ok(expected));
+        }
+        check(FieldType::Float, r#"{"a":1e309}"#, Err(("type", "greatest float")));
+        check(FieldType::Float, r#"{"a":-1e999}"#, Err(("type", "greatest float")));
+        check(FieldType::Float, r#"{"a":"1.5"}"#, Err(("type", "f64, not a string")));
+        check(FieldType::Float, r#"{"a":NaN}"#, Err(("json", "expected a value")));
     }
-    let ends_plainly = !matches!(digits.get(n_digits), Some(b'.' | b'e' | b'E'));
-    let leads_plainly = digits.first() != Some(&b'0') || n_digits == 1;
-    if (1..=18).contains(&n_digits) && ends_plainly && leads_plainly {
-        cursor.at += usize::from(is_negative) + n_digits;
-        return Ok(Found::Int(if is_negative { -magnitude } else { magnitude }));
+
+    #[test]
+    fn strings_and_bools_and_bytes() {
+        for (text, expected) in [
+            (r#""""#, r#""""#),
+            (r#""tv""#, r#""tv""#),
+            (r#""with \"quotes\" and \\ and \/""#, r#""with \"quotes\" and \\ and /""#),
+            (r#""\b\f\n\r\t""#, "\"\\u{8}\\u{c}\\n\\r\\t\""),
+            (r#""caf\u00e9 \u65E5\u672c \ud83d\ude00!""#, "\"café 日本 😀!\""),
+            ("\"café 日本 😀 \u{7f}\"", "\"café 日本 😀 \\u{7f}\""),
+            (r#""\u0000""#, r#""\0""#),
+        ] {
+            check(FieldType::Text, &format!("{{\"a\":{text}}}"), Ok(expected));
+        }
+        check(FieldType::Text, r#"{"a":5}"#, Err(("type", "field \"a\" at byte 5 must be string, not a number")));
+        check(FieldType::Bool, r#"{"a":true}"#, Ok("true"));
+        check(FieldType::Bool, r#"{"a":false}"#, Ok("false"));
+        check(FieldType::Bool, r#"{"a":"true"}"#, Err(("type", "bool, not a string")));
+        check(FieldType::Bool, r#"{"a":1}"#, Err(("type", "bool, not a number")));
+        check(FieldType::Bytes, r#"{"a":"Zm9vYg=="}"#, Ok("\"foob\""));
+        check(FieldType::Bytes, r#"{"a":"Zm9\u0076Yg=="}"#, Ok("\"foob\""));
+        check(FieldType::Bytes, r#"{"a":"Zm9vYg"}"#, Err(("type", "at byte 5 must be bytes, not a string that is not base64")));
     }
-    let number = cursor.number()?;
-    let at = begin.at as u32;
-    if !number.is_integer {
-        return Ok(Found::Other { at, what: What::NotInteger });
+
+    #[test]
+    fn strings_that_are_not_json_wherever_they_stand() {
+        for text in [
+            r#""\ud800""#,
+            r#""\udc00""#,
+            r#""\ud83d\u0041""#,
+            r#""\ud83d \ude00""#,
+            r#""\ud83d\ud83d""#,
+            r#""\x41""#,
+            r#""\u12""#,
+            r#""\u12g4""#,
+            "\"tab\there\"",
+            "\"a long string with a line break \n in it\"",
+            "\"zero\0\"",
+            "\"open",
+            "\"open\\",
+            "'single'",
+        ] {
+            for value in [
+                format!("{{\"a\":{text}}}"),
+                format!("{{\"b\":[{text}]}}"),
+                format!("{{{text}:1}}"),
+                format!("{{\"b\":{{{text}:1}}}}"),
+            ] {
+                check(FieldType::Text, &value, Err(("json", "at byte")));
+            }
+        }
     }
-    Ok(cursor.text[number.start..number.end].parse().map_or(Found::Other { at, what: What::LongInteger }, Found::Int))
-}
 
-fn in_text(quoted: Quoted) -> Found {
-    Found::Text { start: quoted.start as u32, end: quoted.end as u32 }
-}
-
-#[cold]
-fn unescaped(text: &str, quoted: Quoted, scratch: &mut Vec<u8>) -> Found {
-    let start = scratch.len() as u32;
-    unescape(text, quoted, scratch);
-    Found::Scratch { start, end: scratch.len() as u32 }
-}
-
-fn base64_bytes(text: &str, quoted: Quoted, scratch: &mut Vec<u8>) -> Found {
-    let mut unescaped = Vec::new();
-    let digits = if quoted.is_escaped {
-        unescape(text, quoted, &mut unescaped);
-        &unescaped
-    } else {
-        &text.as_bytes()[quoted.start..quoted.end]
-    };
-    let start = scratch.len();
-    if base64::decode(digits, scratch).is_none() {
-        scratch.truncate(start);
-        return Found::Other { at: quoted.start as u32 - 1, what: What::NotBase64 };
+    #[test]
+    fn values_that_are_not_one_object() {
+        for value in [
+            " ",
+            "[]",
+            "1",
+            "null",
+            "\"a\"",
+            "{",
+            "}",
+            "{\"a\"",
+            "{\"a\":",
+            "{\"a\":1",
+            "{\"a\":1,",
+            "{\"a\":1,}",
+            "{,}",
+            "{\"a\" 1}",
+            "{\"a\":}",
+            "{a:1}",
+            "{\"a\":1 \"b\":2}",
+            "{\"a\":1}}",
+            "{\"a\":1}{",
+            "{\"a\":1} x",
+            "{\"a\":1}\0",
+            "\u{feff}{}",
+            "{\"b\":[1,]}",
+            "{\"b\":[,1]}",
+            "{\"b\":[1}",
+            "{\"b\":{\"c\":1]}",
+            "{\"b\":{1:2}}",
+            "{\"b\":{\"c\"}}",
+            "{\"b\":tru}",
+            "{\"b\":nul",
+            "{\"b\":truex}",
+            "{\"b\":[1 2]}",
+            "{//\n}",
+            "{\"b\":undefined}",
+        ] {
+            check(FieldType::Int, value, Err(("json", "value is not a JSON object at byte")));
+        }
+        check(FieldType::Int, "", Err(("empty", "value is empty")));
+        check(FieldType::Int, " \t\r\n{ \"a\" : 1 , \"b\" : [ ] , \"c\" : { } } \n", Ok("1"));
     }
-    Found::Scratch { start: start as u32, end: scratch.len() as u32 }
-}
 
-fn what_starts_with(first: u8) -> What {
-    match first {
-        b'{' => What::Object,
-        b'[' => What::Array,
-        b'"' => What::Text,
-        b't' | b'f' => What::Bool,
-        _ => What::Number,
+    #[test]
+    fn every_truncation_is_refused() {
+        let value = br#"{"v":1,"a":-12.5e3,"b":"x\u00e9\n","c":{"d":[true,false,null,{}]},"e":"caf"}"#;
+        for end in 1..value.len() {
+            let error =
+                decoded(&schema(&[("a", FieldType::Float, false), ("b", FieldType::Text, false)]), &value[..end]).unwrap_err();
+            assert_eq!(error.code(), "json", "{end}");
+        }
+    }
+
+    #[test]
+    fn bad_utf8_anywhere() {
+        for value in [&b"{\"a\":\"\xff\"}"[..], b"{\"b\":[\"\xc3\"]}", b"{\"\xed\xa0\x80\":1}", b"{\"a\":\"ok\"}\x80", b"\xff"] {
+            let error = decoded(&schema(&[("a", FieldType::Text, false)]), value).unwrap_err();
+            let at = value.iter().position(|byte| *byte >= 0x80).unwrap();
+            assert_eq!(error, DecodeError::Utf8 { at });
+        }
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        for (n_open, accepted) in [(126, true), (127, false), (100_000, false)] {
+            for (open, close) in [("[", "]"), ("{\"b\":", "}")] {
+                let inner = if open == "[" { "" } else { "1" };
+                let value = format!("{{\"b\":{}{inner}{},\"a\":1}}", open.repeat(n_open), close.repeat(n_open));
+                let expected = if accepted { Ok("1") } else { Err(("json", "too deeply")) };
+                check(FieldType::Int, &value, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_of_duplicate_keys_counts() {
+        check(FieldType::Int, r#"{"a":1,"a":2}"#, Ok("2"));
+        check(FieldType::Int, r#"{"a":"wrong","a":2}"#, Ok("2"));
+        check(FieldType::Int, r#"{"a":2,"a":null}"#, Ok("null"));
+        check(FieldType::Int, r#"{"a":2,"\u0061":3}"#, Ok("3"));
+        check(FieldType::Int, r#"{"a":2,"a":"wrong"}"#, Err(("type", "at byte 11")));
+        check(FieldType::Text, r#"{"a":"\n","a":"\t"}"#, Ok(r#""\t""#));
+        let nested = schema(&[("a.b", FieldType::Int, false), ("a.c", FieldType::Int, false)]);
+        assert_eq!(decoded(&nested, br#"{"a":{"b":1,"c":2},"a":{"c":3}}"#).unwrap(), ["null", "3"]);
+        assert_eq!(decoded(&nested, br#"{"a":7,"a":{"b":1}}"#).unwrap(), ["1", "null"]);
+    }
+
+    #[test]
+    fn paths_lead_into_objects() {
+        let nested = schema(&[
+            ("id", FieldType::Text, true),
+            ("a.b", FieldType::Int, false),
+            ("a.c.d", FieldType::Text, false),
+            ("a.c.e", FieldType::Bool, false),
+        ]);
+        let value = br#"{"a":{"x":{"b":9},"c":{"e":true,"d":"deep"},"b":1},"b":5,"id":"i"}"#;
+        assert_eq!(decoded(&nested, value).unwrap(), ["\"i\"", "1", "\"deep\"", "true"]);
+        assert_eq!(decoded(&nested, br#"{"id":"i","a":null}"#).unwrap(), ["\"i\"", "null", "null", "null"]);
+        assert_eq!(decoded(&nested, br#"{"id":"i","a":{"b":3,"c":{}}}"#).unwrap(), ["\"i\"", "3", "null", "null"]);
+        let error = decoded(&nested, br#"{"id":"i","a":[]}"#).unwrap_err();
+        assert_eq!(error.to_string(), "field \"a_b\" at byte 14 must be i64, not an array");
+        let required = schema(&[("a.b", FieldType::Int, true)]);
+        assert_eq!(decoded(&required, br#"{"a":null}"#).unwrap_err().code(), "missing");
+        assert_eq!(decoded(&required, br#"{"a":{}}"#).unwrap_err().code(), "missing");
+        assert_eq!(decoded(&required, b"{}").unwrap_err().code(), "missing");
+    }
+
+    #[test]
+    fn one_path_as_two_fields() {
+        let twice = schema(&[("a", FieldType::Int, true), ("a", FieldType::Float, true), ("a", FieldType::Int, false)]);
+        assert_eq!(decoded(&twice, br#"{"a":5,"b":1}"#).unwrap(), ["5", "5.0", "5"]);
+        let both = schema(&[("a", FieldType::Int, false), ("a.b", FieldType::Int, false)]);
+        assert_eq!(decoded(&both, br#"{"a":null}"#).unwrap(), ["null", "null"]);
+        assert_eq!(decoded(&both, br#"{"a":{"b":1}}"#).unwrap_err().code(), "type");
+        assert_eq!(decoded(&both, br#"{"a":1}"#).unwrap_err().code(), "type");
+    }
+
+    /// The order of keys is a guess: whatever came before, the answer is the same.
+    #[test]
+    fn the_order_of_keys_changes_nothing() {
+        let fields = schema(&[
+            ("a", FieldType::Int, true),
+            ("a_key_longer_than_sixteen", FieldType::Int, false),
+            ("b", FieldType::Int, false),
+        ]);
+        let long = "x".repeat(60);
+        let mut projector = Projector::new(&fields);
+        let mut rows = projector.rows();
+        for n in 0..400_i64 {
+            let mut members = vec![
+                format!("\"a\":{n}"),
+                format!("\"a_key_longer_than_sixteen\":{}", n + 1),
+                format!("\"a_key_longer_than_twenty\":{}", n + 2),
+                format!("\"b\" : {}", n + 3),
+                format!("\"{long}\":[]"),
+                format!("\"unknown{}\":{{}}", n % 90),
+            ];
+            let len = members.len() as i64;
+            members.rotate_left((n % len) as usize);
+            members.swap(0, (n / len % len) as usize);
+            projector.decode(format!("{{{}}}", members.join(",")).as_bytes(), &mut rows).unwrap();
+        }
+        let rows = rows.finish();
+        for n in 0..400 {
+            let row = [0, 1, 2].map(|column_idx| rows.column(column_idx).at(n as usize));
+            assert_eq!(row, [Value::Int(n), Value::Int(n + 1), Value::Int(n + 3)]);
+        }
+    }
+
+    #[test]
+    fn a_builder_starts_anew_after_its_rows_are_taken() {
+        let mut projector = Projector::new(&schema(&[("a", FieldType::Text, false)]));
+        let mut rows = projector.rows();
+        projector.decode(br#"{"a":"one"}"#, &mut rows).unwrap();
+        projector.decode(b"{}", &mut rows).unwrap();
+        projector.decode(b"{", &mut rows).unwrap_err();
+        let first = rows.finish();
+        assert_eq!((first.len(), first.column(0).at(0), first.column(0).at(1)), (2, Value::Bytes(b"one"), Value::Null));
+        projector.decode(br#"{"a":"two"}"#, &mut rows).unwrap();
+        let second = rows.finish();
+        assert_eq!((second.len(), second.column(0).at(0)), (1, Value::Bytes(b"two")));
+        assert!(rows.is_empty());
     }
 }
