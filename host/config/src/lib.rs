@@ -11,6 +11,7 @@
 
 pub mod code;
 pub mod config;
+pub mod plan;
 pub mod problem;
 mod raw;
 mod render;
@@ -21,6 +22,7 @@ mod wiring;
 pub use crate::{
     code::{Code, explain},
     config::{Config, External},
+    plan::{Partitions, plan},
     problem::{At, Problem, Problems, Severity, Span, Valid},
     raw::parse,
     render::{Report, render, report},

@@ -84,7 +84,7 @@ pub(crate) fn size(text: &str) -> Result<u64, Wrong> {
 /// Writes `bytes` the shortest way: `64MiB`.
 pub(crate) fn size_text(bytes: u64) -> String {
     let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    match units.into_iter().find(|(_, shift)| bytes != 0 && bytes % (1u64 << shift) == 0) {
+    match units.into_iter().find(|(_, shift)| bytes != 0 && bytes.is_multiple_of(1u64 << shift)) {
         Some((unit, shift)) => format!("{}{unit}", bytes >> shift),
         None => format!("{bytes}B"),
     }

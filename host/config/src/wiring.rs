@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     code::Code,
     config::Config,
+    plan::time,
     problem::{At, Problem, Problems, Span},
     raw::{RawConfig, RawStage},
     value::closest,
@@ -19,19 +20,26 @@ pub(crate) fn check(raw: RawConfig, problems: &mut Problems) -> Option<Config> {
     plugins(&raw, problems);
     // What a misspelt reference meant would be reported as unused too: one mistake, one problem.
     let references_hold = problems.len() == n_before;
+    let n_before = problems.len();
     cycles(&raw.stages, problems);
+    let has_cycle = problems.len() > n_before;
     if references_hold {
         unused(&raw, problems);
     }
     topics(&raw, problems);
-    Some(Config {
+    let config = Config {
         pipeline: raw.pipeline?,
         log: raw.log?,
         sources: raw.sources.into_iter().map(|source| source.built).collect::<Option<_>>()?,
         plugins: raw.plugins.into_iter().map(|plugin| plugin.built).collect::<Option<_>>()?,
         stages: raw.stages.into_iter().map(|stage| stage.built).collect::<Option<_>>()?,
         sinks: raw.sinks.into_iter().map(|sink| sink.built).collect::<Option<_>>()?,
-    })
+    };
+    // What horizons must span can only be said of a DAG.
+    if references_hold && !has_cycle {
+        time::check(&config, problems);
+    }
+    Some(config)
 }
 
 fn not_empty(raw: &RawConfig, problems: &mut Problems) {
@@ -144,42 +152,42 @@ fn plugins(raw: &RawConfig, problems: &mut Problems) {
     }
 }
 
-/// Reports each circle once, at the stage that stands first in the text.
+/// Reports each circle once, where the walk through the text closes it.
 fn cycles(stages: &[RawStage], problems: &mut Problems) {
-    let reads = |idx: usize| {
-        stages[idx].inputs.iter().filter_map(|input| {
-            let producer = stages.iter().position(|stage| stage.name.value == producer(input))?;
-            Some((producer, input))
-        })
+    /// A stage on the way, and how many of its inputs were followed.
+    struct Step {
+        stage: usize,
+        n_followed: usize,
+    }
+    let read_by = |stage: usize, n: usize| {
+        let input = stages[stage].inputs.get(n)?;
+        Some((input, stages.iter().position(|stage| stage.name.value == producer(input))))
     };
-    // 0: not seen, 1: on the way, 2: done. Walked with a stack of its own: a manifest must not overflow ours.
-    let mut marks = vec![0u8; stages.len()];
+    let mut is_done = vec![false; stages.len()];
     for start in 0..stages.len() {
-        let mut path: Vec<(usize, Vec<(usize, &At<String>)>)> = Vec::new();
-        if marks[start] == 0 {
-            marks[start] = 1;
-            path.push((start, reads(start).collect()));
+        // A path of our own: a manifest must not overflow the stack.
+        let mut path = Vec::new();
+        if !is_done[start] {
+            path.push(Step { stage: start, n_followed: 0 });
         }
-        while let Some((idx, pending)) = path.last_mut() {
-            let idx = *idx;
-            match pending.pop() {
-                None => {
-                    marks[idx] = 2;
-                    path.pop();
-                }
-                Some((next, _)) if marks[next] == 0 => {
-                    marks[next] = 1;
-                    path.push((next, reads(next).collect()));
-                }
-                Some((next, input)) if marks[next] == 1 => {
-                    let from = path.iter().position(|(on_path, _)| *on_path == next).expect("a stage on the way is on the path");
-                    let mut circle: Vec<&str> = path[from..].iter().map(|(idx, _)| stages[*idx].name.value.as_str()).collect();
-                    circle.push(circle[0]);
-                    let text = circle.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(" reads ");
+        while let Some(step) = path.last_mut() {
+            let stage = step.stage;
+            let Some((input, next)) = read_by(stage, step.n_followed) else {
+                is_done[stage] = true;
+                path.pop();
+                continue;
+            };
+            step.n_followed += 1;
+            let Some(next) = next.filter(|next| !is_done[*next]) else { continue };
+            match path.iter().position(|step| step.stage == next) {
+                None => path.push(Step { stage: next, n_followed: 0 }),
+                Some(from) => {
+                    let circle = path[from..].iter().map(|step| step.stage).chain([next]);
+                    let names: Vec<String> = circle.map(|stage| format!("\"{}\"", *stages[stage].name)).collect();
                     let message = "stages read from each other in a circle";
-                    problems.push(Problem::at(Code::Cycle, input.span.clone(), message, "this closes the circle").note(text));
+                    let problem = Problem::at(Code::Cycle, input.span.clone(), message, "this closes the circle");
+                    problems.push(problem.note(names.join(" reads ")));
                 }
-                Some(_) => {}
             }
         }
     }

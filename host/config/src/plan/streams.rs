@@ -1,0 +1,406 @@
+//! What each input is, and which fields each source must decode.
+//!
+//! A source's schema is what its readers ask for. A reader is every stage and sink that gets the source's rows, directly or
+//! through dedups, which pass rows on as they are. Asked fields are told apart by their path in the record.
+
+use std::collections::BTreeMap;
+
+use reelflow_core::{
+    plan::Emission,
+    plugin::{Declaration, World},
+    schema::{Field, FieldType, Schema},
+};
+
+use crate::{
+    code::Code,
+    config::{Config, EventTimeFrom, Source, StageKind},
+    problem::{At, Problem, Problems, Span},
+    value::closest,
+    wiring::producer,
+};
+
+/// Where a stream comes from. Indices of the config; `output` is the place in the plugin's declaration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Source(usize),
+    Stage { stage: usize, output: usize },
+}
+
+pub(super) struct Streams<'c> {
+    /// Of each stage: its plugin's declaration, if there is one and it fits the stage's kind.
+    declarations: Vec<Option<&'c Declaration>>,
+    /// Of each stage, by port; `None` for an input that cannot be resolved.
+    stage_inputs: Vec<Vec<Option<Origin>>>,
+    sink_inputs: Vec<Option<Origin>>,
+    is_dedup: Vec<bool>,
+    /// For each stage whose rows are a source's own: that source.
+    roots: Vec<Option<usize>>,
+    source_schemas: Vec<Schema>,
+}
+
+/// The stage that `input` names, if it is one.
+pub(super) fn stage_of(config: &Config, input: &str) -> Option<usize> {
+    config.stages.iter().position(|stage| *stage.name == producer(input))
+}
+
+/// The column that the manifest calls `name`: a field's name or its path.
+pub(super) fn column(schema: &Schema, name: &str) -> Option<usize> {
+    schema.position(name).or_else(|| schema.fields.iter().position(|field| field.path == name))
+}
+
+impl<'c> Streams<'c> {
+    pub fn resolve(config: &Config, declarations: &'c BTreeMap<String, Declaration>, problems: &mut Problems) -> Streams<'c> {
+        let mut streams = Streams {
+            declarations: of_stages(config, declarations, problems),
+            stage_inputs: Vec::new(),
+            sink_inputs: Vec::new(),
+            is_dedup: config.stages.iter().map(|stage| matches!(stage.kind, StageKind::Dedup { .. })).collect(),
+            roots: Vec::new(),
+            source_schemas: Vec::new(),
+        };
+        let mut origins = |inputs: Vec<&At<String>>| -> Vec<Option<Origin>> {
+            inputs.into_iter().map(|input| streams.origin(config, input, problems)).collect()
+        };
+        let stage_inputs = config.stages.iter().map(|stage| origins(stage.kind.inputs())).collect();
+        let sink_inputs = origins(config.sinks.iter().map(|sink| &sink.input).collect());
+        (streams.stage_inputs, streams.sink_inputs) = (stage_inputs, sink_inputs);
+        streams.roots = (0..config.stages.len()).map(|stage| streams.root(stage)).collect();
+        for (idx, source) in config.sources.iter().enumerate() {
+            let schema = streams.source_schema(config, idx, source, problems);
+            streams.source_schemas.push(schema);
+        }
+        streams.infer_join_columns(config);
+        streams
+    }
+
+    fn origin(&self, config: &Config, input: &At<String>, problems: &mut Problems) -> Option<Origin> {
+        let Some(stage) = stage_of(config, input) else {
+            return config.sources.iter().position(|source| *source.name == input.value).map(Origin::Source);
+        };
+        let StageKind::Transform { plugin, .. } = &config.stages[stage].kind else {
+            return Some(Origin::Stage { stage, output: 0 });
+        };
+        let wanted = input.split_once('.').map_or("out", |(_, output)| output);
+        let outputs = &self.declarations[stage]?.outputs;
+        if let Some(output) = outputs.iter().position(|(name, _)| name == wanted) {
+            return Some(Origin::Stage { stage, output });
+        }
+        let names = |name: &str| if name == "out" { producer(input).to_owned() } else { format!("{}.{name}", producer(input)) };
+        let all: Vec<String> = outputs.iter().map(|(name, _)| format!("\"{}\"", names(name))).collect();
+        let message = format!("stage \"{}\" has no output \"{wanted}\"", producer(input));
+        let label = format!("plugin \"{}\" declares no such output", plugin.value);
+        let mut problem =
+            Problem::at(Code::UnknownOutput, input.span.clone(), message, label).note(format!("inputs: {}", all.join(", ")));
+        if let Some(meant) = closest(wanted, outputs.iter().map(|(name, _)| name.as_str())) {
+            problem = problem.patch("rename it", input.span.clone(), format!("\"{}\"", names(meant)));
+        }
+        problems.push(problem);
+        None
+    }
+
+    fn root(&self, mut stage: usize) -> Option<usize> {
+        while self.is_dedup[stage] {
+            match self.stage_inputs[stage][0]? {
+                Origin::Source(source) => return Some(source),
+                Origin::Stage { stage: next, .. } => stage = next,
+            }
+        }
+        None
+    }
+
+    /// The source whose own rows `origin` gives.
+    pub fn source_behind(&self, origin: Origin) -> Option<usize> {
+        match origin {
+            Origin::Source(source) => Some(source),
+            Origin::Stage { stage, .. } => self.roots[stage],
+        }
+    }
+
+    /// The declaration of the stage's plugin, if it can be used.
+    pub fn declaration(&self, stage: usize) -> Option<&'c Declaration> {
+        self.declarations[stage]
+    }
+
+    /// What stage `stage` reads on `port`, or `None` if that cannot be resolved.
+    pub fn input(&self, stage: usize, port: usize) -> Option<Origin> {
+        self.stage_inputs[stage][port]
+    }
+
+    /// What a sink reads, or `None` if that cannot be resolved.
+    pub fn sink_input(&self, sink: usize) -> Option<Origin> {
+        self.sink_inputs[sink]
+    }
+
+    /// As [`Streams::input`], of all ports, once everything has been checked.
+    pub fn of_stage(&self, stage: usize) -> Vec<Origin> {
+        self.stage_inputs[stage].iter().map(|origin| origin.expect("inputs were checked")).collect()
+    }
+
+    pub fn of_sink(&self, sink: usize) -> Origin {
+        self.sink_inputs[sink].expect("inputs were checked")
+    }
+
+    pub fn sinks_of(&self, origin: Origin) -> impl Iterator<Item = usize> {
+        (0..self.sink_inputs.len()).filter(move |sink| self.sink_inputs[*sink] == Some(origin))
+    }
+
+    pub fn n_outputs(&self, stage: usize) -> usize {
+        self.declarations[stage].map_or(1, |declaration| declaration.outputs.len())
+    }
+
+    /// Whether anything reads the output of `stage` (`None`: any of its outputs).
+    pub fn is_read(&self, stage: usize, output: Option<usize>) -> bool {
+        self.all_inputs().any(|origin| matches!(origin, Origin::Stage { stage: s, output: o } if s == stage && output.is_none_or(|output| o == output)))
+    }
+
+    pub fn is_source_read(&self, source: usize) -> bool {
+        self.all_inputs().any(|origin| origin == Origin::Source(source))
+    }
+
+    fn all_inputs(&self) -> impl Iterator<Item = Origin> {
+        self.stage_inputs.iter().flatten().chain(&self.sink_inputs).copied().flatten()
+    }
+
+    /// The fields of a stream, or `None` where a plugin is not known.
+    pub fn schema_of(&self, origin: Origin) -> Option<Schema> {
+        match (self.source_behind(origin), origin) {
+            (Some(source), _) | (None, Origin::Source(source)) => Some(self.source_schemas[source].clone()),
+            (None, Origin::Stage { stage, .. }) if self.is_dedup[stage] => self.schema_of(self.stage_inputs[stage][0]?),
+            (None, Origin::Stage { stage, output }) => {
+                let mut schema = self.declarations[stage]?.outputs[output].1.clone();
+                // What a stage makes has no path in a record.
+                schema.fields.iter_mut().for_each(|field| field.path.clone_from(&field.name));
+                Some(schema)
+            }
+        }
+    }
+
+    /// As [`Streams::schema_of`], once everything has been checked.
+    pub fn schema(&self, origin: Origin) -> Schema {
+        self.schema_of(origin).expect("schemas were checked")
+    }
+
+    /// Whether rows of `origin` carry `rev` and `final`: transforms hand them on, stages that keep state take final rows only.
+    pub fn is_upsert(&self, config: &Config, origin: Origin) -> bool {
+        let Origin::Stage { stage, .. } = origin else { return false };
+        match &config.stages[stage].kind {
+            StageKind::Aggregate { emission, .. } | StageKind::Join { emission, .. } => *emission == Emission::Upsert,
+            StageKind::Transform { .. } => self.stage_inputs[stage][0].is_some_and(|input| self.is_upsert(config, input)),
+            StageKind::Dedup { .. } => false,
+        }
+    }
+
+    fn source_schema(&self, config: &Config, idx: usize, source: &Source, problems: &mut Problems) -> Schema {
+        let mut asked = Asked::default();
+        if let EventTimeFrom::Field(path) = &source.event_time.value {
+            asked.ask(
+                Ask::of_source(path, FieldType::Int, "the event time", &source.event_time.span, Code::EventTimeType),
+                problems,
+            );
+        }
+        if let Some(id) = &source.id {
+            asked.ask(Ask::of_source(id, FieldType::Text, "the id", &id.span, Code::IdType), problems);
+        }
+        for field in &source.fields {
+            let ask = Ask {
+                name: &field.name,
+                path: &field.name,
+                field_type: field.field_type,
+                required: field.required,
+                by: "the manifest".to_owned(),
+                span: &field.type_span,
+                role: Role::Declared,
+            };
+            asked.ask(ask, problems);
+        }
+        for (stage, port) in self.readers(idx) {
+            let (Some(declaration), Some(plugin)) = (self.declarations[stage], config.stages[stage].kind.plugin()) else {
+                continue;
+            };
+            for field in &declaration.inputs[port].fields {
+                let by = format!("plugin \"{}\"", plugin.value);
+                let Field { name, path, field_type, required } = field;
+                let ask =
+                    Ask { name, path, field_type: *field_type, required: *required, by, span: &plugin.span, role: Role::Reader };
+                asked.ask(ask, problems);
+            }
+        }
+        let mut schema = Schema { fields: asked.fields };
+        for (stage, _) in self.readers(idx) {
+            self.add_keys(config, stage, &mut schema);
+        }
+        schema
+    }
+
+    /// Key columns that no plugin reads, where their type is known: an aggregate's plugin declares it, ids are strings.
+    fn add_keys(&self, config: &Config, stage: usize, schema: &mut Schema) {
+        match &config.stages[stage].kind {
+            StageKind::Aggregate { key, .. } => {
+                let declared = self.declarations[stage].map_or(&[][..], |declaration| &declaration.key.fields);
+                key.iter().zip(declared).for_each(|(name, field)| add(schema, name, field.field_type));
+            }
+            StageKind::Dedup { id: Some(id), .. } => add(schema, id, FieldType::Text),
+            _ => {}
+        }
+    }
+
+    /// Where one side of a join knows the type of a column, the other side's source decodes it as the same.
+    fn infer_join_columns(&mut self, config: &Config) {
+        // What one join adds, another one may need: at most once through all of them for each.
+        for _ in 0..config.stages.len() {
+            for stage in 0..config.stages.len() {
+                let StageKind::Join { on, .. } = &config.stages[stage].kind else { continue };
+                for (port, other) in [(0, 1), (1, 0)] {
+                    let (Some(origin), Some(other)) = (self.stage_inputs[stage][port], self.stage_inputs[stage][other]) else {
+                        continue;
+                    };
+                    let (Some(source), Some(schema)) = (self.source_behind(origin), self.schema_of(other)) else {
+                        continue;
+                    };
+                    for name in on {
+                        if let Some(at) = column(&schema, name) {
+                            add(&mut self.source_schemas[source], name, schema.fields[at].field_type);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Stages and ports that get the rows of source `source`, in the order of the text.
+    fn readers(&self, source: usize) -> impl Iterator<Item = (usize, usize)> {
+        self.stage_inputs.iter().enumerate().flat_map(move |(stage, inputs)| {
+            let ports = inputs
+                .iter()
+                .enumerate()
+                .filter(move |(_, origin)| origin.and_then(|origin| self.source_behind(origin)) == Some(source));
+            ports.map(move |(port, _)| (stage, port))
+        })
+    }
+}
+
+/// Adds a required field unless there is one of that name or path.
+fn add(schema: &mut Schema, name: &str, field_type: FieldType) {
+    if column(schema, name).is_none() {
+        schema.fields.push(Field { name: name.to_owned(), path: name.to_owned(), field_type, required: true });
+    }
+}
+
+/// The declarations of the stages' plugins that can be used; reports the others.
+fn of_stages<'c>(
+    config: &Config,
+    declarations: &'c BTreeMap<String, Declaration>,
+    problems: &mut Problems,
+) -> Vec<Option<&'c Declaration>> {
+    let mut missing: Vec<String> = Vec::new();
+    let mut of_stage = |kind: &StageKind, name: &At<String>| {
+        let plugin = kind.plugin()?;
+        let Some(declaration) = declarations.get(&plugin.value) else {
+            if !missing.contains(&plugin.value) {
+                missing.push(plugin.value.clone());
+                problems.push(config.plugin_refused(&plugin.value, "what it reads and emits is not known"));
+            }
+            return None;
+        };
+        let (world, n_inputs) = match kind {
+            StageKind::Transform { .. } => (World::Transform, 1),
+            StageKind::Aggregate { .. } => (World::Aggregate, 1),
+            StageKind::Join { .. } => (World::Join, 2),
+            StageKind::Dedup { .. } => return None,
+        };
+        if declaration.world != world {
+            let message = format!("stage \"{}\" needs a plugin of kind \"{}\"", **name, world.name());
+            let label = format!("plugin \"{}\" is of kind \"{}\"", plugin.value, declaration.world.name());
+            problems
+                .push(Problem::at(Code::WrongWorld, plugin.span.clone(), message, label).also(name.span.clone(), "this stage"));
+            return None;
+        }
+        if declaration.inputs.len() != n_inputs || (world != World::Transform && declaration.outputs.len() != 1) {
+            problems
+                .push(config.plugin_refused(&plugin.value, format!("it describes itself wrongly for kind \"{}\"", world.name())));
+            return None;
+        }
+        Some(declaration)
+    };
+    config.stages.iter().map(|stage| of_stage(&stage.kind, &stage.name)).collect()
+}
+
+/// Who asks for a field, which decides what a disagreement is called.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// `event_time` or `id`, which fix the type.
+    Fixed(Code),
+    /// `fields`, which say what the records hold.
+    Declared,
+    Reader,
+}
+
+struct Ask<'a> {
+    name: &'a str,
+    path: &'a str,
+    field_type: FieldType,
+    required: bool,
+    by: String,
+    span: &'a Span,
+    role: Role,
+}
+
+impl<'a> Ask<'a> {
+    fn of_source(path: &'a str, field_type: FieldType, by: &str, span: &'a Span, code: Code) -> Ask<'a> {
+        Ask { name: path, path, field_type, required: true, by: by.to_owned(), span, role: Role::Fixed(code) }
+    }
+}
+
+/// What was asked so far; who asked first stands at the same place in `first`.
+#[derive(Default)]
+struct Asked {
+    fields: Vec<Field>,
+    first: Vec<(String, Span, Role)>,
+}
+
+impl Asked {
+    fn ask(&mut self, ask: Ask<'_>, problems: &mut Problems) {
+        let Some(at) = self.fields.iter().position(|field| field.path == ask.path) else {
+            // Two paths may end in one name: then the later one is called by its path.
+            let is_taken = self.fields.iter().any(|field| field.name == ask.name);
+            let name = if is_taken { ask.path } else { ask.name };
+            let Ask { path, field_type, required, .. } = ask;
+            self.fields.push(Field { name: name.to_owned(), path: path.to_owned(), field_type, required });
+            self.first.push((ask.by, ask.span.clone(), ask.role));
+            return;
+        };
+        let field = &mut self.fields[at];
+        let (first_by, first_span, first_role) = &self.first[at];
+        if field.field_type != ask.field_type {
+            let (code, message) = match (first_role, ask.role) {
+                (Role::Fixed(Code::IdType), _) => {
+                    (Code::IdType, format!("field \"{}\" is the source's id and so a string", ask.path))
+                }
+                (Role::Fixed(code), _) => (*code, format!("field \"{}\" is the event time and so an i64", ask.path)),
+                _ => (Code::FieldConflict, format!("field \"{}\" of a source is wanted as two types", ask.path)),
+            };
+            let label = format!("{} wants {}", ask.by, ask.field_type.name());
+            let first_label = format!("{first_by} wants {}", field.field_type.name());
+            problems.push(Problem::at(code, ask.span.clone(), message, label).also(first_span.clone(), first_label));
+            return;
+        }
+        if ask.required && !field.required && *first_role == Role::Declared {
+            let message = format!("field \"{}\" may be null where a value is needed", ask.path);
+            problems.push(
+                Problem::at(Code::FieldOptional, ask.span.clone(), message, format!("{} needs a value", ask.by))
+                    .also(first_span.clone(), "may be null")
+                    .patch("if every record has it, say so", first_span.clone(), format!("\"{}\"", field.field_type.name())),
+            );
+            return;
+        }
+        if ask.role == Role::Declared && !ask.required {
+            let message = format!("field \"{}\" is {first_by} and can never be null", ask.path);
+            problems.push(
+                Problem::at(Code::FieldOptional, ask.span.clone(), message, "may be null")
+                    .also(first_span.clone(), "needs a value")
+                    .patch("every record has it", ask.span.clone(), format!("\"{}\"", field.field_type.name())),
+            );
+        }
+        field.required |= ask.required;
+    }
+}
