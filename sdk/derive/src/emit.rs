@@ -14,21 +14,21 @@ pub fn derive_emit(input: &DeriveInput) -> Result<TokenStream> {
     let ident = &input.ident;
     let (parameters, of_type, bounds) = input.generics.split_for_impl();
     let specs = fields.iter().zip(&names).map(|(field, name)| {
-        let write = quote_spanned!(field.ty.span()=> ::reelflow::__private::EmitField);
         let ty = &field.ty;
+        let write = quote_spanned!(ty.span()=> <#ty as ::reelflow::__private::EmitField>);
         quote! {
             ::reelflow::__private::FieldSpec {
                 name: #name,
                 path: #name,
-                field_type: <#ty as #write>::TYPE,
-                required: <#ty as #write>::REQUIRED,
+                field_type: #write::TYPE,
+                required: #write::REQUIRED,
             }
         }
     });
     let columns: Vec<_> = (0..fields.len()).map(|idx| quote::format_ident!("column_{idx}")).collect();
     let pushes = fields.iter().zip(&columns).map(|(field, column)| {
-        let member = parse::ident(field);
-        quote_spanned!(field.ty.span()=> ::reelflow::__private::EmitField::push(self.#member, #column))
+        let (member, ty) = (parse::ident(field), &field.ty);
+        quote_spanned!(ty.span()=> <#ty as ::reelflow::__private::EmitField>::push(self.#member, #column))
     });
     Ok(quote! {
         #[automatically_derived]

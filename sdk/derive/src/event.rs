@@ -24,7 +24,10 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
         let ty = &field.field.ty;
         quote_spanned!(ty.span()=> <#ty as ::reelflow::__private::Field<#borrowed>>)
     };
-    let types = fields.iter().map(reads);
+    let types = fields.iter().map(|field| {
+        let ty = &field.field.ty;
+        quote_spanned!(ty.span()=> <#ty as ::reelflow::__private::Field<#borrowed>>::Column)
+    });
     let specs = fields.iter().map(|field| {
         let (read, name, path) = (reads(field), &field.name, &field.path);
         quote! {
@@ -45,7 +48,7 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
         #[allow(clippy::unused_unit, reason = "an event may have no fields")]
         impl<#borrowed> ::reelflow::Event<#borrowed> for #ident #of_type {
             const FIELDS: &'static [::reelflow::__private::FieldSpec] = &[#(#specs),*];
-            type Columns = (#(#types::Column,)*);
+            type Columns = (#(#types,)*);
 
             fn bind(rows: &#borrowed ::reelflow::__private::Rows) -> Self::Columns {
                 let [#(#columns),*] = ::reelflow::__private::columns(rows);

@@ -84,7 +84,10 @@ fn batch_lifetime(function: &ItemFn) -> Result<Lifetime> {
         match parameter {
             GenericParam::Lifetime(lifetime) if found.is_none() => found = Some(lifetime.lifetime.clone()),
             other => {
-                return Err(Error::new_spanned(other, "a transform borrows from one batch: one lifetime, and no type parameters"));
+                return Err(Error::new_spanned(
+                    other,
+                    "a transform borrows from one batch: one lifetime, and no type parameters",
+                ));
             }
         }
     }

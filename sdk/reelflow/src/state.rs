@@ -42,6 +42,7 @@ pub trait State: Stored {
     message = "a state cannot have a field of type `{Self}`",
     label = "not a type of a field of a state",
     note = "fields of states are bool, integers, f64, f32, String, Option, Vec, BTreeMap, BTreeSet, tuples, arrays, or structs with `#[derive(State)]`",
+    note = "usize has another size in Wasm: use u64",
     note = "a HashMap has no order of its own, so equal states would have different bytes: use a BTreeMap (a HashSet: a BTreeSet)"
 )]
 pub trait Stored: Sized {

@@ -1,0 +1,6 @@
+use reelflow::prelude::*;
+
+#[derive(Config)]
+struct Settings<'a> { country: &'a str }
+
+fn main() {}

@@ -1,0 +1,7 @@
+use reelflow::prelude::*;
+
+#[derive(Config)]
+struct Copy;
+reelflow::export!(Copy as Join);
+
+fn main() {}

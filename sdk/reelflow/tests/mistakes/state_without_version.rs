@@ -1,0 +1,6 @@
+use reelflow::prelude::*;
+
+#[derive(State, Default)]
+struct Views { plays: u64 }
+
+fn main() {}

@@ -1,0 +1,6 @@
+use reelflow::prelude::*;
+
+#[derive(Event)]
+struct Play { country: String }
+
+fn main() {}

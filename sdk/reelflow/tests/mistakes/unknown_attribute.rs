@@ -1,0 +1,6 @@
+use reelflow::prelude::*;
+
+#[derive(Event)]
+struct Play { #[field(optional)] id: Option<i64> }
+
+fn main() {}
