@@ -14,6 +14,10 @@
 //!
 //! The escape for bytes is that of FoundationDB's tuple layer: unlike a length in front, it keeps the order.
 
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::fast::FixedState;
+
 use crate::{
     column::{Column, Kind, Rows, Value},
     state::StateError,
@@ -50,6 +54,37 @@ pub fn decode_key_bytes(key: &[u8], columns: &mut [Column]) -> Result<(), StateE
         column.push(value);
     }
     if rest.is_empty() { Ok(()) } else { Err(StateError::Damaged("a key that is too long")) }
+}
+
+/// Key bytes with their hash, to be looked up in hash tables without hashing them again.
+///
+/// The hash only says which bucket is looked at first. Its seed is fixed and no table is ever iterated (I-2), so it shows nowhere.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HashedKey<'a> {
+    pub(crate) hash: KeyHash,
+    pub(crate) bytes: &'a [u8],
+}
+
+/// 32 bits of a key's hash: what a hash table keeps beside an index, so that growing it reads no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeyHash(u32);
+
+impl<'a> HashedKey<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> HashedKey<'a> {
+        const SEED: FixedState = FixedState::with_seed(0x7265_656c);
+        let mut hasher = SEED.build_hasher();
+        hasher.write(bytes);
+        let hash = hasher.finish();
+        HashedKey { hash: KeyHash((hash ^ (hash >> 32)) as u32), bytes }
+    }
+}
+
+impl KeyHash {
+    /// The hash as hash tables want it: they take the bucket from the low and a tag from the high bits. Both get the same 32,
+    /// which only meet again in tables of more than 2^25 buckets.
+    pub(crate) fn spread(self) -> u64 {
+        (u64::from(self.0) << 32) | u64::from(self.0)
+    }
 }
 
 /// One empty column for each of `kinds`: what [`decode_key_bytes`] fills.

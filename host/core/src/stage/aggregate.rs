@@ -78,7 +78,7 @@ struct Facts {
 #[derive(Debug)]
 enum Work {
     Idle,
-    Adding { adding: Adding, late: Vec<Missed>, n_late: usize },
+    Adding { adding: Box<Adding>, late: Vec<Missed>, n_late: usize },
     Firing { firing: Firing, calls: Option<Box<Calls>> },
 }
 
@@ -152,7 +152,7 @@ impl Aggregate {
     /// All rows of the batch are added, late or dead.
     fn finish_adding(&mut self, out: &mut Outbox) {
         let Work::Adding { adding, mut late, n_late } = std::mem::replace(&mut self.work, Work::Idle) else { return };
-        let Adding { batch, cells, was_vacant, dead, .. } = adding;
+        let Adding { batch, cells, was_vacant, dead, .. } = *adding;
         late.retain(|missed| missed.is_late_for_all || !dead.contains_key(&missed.row));
         out.counts.rows_in += batch.len() as u64;
         out.counts.late += n_late as u64;
@@ -230,7 +230,7 @@ impl Operator for Aggregate {
         assert!(matches!(self.work, Work::Idle), "rows came while calls were open");
         debug_assert!(watermark <= self.watermark, "watermark {watermark} was not told before rows were judged by it");
         let (rows, late, n_late) = self.judge(&batch);
-        let adding = Adding::new(batch, &rows, &self.facts.key, self.facts.windowing, &mut self.panes);
+        let adding = Box::new(Adding::new(batch, &rows, &self.facts.key, self.facts.windowing, &mut self.panes));
         self.work = Work::Adding { adding, late, n_late };
         self.settle(out);
     }

@@ -1,1 +1,350 @@
-//! Placeholder while the crate is laid out.
+//! The as-of join: each left row with the latest right row of its key at or before it.
+//!
+//! Port 0 is left, port 1 right. A right row matches when `left time − within <= right time <= left time`; the latest one is taken,
+//! among those of one time the one with the greatest value in the tie column, then the greatest row: so the match never depends on
+//! the order of arrival. Null in a key column matches nothing: such a right row is dropped, such a left row has no match.
+//!
+//! - A row with `time < watermark − lateness` is late, on either side.
+//! - A left row is *final* once `time + lateness < watermark`, strictly, because a right row at exactly `watermark − lateness` is still
+//!   accepted. With [`Emission::Final`] it is emitted then, once.
+//! - With [`Emission::Upsert`] it is emitted when `time <= watermark`, again after each batch that brought it a better match, and a
+//!   last time with `is_final`; if both are due at once, only the last time.
+//! - Inner: a left row without a match emits nothing.
+//!
+//! What is kept: left rows until they are final; right rows while `time + within + lateness >= watermark`. A left row that is not
+//! late has `time >= watermark − lateness`, so no right row that it could match has been purged.
+//!
+//! What becomes due leaves in the order of (left time, arrival). A left row that the plugin refuses, or breaks on, when it is final is a
+//! dead letter; `dead_panes` counts it, since it was accepted when it came.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    column::Kind,
+    key::{encode_key_bytes, has_null},
+    packed_row::encode_row,
+    plan::{Emission, StageKind, StagePlan},
+    plugin::{PluginFault, Request, Response},
+    schema::Schema,
+    stage::{Batch, LateRows, Operator, Outbox, Revision},
+    state::{ChangeReader, ChangeWriter, StateError},
+    time::{EventTime, Watermark},
+};
+
+use pairing::{Pairing, Pairs};
+use sides::{LeftId, Right, Sides};
+
+mod pairing;
+mod sides;
+mod store;
+#[cfg(test)]
+mod tests;
+
+const LEFT: usize = 0;
+
+/// The operator of [`StageKind::Join`]. See the module's text.
+#[derive(Debug)]
+pub struct Join {
+    facts: Facts,
+    sides: Sides,
+    /// Up to where left rows were emitted.
+    watermark: Watermark,
+    /// Whether the watermark is not written down yet.
+    is_watermark_dirty: bool,
+    due: Due,
+    pairing: Option<Pairing>,
+    /// What [`Operator::next_call`] will give.
+    pending: Option<Request>,
+}
+
+/// What never changes.
+#[derive(Debug)]
+struct Facts {
+    left_columns: Vec<usize>,
+    right_columns: Vec<usize>,
+    left_key: Vec<usize>,
+    right_key: Vec<usize>,
+    key_kinds: Vec<Kind>,
+    /// Of all columns of the left input: they are all kept, for dead letters.
+    left_kinds: Vec<Kind>,
+    /// Of the columns of the right input that the plugin reads: nothing else is kept.
+    right_kinds: Vec<Kind>,
+    tie: Option<usize>,
+    tie_kind: Option<Kind>,
+    within_ms: i64,
+    outer: bool,
+    lateness_ms: i64,
+    emission: Emission,
+}
+
+/// The left rows that are still to be emitted.
+#[derive(Debug)]
+enum Due {
+    Nothing,
+    /// The watermark has risen from `old`; left rows before `from` are done.
+    Advance {
+        old: Watermark,
+        from: LeftId,
+    },
+    /// A batch brought these a match, or came after the watermark had passed them.
+    Rows(BTreeSet<LeftId>),
+}
+
+impl Join {
+    /// The operator of `stage`. Panics if it is of another kind.
+    pub fn new(stage: &StagePlan) -> Join {
+        let StageKind::Join {
+            left_columns,
+            right_columns,
+            left_key,
+            right_key,
+            within_ms,
+            tie,
+            outer,
+            lateness_ms,
+            emission,
+            ..
+        } = &stage.kind
+        else {
+            unreachable!("stage \"{}\" is not a join", stage.name);
+        };
+        let [left, right] = stage.inputs.as_slice() else { unreachable!("join \"{}\" has two inputs", stage.name) };
+        assert!(
+            *within_ms >= 0 && *lateness_ms >= 0,
+            "join \"{}\" looks back {within_ms} ms, waits {lateness_ms} ms",
+            stage.name
+        );
+        let facts = Facts {
+            left_columns: left_columns.clone(),
+            right_columns: right_columns.clone(),
+            left_key: left_key.clone(),
+            right_key: right_key.clone(),
+            key_kinds: kinds(left, left_key),
+            left_kinds: left.fields.iter().map(|field| field.field_type.kind()).collect(),
+            right_kinds: kinds(right, right_columns),
+            tie: *tie,
+            tie_kind: tie.map(|column_idx| right.fields[column_idx].field_type.kind()),
+            within_ms: *within_ms,
+            outer: *outer,
+            lateness_ms: *lateness_ms,
+            emission: *emission,
+        };
+        assert_eq!(facts.key_kinds, kinds(right, right_key), "the keys of join \"{}\"", stage.name);
+        Join {
+            facts,
+            sides: Sides::default(),
+            watermark: Watermark::UNKNOWN,
+            is_watermark_dirty: false,
+            due: Due::Nothing,
+            pairing: None,
+            pending: None,
+        }
+    }
+
+    /// Rows before this are late, and left rows before it final.
+    fn final_before(&self) -> EventTime {
+        EventTime(self.watermark.minus(self.facts.lateness_ms).0)
+    }
+
+    fn accept_left(&mut self, batch: &Batch, rows: &[u32]) -> BTreeSet<LeftId> {
+        let all_columns: Vec<usize> = (0..self.facts.left_kinds.len()).collect();
+        let (mut key, mut packed, mut due) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for row in rows.iter().map(|row| *row as usize) {
+            key.clear();
+            packed.clear();
+            encode_key_bytes(&batch.rows, &self.facts.left_key, row, &mut key);
+            encode_row(&batch.rows, &all_columns, row, &mut packed);
+            let key_idx = self.sides.find_or_insert(&key);
+            let id = self.sides.add_left(key_idx, batch.times[row], &packed);
+            if self.watermark.reached(id.0) {
+                due.insert(id);
+            }
+        }
+        due
+    }
+
+    fn accept_right(&mut self, batch: &Batch, rows: &[u32]) -> BTreeSet<LeftId> {
+        let (mut key, mut tie, mut packed, mut due) = (Vec::new(), Vec::new(), Vec::new(), BTreeSet::new());
+        for row in rows.iter().map(|row| *row as usize) {
+            // No left row finds a right row with null in its key: none is kept.
+            if has_null(&batch.rows, &self.facts.right_key, row) {
+                continue;
+            }
+            key.clear();
+            tie.clear();
+            packed.clear();
+            encode_key_bytes(&batch.rows, &self.facts.right_key, row, &mut key);
+            encode_key_bytes(&batch.rows, self.facts.tie.as_slice(), row, &mut tie);
+            encode_row(&batch.rows, &self.facts.right_columns, row, &mut packed);
+            let key_idx = self.sides.find_or_insert(&key);
+            let right = Right::new(batch.times[row], &tie, &packed);
+            if let Some((first, last)) = self.sides.add_right(key_idx, right, self.facts.within_ms) {
+                let last = last.min(EventTime(self.watermark.0));
+                due.extend(self.sides.lefts_between(key_idx, first, last));
+            }
+        }
+        due
+    }
+
+    /// Finds the next call, and does all that needs none.
+    fn settle(&mut self, out: &mut Outbox) {
+        loop {
+            if let Some(pairing) = &mut self.pairing {
+                self.pending = pairing.next_call(&self.facts.left_columns);
+                if self.pending.is_some() {
+                    return;
+                }
+            }
+            if let Some(pairing) = self.pairing.take() {
+                pairing.finish(out);
+            }
+            let mut pairs = Pairs::new(&self.facts.left_kinds, &self.facts.right_kinds);
+            while !pairs.is_full()
+                && let Some((id, is_final)) = self.next_due()
+            {
+                self.push_pair(id, is_final, &mut pairs);
+            }
+            if pairs.is_empty() {
+                self.due = Due::Nothing;
+                return;
+            }
+            self.pairing = Some(Pairing::new(pairs));
+        }
+    }
+
+    /// The next left row to emit, and whether for the last time.
+    fn next_due(&mut self) -> Option<(LeftId, bool)> {
+        let final_before = self.final_before();
+        match &mut self.due {
+            Due::Nothing => None,
+            Due::Rows(ids) => ids.pop_first().map(|id| (id, false)),
+            Due::Advance { old, from } => {
+                let mut next = self.sides.next_left(*from)?;
+                let is_final = next.0 < final_before;
+                if !is_final {
+                    if self.facts.emission == Emission::Final {
+                        return None;
+                    }
+                    // Left rows that the watermark had passed before are due again only when they are final.
+                    let first = EventTime(old.0.saturating_add(1)).max(final_before);
+                    if next.0 < first {
+                        next = self.sides.next_left((first, 0))?;
+                    }
+                    if !self.watermark.reached(next.0) {
+                        return None;
+                    }
+                }
+                *from = (next.0, next.1 + 1);
+                Some((next, is_final))
+            }
+        }
+    }
+
+    /// Finds the match of a left row as it is now; a final row is forgotten.
+    fn push_pair(&mut self, id: LeftId, is_final: bool, pairs: &mut Pairs) {
+        let left = self.sides.left(id).expect("what is due is kept until it is final");
+        let right = self.sides.latest_before(left.key, id.0, self.facts.within_ms);
+        let n_emitted = left.n_emitted;
+        let is_emitted = right.is_some() || self.facts.outer;
+        if is_emitted {
+            pairs.push(id.0, &left.row, right.map(Right::row), Revision { rev: n_emitted, is_final });
+        }
+        if is_final {
+            self.sides.remove_left(id);
+        } else if is_emitted {
+            self.sides.set_emitted(id, n_emitted + 1);
+        }
+    }
+
+    /// Forgets right rows that no left row can match any more.
+    fn purge(&mut self) {
+        self.sides.purge_rights(EventTime(self.final_before().0.saturating_sub(self.facts.within_ms)));
+    }
+
+    /// Forgets left rows that are final, and so were emitted.
+    fn forget_final_lefts(&mut self) {
+        while let Some(id) = self.sides.next_left((EventTime(i64::MIN), 0)).filter(|id| id.0 < self.final_before()) {
+            self.sides.remove_left(id);
+        }
+    }
+}
+
+fn kinds(schema: &Schema, columns: &[usize]) -> Vec<Kind> {
+    columns.iter().map(|column_idx| schema.fields[*column_idx].field_type.kind()).collect()
+}
+
+impl Operator for Join {
+    /// Judges rows by the watermark of the last [`Operator::advance`], which is the stage's.
+    fn accept(&mut self, port: usize, batch: Batch, watermark: Watermark, out: &mut Outbox) {
+        assert!(port < 2, "a join has two inputs, got rows on port {port}");
+        assert!(self.pairing.is_none(), "rows came while calls were open");
+        debug_assert!(watermark <= self.watermark, "watermark {watermark} was not told before rows were judged by it");
+        let final_before = self.final_before();
+        let (late, rows): (Vec<u32>, Vec<u32>) =
+            (0..batch.len() as u32).partition(|row| batch.times[*row as usize] < final_before);
+        out.counts.rows_in += batch.len() as u64;
+        out.counts.late += late.len() as u64;
+        out.counts.accepted += rows.len() as u64;
+        if !late.is_empty() {
+            let window_ends = vec![None; late.len()];
+            out.late.push(LateRows { port, batch: batch.take(&late), window_ends, watermark: self.watermark });
+        }
+        let due = match port {
+            LEFT => self.accept_left(&batch, &rows),
+            _ => self.accept_right(&batch, &rows),
+        };
+        if self.facts.emission == Emission::Upsert {
+            self.due = Due::Rows(due);
+        }
+        self.settle(out);
+    }
+
+    fn advance(&mut self, watermark: Watermark, out: &mut Outbox) {
+        assert!(self.pairing.is_none(), "the watermark rose while calls were open");
+        if watermark <= self.watermark {
+            return;
+        }
+        self.due = Due::Advance { old: self.watermark, from: (EventTime(i64::MIN), 0) };
+        self.watermark = watermark;
+        self.is_watermark_dirty = true;
+        self.settle(out);
+        if self.pairing.is_none() {
+            self.purge();
+        }
+    }
+
+    fn next_call(&mut self) -> Option<Request> {
+        self.pending.take()
+    }
+
+    fn returned(&mut self, result: Result<Response, PluginFault>, out: &mut Outbox) {
+        let pairing = self.pairing.as_mut().expect("an answer follows a call");
+        match result {
+            Ok(Response::Rows { outputs, rejects }) => {
+                pairing.answered(outputs, rejects, self.facts.emission == Emission::Upsert, out)
+            }
+            Ok(answer) => unreachable!("an answer to another call, Request::check lets none through: {answer:?}"),
+            Err(fault) => pairing.faulted(fault),
+        }
+        self.settle(out);
+        if self.pairing.is_none() {
+            self.purge();
+        }
+    }
+
+    fn changes(&mut self, to: &mut ChangeWriter) {
+        store::write_changes(self, to);
+    }
+
+    fn image(&mut self, to: &mut ChangeWriter) {
+        store::write_image(self, to);
+    }
+
+    fn restore(&mut self, from: &mut ChangeReader<'_>) -> Result<(), StateError> {
+        store::restore(self, from)
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.sides.n_bytes()
+    }
+}

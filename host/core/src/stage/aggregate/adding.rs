@@ -7,12 +7,12 @@
 use std::{collections::BTreeMap, ops::Range};
 
 use super::{
-    pane::{HashedKey, NO_MARK},
+    pane::NO_MARK,
     panes::{Cell, Panes},
 };
 use crate::{
     column::{Packed, Rows},
-    key::encode_key_bytes,
+    key::{HashedKey, encode_key_bytes},
     plugin::{Grouped, PluginFault, Reject, Request},
     stage::{
         Batch, DeadReason,

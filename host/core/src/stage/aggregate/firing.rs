@@ -6,11 +6,11 @@
 use std::collections::VecDeque;
 
 use super::{
-    pane::HashedKey,
     panes::{Cell, Panes},
     revisions::Revisions,
 };
 use crate::{
+    key::HashedKey,
     plan::Emission,
     stage::Revision,
     time::{EventTime, Watermark, Window},

@@ -3,10 +3,9 @@
 //! A hash table finds a key's entry; keys and states lie in one arena, each key in front of its state, so that a group costs no
 //! allocation of its own. Entries keep their index for as long as the pane lives.
 
-use std::hash::Hasher;
-
-use foldhash::fast::{FixedState, FoldHasher};
 use hashbrown::HashTable;
+
+use crate::key::{HashedKey, KeyHash};
 
 /// Index of a key's entry in its pane.
 pub(super) type EntryIdx = u32;
@@ -18,29 +17,6 @@ pub(super) const ENTRY_BYTES: usize = 12;
 const BLOCK_BYTES: usize = 32;
 /// Below this an arena is never compacted.
 const COMPACT_BYTES_MIN: usize = 64 * 1024;
-
-/// Only says which bucket is looked at first. The seed is fixed (I-2) and the order of the table is never looked at: what leaves
-/// a pane is sorted by key.
-fn hash_of(key: &[u8]) -> u32 {
-    const SEED: FixedState = FixedState::with_seed(0x7265_656c);
-    let mut hasher: FoldHasher<'_> = std::hash::BuildHasher::build_hasher(&SEED);
-    hasher.write(key);
-    let hash = hasher.finish();
-    (hash ^ (hash >> 32)) as u32
-}
-
-/// Finds a key in any pane without hashing it again.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct HashedKey<'a> {
-    hash: u32,
-    pub(super) bytes: &'a [u8],
-}
-
-impl<'a> HashedKey<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> HashedKey<'a> {
-        HashedKey { hash: hash_of(bytes), bytes }
-    }
-}
 
 #[derive(Debug, Default)]
 pub(super) struct Pane {
@@ -56,8 +32,7 @@ pub(super) struct Pane {
 
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    /// Half of the hash, so that a slot is 8 bytes; see [`spread`].
-    hash: u32,
+    hash: KeyHash,
     entry: EntryIdx,
 }
 
@@ -80,7 +55,7 @@ impl Pane {
     pub(super) fn find_or_insert(&mut self, key: HashedKey<'_>) -> EntryIdx {
         let Pane { table, entries, free, arena, .. } = self;
         let found =
-            table.find(spread(key.hash), |slot| slot.hash == key.hash && entries[slot.entry as usize].key(arena) == key.bytes);
+            table.find(key.hash.spread(), |slot| slot.hash == key.hash && entries[slot.entry as usize].key(arena) == key.bytes);
         if let Some(slot) = found {
             return slot.entry;
         }
@@ -107,13 +82,13 @@ impl Pane {
                 (entries.len() - 1) as EntryIdx
             }
         };
-        table.insert_unique(spread(key.hash), Slot { hash: key.hash, entry: entry_idx }, |slot| spread(slot.hash));
+        table.insert_unique(key.hash.spread(), Slot { hash: key.hash, entry: entry_idx }, |slot| slot.hash.spread());
         entry_idx
     }
 
     pub(super) fn find(&self, key: HashedKey<'_>) -> Option<EntryIdx> {
         let same = |slot: &Slot| slot.hash == key.hash && self.key(slot.entry) == key.bytes;
-        self.table.find(spread(key.hash), same).map(|slot| slot.entry)
+        self.table.find(key.hash.spread(), same).map(|slot| slot.entry)
     }
 
     pub(super) fn key(&self, entry: EntryIdx) -> &[u8] {
@@ -163,8 +138,8 @@ impl Pane {
     /// Forgets an entry whose state is empty.
     pub(super) fn remove_vacant(&mut self, entry_idx: EntryIdx) {
         assert!(self.state(entry_idx).is_empty(), "only vacant entries are removed");
-        let hash = hash_of(self.key(entry_idx));
-        if let Ok(found) = self.table.find_entry(spread(hash), |slot| slot.entry == entry_idx) {
+        let hash = HashedKey::new(self.key(entry_idx)).hash;
+        if let Ok(found) = self.table.find_entry(hash.spread(), |slot| slot.entry == entry_idx) {
             found.remove();
         }
         let entry = &mut self.entries[entry_idx as usize];
@@ -217,12 +192,6 @@ impl Entry {
     fn key<'a>(&self, arena: &'a [u8]) -> &'a [u8] {
         &arena[self.at..self.at + self.key_len as usize]
     }
-}
-
-/// The table takes the bucket from the low and a tag from the high bits: both get the same 32, which only meet again in tables
-/// of more than 2^25 buckets.
-fn spread(hash: u32) -> u64 {
-    (u64::from(hash) << 32) | u64::from(hash)
 }
 
 #[cfg(test)]

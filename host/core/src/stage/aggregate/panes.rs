@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use super::pane::{ENTRY_BYTES, EntryIdx, HashedKey, Pane};
-use crate::time::EventTime;
+use super::pane::{ENTRY_BYTES, EntryIdx, Pane};
+use crate::{key::HashedKey, time::EventTime};
 
 /// Index of a pane for as long as it lives.
 pub(super) type PaneIdx = u32;
