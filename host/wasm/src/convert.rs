@@ -140,3 +140,105 @@ fn empty_where_null(values: &Values, validity: &Bitmap) -> Result<(), String> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use reelflow_core::column::{Kind, Value};
+    use serde::Deserialize;
+
+    use super::*;
+
+    /// A case of wit/plugin/golden.json.
+    #[derive(Deserialize)]
+    struct Case {
+        name: String,
+        #[serde(rename = "type")]
+        field_type: String,
+        values: Vec<serde_json::Value>,
+        validity_hex: String,
+        bools_hex: Option<String>,
+        ints: Option<Vec<i64>>,
+        floats_bits: Option<Vec<String>>,
+        data_hex: Option<String>,
+        ends: Option<Vec<u32>>,
+        #[serde(default)]
+        decode_only: bool,
+    }
+
+    #[derive(Deserialize)]
+    struct Golden {
+        columns: Vec<Case>,
+    }
+
+    fn unhex(hex: &str) -> Vec<u8> {
+        (0..hex.len() / 2).map(|idx| u8::from_str_radix(&hex[2 * idx..2 * idx + 2], 16).unwrap()).collect()
+    }
+
+    impl Case {
+        /// The column that the values mean.
+        fn column(&self) -> Column {
+            let kind = match self.field_type.as_str() {
+                "bool" => Kind::Bool,
+                "i64" => Kind::Int,
+                "f64" => Kind::Float,
+                _ => Kind::Bytes,
+            };
+            let mut column = Column::empty(kind);
+            for value in &self.values {
+                match (self.field_type.as_str(), value) {
+                    (_, serde_json::Value::Null) => column.push(Value::Null),
+                    ("bool", value) => column.push(Value::Bool(value.as_bool().unwrap())),
+                    ("i64", value) => column.push(Value::Int(value.as_i64().unwrap())),
+                    ("f64", value) => column.push(Value::Float(value.as_f64().unwrap())),
+                    ("string", value) => column.push(Value::Bytes(value.as_str().unwrap().as_bytes())),
+                    (_, value) => column.push(Value::Bytes(&unhex(value.as_str().unwrap()))),
+                }
+            }
+            column
+        }
+
+        /// The bytes that cross the boundary.
+        fn wire(&self) -> wit::ColumnResult {
+            let floats = |bits: &Vec<String>| bits.iter().map(|b| f64::from_bits(u64::from_str_radix(b, 16).unwrap())).collect();
+            let values = match (&self.bools_hex, &self.ints, &self.floats_bits, &self.data_hex, &self.ends) {
+                (Some(hex), None, None, None, None) => wit::ValuesResult::Bools(unhex(hex)),
+                (None, Some(ints), None, None, None) => wit::ValuesResult::Ints(ints.clone()),
+                (None, None, Some(bits), None, None) => wit::ValuesResult::Floats(floats(bits)),
+                (None, None, None, Some(hex), Some(ends)) => {
+                    wit::ValuesResult::Bytes(wit::PackedResult { data: unhex(hex), ends: ends.clone() })
+                }
+                _ => panic!("{}: bytes of one kind", self.name),
+            };
+            wit::ColumnResult { values, validity: unhex(&self.validity_hex) }
+        }
+    }
+
+    /// Equal in bytes: floats by their bits.
+    #[track_caller]
+    fn check_lowered(name: &str, lowered: &wit::ColumnParam<'_>, wire: &wit::ColumnResult) {
+        let same = match (&lowered.values, &wire.values) {
+            (wit::ValuesParam::Bools(a), wit::ValuesResult::Bools(b)) => a == b,
+            (wit::ValuesParam::Ints(a), wit::ValuesResult::Ints(b)) => a == b,
+            (wit::ValuesParam::Floats(a), wit::ValuesResult::Floats(b)) => {
+                a.iter().map(|v| v.to_bits()).eq(b.iter().map(|v| v.to_bits()))
+            }
+            (wit::ValuesParam::Bytes(a), wit::ValuesResult::Bytes(b)) => a.data == b.data && a.ends == b.ends,
+            _ => false,
+        };
+        assert!(same && lowered.validity == wire.validity, "{name}: {lowered:?} is not {wire:?}");
+    }
+
+    #[test]
+    fn golden_columns_have_their_bytes_in_both_directions() {
+        let golden: Golden = serde_json::from_str(include_str!("../../../wit/plugin/golden.json")).unwrap();
+        assert!(golden.columns.len() >= 29, "cases are added, never dropped");
+        for case in &golden.columns {
+            let meant = case.column();
+            if !case.decode_only {
+                check_lowered(&case.name, &column_param(&meant), &case.wire());
+            }
+            let lifted = column(case.wire(), meant.len()).unwrap_or_else(|why| panic!("{}: {why}", case.name));
+            assert_eq!(lifted, meant, "{}", case.name);
+        }
+    }
+}

@@ -144,11 +144,108 @@ fn names_ok(what: &str, names: &[&str]) -> Result<(), String> {
     let mut seen = BTreeSet::new();
     for name in names {
         if name.is_empty() {
-            return Err(format!("a {what} without a name"));
+            return Err(format!("{what} without a name"));
         }
         if !seen.insert(name) {
             return Err(format!("{what} \"{name}\" twice"));
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIELDS: &str = r#"[{"name":"n","type":"i64"}]"#;
+
+    fn transform(members: &str) -> String {
+        format!(r#"{{"format":1,"kind":"transform",{members}}}"#)
+    }
+
+    fn aggregate(members: &str) -> String {
+        format!(
+            r#"{{"format":1,"kind":"aggregate","inputs":[{{"fields":{FIELDS}}}],"outputs":[{{"name":"out","fields":[]}}],{members}}}"#
+        )
+    }
+
+    #[track_caller]
+    fn check(text: &str, world: World, expected: &str) {
+        assert_eq!(declaration(text, world).unwrap_err(), expected, "{text}");
+    }
+
+    #[test]
+    fn what_is_left_out_has_a_default_and_what_is_unknown_is_ignored() {
+        let text =
+            transform(&format!(r#""new":[1],"inputs":[{{"fields":{FIELDS},"x":0}}],"outputs":[{{"name":"a","fields":[]}}]"#));
+        let found = declaration(&text, World::Transform).unwrap();
+        let field = Field { name: "n".to_owned(), path: "n".to_owned(), field_type: FieldType::Int, required: true };
+        assert_eq!(found.inputs, [Schema { fields: vec![field] }]);
+        assert_eq!((found.sdk.as_str(), found.key.len(), found.state), ("", 0, None));
+    }
+
+    #[test]
+    fn a_field_may_lie_deep_and_be_null() {
+        let fields = r#"[{"name":"n","path":"a.b","type":"string","required":false}]"#;
+        let text = transform(&format!(r#""inputs":[{{"fields":{fields}}}],"outputs":[{{"name":"a","fields":[]}}]"#));
+        let field = Field { name: "n".to_owned(), path: "a.b".to_owned(), field_type: FieldType::Text, required: false };
+        assert_eq!(declaration(&text, World::Transform).unwrap().inputs[0].fields, [field]);
+    }
+
+    #[test]
+    fn fields_are_checked_wherever_they_stand() {
+        let with =
+            |fields: &str| transform(&format!(r#""inputs":[{{"fields":{fields}}}],"outputs":[{{"name":"a","fields":[]}}]"#));
+        let check = |fields: &str, expected: &str| check(&with(fields), World::Transform, expected);
+        check(r#"[{"name":"","type":"i64"}]"#, "input 0: field without a name");
+        check(r#"[{"name":"n","type":"i64"},{"name":"n","type":"f64"}]"#, "input 0: field \"n\" twice");
+        check(
+            r#"[{"name":"n","type":"int"}]"#,
+            "input 0: field \"n\" has type \"int\", not one of bool, i64, f64, string, bytes",
+        );
+        check(r#"[{"name":"n","path":"a..b","type":"i64"}]"#, "input 0: field \"n\" has path \"a..b\"");
+        let text = transform(r#""inputs":[{"fields":[]}],"outputs":[{"name":"a","fields":[{"name":"n","type":"u8"}]}]"#);
+        let error = declaration(&text, World::Transform).unwrap_err();
+        assert!(error.starts_with("output \"a\": field \"n\" has type \"u8\""), "{error}");
+        let error =
+            declaration(&aggregate(r#""key":[{"name":"","type":"i64"}],"state":{"name":"S","version":1}"#), World::Aggregate);
+        assert_eq!(error.unwrap_err(), "key: field without a name");
+    }
+
+    #[test]
+    fn each_world_has_its_outputs() {
+        let twice = r#""inputs":[{"fields":[]}],"outputs":[{"name":"a","fields":[]},{"name":"a","fields":[]}]"#;
+        check(&transform(twice), World::Transform, "output \"a\" twice");
+        check(
+            &transform(r#""inputs":[{"fields":[]}],"outputs":[{"name":"","fields":[]}]"#),
+            World::Transform,
+            "output without a name",
+        );
+        let join = r#"{"format":1,"kind":"join","inputs":[{"fields":[]},{"fields":[]}],"outputs":[{"name":"rows","fields":[]}]}"#;
+        check(join, World::Join, "outputs [\"rows\"], but join has one, \"out\"");
+    }
+
+    #[test]
+    fn state_and_key_belong_to_an_aggregate() {
+        let found =
+            declaration(&aggregate(r#""state":{"name":"S","version":0},"key":[{"name":"k","type":"bool"}]"#), World::Aggregate);
+        let found = found.unwrap();
+        assert_eq!(found.state, Some(StateVersion { name: "S".to_owned(), version: 0 }));
+        assert_eq!((found.key.fields[0].field_type, found.key.fields[0].required), (FieldType::Bool, true));
+        check(&aggregate(r#""key":[]"#), World::Aggregate, "no state, which an aggregate must name");
+        let base = r#""inputs":[{"fields":[]}],"outputs":[{"name":"a","fields":[]}]"#;
+        check(&transform(&format!(r#"{base},"key":{FIELDS}"#)), World::Transform, "a key, which transform has not");
+        check(
+            &transform(&format!(r#"{base},"state":{{"name":"S","version":1}}"#)),
+            World::Transform,
+            "a state, which transform has not",
+        );
+        let negative = declaration(&aggregate(r#""state":{"name":"S","version":-1}"#), World::Aggregate).unwrap_err();
+        assert!(negative.starts_with("not a describe document: invalid value: integer `-1`"), "{negative}");
+    }
+
+    #[test]
+    fn deep_nonsense_is_an_error() {
+        assert!(declaration(&"[".repeat(100_000), World::Join).is_err());
+    }
 }

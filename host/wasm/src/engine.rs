@@ -12,6 +12,7 @@ use std::{
 };
 
 use reelflow_ports::engine::{Limits, LoadError, Plugin, PluginEngine};
+use tracing::info;
 use wasmtime::{Config, Engine, OptLevel, Strategy};
 
 use crate::{
@@ -71,6 +72,7 @@ impl WasmEngine {
         let cell = self.cell(&digest);
         cell.get_or_init(|| {
             self.n_compiled.fetch_add(1, Ordering::Relaxed);
+            info!(digest, n_bytes = bytes.len(), "compiling a plugin");
             Compiled::new(&self.engine, bytes, digest).map(Arc::new)
         })
         .clone()
