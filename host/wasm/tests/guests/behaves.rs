@@ -6,7 +6,7 @@ use reelflow_core::{
     schema::FieldType,
 };
 
-use crate::support::{LIMITS, instance, int_rows, ints, load, out, request_for, sums, transform, transform_rows, window};
+use crate::support::{LIMITS, call, instance, int_rows, ints, load, out, request_for, sums, transform, transform_rows, window};
 
 #[test]
 fn a_declaration_is_what_describe_says() {
@@ -136,6 +136,12 @@ fn golden_column(case: &serde_json::Value) -> (usize, Column) {
         }
     }
     (position, column)
+}
+
+#[test]
+fn a_nan_has_the_same_bits_on_every_machine() {
+    let answer = call("nan-bits", "apply", LIMITS).unwrap();
+    assert_eq!(out(&answer).column(5), &ints(&[0x7ff8_0000_0000_0000; 3]));
 }
 
 #[test]

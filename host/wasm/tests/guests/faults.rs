@@ -71,6 +71,14 @@ fn a_guest_that_can_live_with_less_memory_goes_on() {
     assert!(call("hoard-and-survive", "apply", LIMITS).is_ok());
 }
 
+#[test]
+fn memory_refused_in_an_earlier_call_is_not_blamed_for_a_panic() {
+    let mut instance = instance("transform", &orders("hoard-and-survive", "apply"), LIMITS);
+    instance.call(&transform(&[13])).unwrap();
+    let text = trap_text(instance.call(&transform(&[666])));
+    assert!(text.contains("no guest takes this number"), "{text}");
+}
+
 /// The answer of a guest whose input is rows of one integer.
 fn call_wat(name: &str, limits: Limits) -> Result<Response, PluginFault> {
     let plugin = engine().load(&wat(name), "{}", &limits).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -140,7 +148,7 @@ fn a_loop_in_one_thread_does_not_delay_the_deadline_of_another() {
 fn the_modes_of_all_guests_are_tested() {
     use std::collections::BTreeSet;
     let common = ["loop", "hoard", "recurse", "panic", "trap"];
-    let transform: Vec<&str> = ["flood", "long-reason", "hoard-and-survive"]
+    let transform: Vec<&str> = ["flood", "long-reason", "hoard-and-survive", "nan-bits"]
         .into_iter()
         .chain(crate::malformed::TRANSFORM.map(|(mode, _)| mode))
         .collect();

@@ -59,6 +59,49 @@ fn no_guest_is_without_a_test() {
 }
 
 #[test]
+fn what_no_plugin_needs_is_off() {
+    let features = [
+        ("threads", "(memory 1 1 shared)"),
+        ("64-bit memory", "(memory i64 1)"),
+        ("several memories", "(memory 1) (memory 1)"),
+        ("relaxed SIMD", "(func (param v128 v128) (result v128) (i8x16.relaxed_swizzle (local.get 0) (local.get 1)))"),
+        ("tail calls", "(func $f (return_call $f))"),
+        ("exceptions", "(tag)"),
+        ("garbage collection", "(type (struct))"),
+    ];
+    for (feature, text) in features {
+        let component = wat::parse_str(format!("(component (core module {text}))")).unwrap();
+        let error = load_error(&component, "{}", LIMITS);
+        assert!(matches!(error, LoadError::NotAComponent(_)), "{feature}: {error}");
+    }
+    let control = wat::parse_str("(component (core module (memory 1) (func (param v128))))").unwrap();
+    assert!(matches!(load_error(&control, "{}", LIMITS), LoadError::WrongWorld(_)));
+}
+
+#[test]
+fn a_later_patch_version_with_more_interfaces_loads() {
+    let text = std::fs::read_to_string(guests_dir().join("wat/answers_nothing.wat")).unwrap();
+    let text = text.replace("@0.1.0", "@0.1.9");
+    let text = text.strip_suffix(")\n").unwrap();
+    let later = wat::parse_str(format!("{text}(export \"reelflow:plugin/migrate@0.1.9\" (instance $transform)))")).unwrap();
+    let plugin = engine().load(&later, "{}", &LIMITS).unwrap();
+    assert_eq!(plugin.declaration().world, World::Transform);
+}
+
+#[test]
+fn the_cache_forgets_the_oldest() {
+    let engine = WasmEngine::new();
+    let component = |n: usize| wat::parse_str(format!("(component (core module (func (export \"f{n}\"))))")).unwrap();
+    let load = |n: usize| engine.load(&component(n), "{}", &LIMITS).map(drop).unwrap_err();
+    (0..17).for_each(|n| drop(load(n)));
+    assert_eq!(engine.n_compiled(), 17);
+    load(1);
+    assert_eq!(engine.n_compiled(), 17, "one of the last 16");
+    load(0);
+    assert_eq!(engine.n_compiled(), 18, "compiled again");
+}
+
+#[test]
 fn what_is_no_component_is_named() {
     let check = |bytes: &[u8], expected: &str| {
         let found = load_error(bytes, "{}", LIMITS);

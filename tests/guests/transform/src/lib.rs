@@ -106,7 +106,7 @@ struct Transform;
 impl describe::Guest for Transform {
     fn describe(config: String) -> Result<String, String> {
         let mut modes: Vec<&str> = BREAKS.iter().map(|(name, _)| *name).collect();
-        modes.extend(["flood", "long-reason", "hoard-and-survive"]);
+        modes.extend(["flood", "long-reason", "hoard-and-survive", "nan-bits"]);
         guest_shared::describe(&config, TRUTH, &modes)
     }
 }
@@ -115,6 +115,7 @@ impl transform::Guest for Transform {
     fn apply(input: Rows) -> Emitted {
         CALLS.set(CALLS.get() + 1);
         let n_rows = input.len;
+        assert!(!ints(&input).contains(&666), "no guest takes this number");
         let poisoned = ints(&input).contains(&13);
         if poisoned {
             guest_shared::misbehave("apply");
@@ -148,6 +149,11 @@ fn spoil(emitted: &mut Emitted, n_rows: u32) {
         "hoard-and-survive" => {
             let mut greedy: Vec<u8> = Vec::new();
             assert!(greedy.try_reserve(1 << 30).is_err(), "no guest gets a GiB");
+        }
+        "nan-bits" => {
+            let nan = std::hint::black_box(0.0_f64) / std::hint::black_box(0.0);
+            let nans = vec![nan.to_bits() as i64; n_rows as usize];
+            emitted.outputs[0].rows.columns[5] = column(Values::Ints(nans));
         }
         _ => {}
     }
