@@ -91,7 +91,10 @@ integers!(i8, i16, i32, i64, u8, u16, u32, u64, usize);
 impl Setting for f64 {
     fn from_json(json: &Json) -> Result<f64, ConfigError> {
         match json {
-            Json::Float(value) => Ok(*value),
+            Json::Float(text) => match text.parse::<f64>() {
+                Ok(value) if value.is_finite() => Ok(value),
+                _ => Err(ConfigError::new(format!("is too large: {text}"))),
+            },
             Json::Int(value) => Ok(*value as f64),
             other => Err(wanted("a number", other)),
         }

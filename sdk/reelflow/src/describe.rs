@@ -1,7 +1,7 @@
 //! The document that a plugin describes itself with (format 1).
 
 use crate::{
-    Aggregate, Event, Join, Outputs, State, Transform,
+    Aggregate, Event, Join, KeyField, Outputs, State, Transform,
     column::FieldSpec,
     emit::OutputSpec,
     json::{Json, quoted},
@@ -9,19 +9,28 @@ use crate::{
 
 /// Describes a transform.
 pub fn transform<P: Transform>() -> String {
-    document("transform", &[P::Event::FIELDS], P::Output::OUTPUTS, "")
+    document("transform", &[P::Event::FIELDS], P::Output::OUTPUTS, |_| ())
 }
 
 /// Describes an aggregate.
 pub fn aggregate<P: Aggregate>() -> String {
-    let key = list(P::KEY, |field| object(&[("name", &quoted(field.0.name)), ("type", &quoted(field.0.field_type.name()))]));
-    let state = object(&[("name", &quoted(P::State::NAME)), ("version", &P::State::VERSION.to_string())]);
-    document("aggregate", &[P::Event::FIELDS], P::Output::OUTPUTS, &format!(",\"key\":{key},\"state\":{state}"))
+    document("aggregate", &[P::Event::FIELDS], P::Output::OUTPUTS, |out| {
+        out.push_str(",\"key\":");
+        list(out, P::KEY, |out, KeyField(field)| {
+            text(out, "{\"name\":", field.name);
+            text(out, ",\"type\":", field.field_type.name());
+            out.push('}');
+        });
+        text(out, ",\"state\":{\"name\":", P::State::NAME);
+        out.push_str(",\"version\":");
+        out.push_str(&P::State::VERSION.to_string());
+        out.push('}');
+    })
 }
 
 /// Describes a join.
 pub fn join<P: Join>() -> String {
-    document("join", &[P::Left::FIELDS, P::Right::FIELDS], P::Output::OUTPUTS, "")
+    document("join", &[P::Left::FIELDS, P::Right::FIELDS], P::Output::OUTPUTS, |_| ())
 }
 
 /// Reads the config, as the manifest gave it.
@@ -30,27 +39,53 @@ pub fn configure<P: crate::Config>(config: &str) -> Result<P, String> {
     P::from_json(&json).map_err(|why| why.to_string())
 }
 
-fn document(kind: &str, inputs: &[&[FieldSpec]], outputs: &[OutputSpec], more: &str) -> String {
-    let inputs = list(inputs, |fields| object(&[("fields", &fields_of(fields, true))]));
-    let outputs = list(outputs, |output| object(&[("name", &quoted(output.name)), ("fields", &fields_of(output.fields, false))]));
-    let sdk = env!("CARGO_PKG_VERSION");
-    format!("{{\"format\":1,\"sdk\":\"{sdk}\",\"kind\":\"{kind}\",\"inputs\":{inputs},\"outputs\":{outputs}{more}}}")
+fn document(kind: &str, inputs: &[&[FieldSpec]], outputs: &[OutputSpec], more: fn(&mut String)) -> String {
+    let mut out = String::with_capacity(1024);
+    text(&mut out, "{\"format\":1,\"sdk\":", env!("CARGO_PKG_VERSION"));
+    text(&mut out, ",\"kind\":", kind);
+    out.push_str(",\"inputs\":");
+    list(&mut out, inputs, |out, fields| {
+        out.push_str("{\"fields\":");
+        list(out, fields, |out, field| {
+            text(out, "{\"path\":", field.path);
+            field_of(out, field);
+        });
+        out.push('}');
+    });
+    out.push_str(",\"outputs\":");
+    list(&mut out, outputs, |out, output| {
+        text(out, "{\"name\":", output.name);
+        out.push_str(",\"fields\":");
+        list(out, output.fields, |out, field| {
+            out.push('{');
+            field_of(out, field);
+        });
+        out.push('}');
+    });
+    more(&mut out);
+    out.push('}');
+    out
 }
 
-fn fields_of(fields: &[FieldSpec], with_path: bool) -> String {
-    list(fields, |field| {
-        let (name, path, required) = (quoted(field.name), quoted(field.path), field.required.to_string());
-        let field_type = quoted(field.field_type.name());
-        let members = [("name", name.as_str()), ("type", &field_type), ("required", &required), ("path", &path)];
-        object(if with_path { &members } else { &members[..3] })
-    })
+/// The rest of a field's object.
+fn field_of(out: &mut String, field: &FieldSpec) {
+    out.push_str(if out.ends_with('{') { "" } else { "," });
+    text(out, "\"name\":", field.name);
+    text(out, ",\"type\":", field.field_type.name());
+    out.push_str(if field.required { ",\"required\":true}" } else { ",\"required\":false}" });
 }
 
-fn list<T>(items: &[T], item: impl Fn(&T) -> String) -> String {
-    format!("[{}]", items.iter().map(item).collect::<Vec<_>>().join(","))
+/// `before`, and then `value` as a string.
+fn text(out: &mut String, before: &str, value: &str) {
+    out.push_str(before);
+    out.push_str(&quoted(value));
 }
 
-fn object(members: &[(&str, &str)]) -> String {
-    let members: Vec<String> = members.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
-    format!("{{{}}}", members.join(","))
+fn list<T>(out: &mut String, items: &[T], item: impl Fn(&mut String, &T)) {
+    out.push('[');
+    for (idx, one) in items.iter().enumerate() {
+        out.push_str(if idx == 0 { "" } else { "," });
+        item(out, one);
+    }
+    out.push(']');
 }

@@ -9,7 +9,9 @@ pub enum Json {
     Bool(bool),
     /// A number without fraction and exponent that fits.
     Int(i64),
-    Float(f64),
+    /// Any other number, as it was written. Kept as text so that a plugin without float settings holds no float parser, which
+    /// would be a fifth of its size.
+    Float(String),
     Text(String),
     List(Vec<Json>),
     Object(Vec<(String, Json)>),
@@ -55,14 +57,14 @@ impl Json {
     }
 }
 
-/// Compact JSON. Floats always show that they are floats.
+/// Compact JSON.
 impl fmt::Display for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Json::Null => f.write_str("null"),
             Json::Bool(value) => write!(f, "{value}"),
             Json::Int(value) => write!(f, "{value}"),
-            Json::Float(value) => write!(f, "{value:?}"),
+            Json::Float(text) => f.write_str(text),
             Json::Text(text) => f.write_str(&quoted(text)),
             Json::List(items) => {
                 for (idx, item) in items.iter().enumerate() {
@@ -182,21 +184,37 @@ impl Reader<'_> {
 
     fn number(&mut self) -> Read<Json> {
         let start = self.at;
-        while matches!(self.peek(), b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9') {
-            self.at += 1;
-        }
-        let text = &self.text[start..self.at];
-        let digits = text.strip_prefix('-').unwrap_or(text);
-        if digits.len() > 1 && digits.starts_with('0') && digits.as_bytes()[1].is_ascii_digit() {
+        self.at += usize::from(self.peek() == b'-');
+        let leading_zero = self.peek() == b'0';
+        if self.digits()? > 1 && leading_zero {
             return Err("a number with a leading zero");
         }
-        if let Ok(value) = text.parse() {
-            return Ok(Json::Int(value));
+        let mut whole = true;
+        if self.peek() == b'.' {
+            self.at += 1;
+            self.digits()?;
+            whole = false;
         }
-        match text.parse::<f64>() {
-            Ok(value) if value.is_finite() => Ok(Json::Float(value)),
-            _ => Err("not a number"),
+        if matches!(self.peek(), b'e' | b'E') {
+            self.at += 1;
+            self.at += usize::from(matches!(self.peek(), b'-' | b'+'));
+            self.digits()?;
+            whole = false;
         }
+        let text = &self.text[start..self.at];
+        match text.parse() {
+            Ok(value) if whole => Ok(Json::Int(value)),
+            _ => Ok(Json::Float(text.to_owned())),
+        }
+    }
+
+    /// Skips digits, of which there must be one, and says how many.
+    fn digits(&mut self) -> Read<usize> {
+        let start = self.at;
+        while self.peek().is_ascii_digit() {
+            self.at += 1;
+        }
+        if self.at == start { Err("expected a digit") } else { Ok(self.at - start) }
     }
 
     fn string(&mut self) -> Read<String> {
@@ -265,8 +283,11 @@ mod tests {
         check(r#" { "a" : [ 1 , -2.5 , true , null ] , "b" : { } , "c":[] } "#, Ok(r#"{"a":[1,-2.5,true,null],"b":{},"c":[]}"#));
         check(r#""\u00e9\ud83d\ude00\n\"\/""#, Ok("\"\u{e9}\u{1f600}\\n\\\"/\""));
         check("9223372036854775807", Ok("9223372036854775807"));
-        check("9223372036854775808", Ok("9.223372036854776e18"));
-        check("1e3", Ok("1000.0"));
+        check("9223372036854775808", Ok("9223372036854775808"));
+        check("-0.5e-3", Ok("-0.5e-3"));
+        assert_eq!(Json::parse("9223372036854775807"), Ok(Json::Int(i64::MAX)));
+        assert_eq!(Json::parse("9223372036854775808"), Ok(Json::Float("9223372036854775808".to_owned())));
+        assert_eq!(Json::parse("1e3"), Ok(Json::Float("1e3".to_owned())));
     }
 
     #[test]
@@ -277,7 +298,10 @@ mod tests {
         check("[1,]", Err("unexpected text at byte 3"));
         check("{\"a\":1,}", Err("expected a string at byte 7"));
         check("01", Err("a number with a leading zero at byte 2"));
-        check("1-2", Err("not a number at byte 3"));
+        check("1-2", Err("more text after the value, at byte 1"));
+        check("-", Err("expected a digit at byte 1"));
+        check("1.", Err("expected a digit at byte 2"));
+        check("1e+", Err("expected a digit at byte 3"));
         check("\"abc", Err("a string without end at byte 1"));
         check(r#""\x""#, Err("an unknown escape at byte 2"));
         check(r#""\ud800""#, Err("half a surrogate pair at byte 7"));

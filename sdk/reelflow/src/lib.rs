@@ -48,6 +48,8 @@ pub mod emit;
 pub mod event;
 mod export;
 pub mod json;
+#[cfg(any(test, target_family = "wasm"))]
+mod note;
 pub mod plugin;
 mod reject;
 pub mod state;

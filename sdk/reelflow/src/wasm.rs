@@ -75,6 +75,7 @@ impl<P> Slot<P> {
     where
         P: crate::Config,
     {
+        crate::note::listen();
         let plugin = crate::describe::configure(config)?;
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(plugin);
         Ok(document())
