@@ -1,0 +1,260 @@
+//! Our JSON against `serde_json`: the same values are JSON, and the same fields are in them.
+
+use proptest::prelude::*;
+use reelflow_core::{
+    column::{RowBuilder, Rows, Value},
+    json::{decode::Projector, encode},
+    schema::{Field, FieldType, Schema},
+};
+
+/// Fields that generated documents often have, of any type, at any depth.
+fn schema(required: bool) -> Schema {
+    let fields = [
+        ("a", FieldType::Int),
+        ("b", FieldType::Text),
+        ("c", FieldType::Float),
+        ("d", FieldType::Bool),
+        ("e.a", FieldType::Int),
+        ("e.é\"", FieldType::Text),
+        ("e.e.c", FieldType::Float),
+    ];
+    let field = |(path, field_type): (&str, FieldType)| Field { name: path.into(), path: path.into(), field_type, required };
+    Schema { fields: fields.map(field).into() }
+}
+
+/// JSON text of any value, with whitespace in odd places, escapes that need not be, duplicate keys.
+fn value() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        any::<bool>().prop_map(|value| value.to_string()),
+        any::<i64>().prop_map(|value| value.to_string()),
+        (-1000..1000_i64).prop_map(|value| value.to_string()),
+        any::<u64>().prop_map(|value| value.to_string()),
+        any::<f64>().prop_filter("JSON has finite numbers", |value| value.is_finite()).prop_map(|value| format!("{value:?}")),
+        "-?(0|[1-9][0-9]{0,24})(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?",
+        string(),
+    ];
+    leaf.prop_recursive(5, 48, 6, |inner| prop_oneof![list("[", prop::collection::vec(inner.clone(), 0..6), "]"), object(inner)])
+}
+
+fn object(inner: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
+    let member = (key(), space(), space(), inner).prop_map(|(key, before, after, value)| format!("{key}{before}:{after}{value}"));
+    list("{", prop::collection::vec(member, 0..8), "}")
+}
+
+fn list(open: &'static str, items: impl Strategy<Value = Vec<String>>, close: &'static str) -> impl Strategy<Value = String> {
+    (items, space(), space()).prop_map(move |(items, before, after)| {
+        let separator = format!("{after},{before}");
+        format!("{open}{before}{}{after}{close}", items.join(&separator))
+    })
+}
+
+fn space() -> impl Strategy<Value = &'static str> {
+    prop_oneof![8 => Just(""), 2 => Just(" "), 1 => Just("\n\t\r ")]
+}
+
+fn key() -> impl Strategy<Value = String> {
+    let known = [
+        "\"a\"",
+        "\"b\"",
+        "\"c\"",
+        "\"d\"",
+        "\"e\"",
+        "\"e\"",
+        "\"\\u0061\"",
+        "\"é\\\"\"",
+        "\"\\u00e9\\u0022\"",
+        "\"unknown key\"",
+    ];
+    prop_oneof![12 => prop::sample::select(known.to_vec()).prop_map(str::to_owned), 1 => string()]
+}
+
+fn string() -> impl Strategy<Value = String> {
+    let part = prop_oneof![
+        6 => "[ -~]{0,12}".prop_map(|text| text.replace(['"', '\\'], "")),
+        2 => "\\PC{0,4}".prop_map(|text| text.replace(['"', '\\'], "")),
+        2 => prop::sample::select(vec!["\\n", "\\\"", "\\\\", "\\/", "\\b", "\\u0041", "\\ud83d\\ude00", "\\u00E9", "\u{7f}", "\u{2028}"])
+            .prop_map(str::to_owned),
+    ];
+    prop::collection::vec(part, 0..5).prop_map(|parts| format!("\"{}\"", parts.concat()))
+}
+
+/// A document, and what some bytes of it are overwritten with, inserted or cut out.
+fn mutated() -> impl Strategy<Value = Vec<u8>> {
+    let bytes = prop_oneof![
+        prop::sample::select(b"{}[]\",:\\ue0-.1tnf \x00\x1f\n\xff\xc3\xa9".to_vec()).prop_map(|byte| vec![byte]),
+        prop::sample::select(vec!["\\ud800", "\\u", "null", "1e999", "01", "\"a\":", ",,", "/**/", "NaN", "\u{feff}"])
+            .prop_map(|text| text.as_bytes().to_vec()),
+    ];
+    let mutation = (any::<prop::sample::Index>(), 0..3_usize, bytes);
+    (object(value()), prop::collection::vec(mutation, 0..4)).prop_map(|(text, mutations)| {
+        let mut text = text.into_bytes();
+        for (place, n_cut, bytes) in mutations {
+            let at = place.index(text.len() + 1);
+            let end = (at + n_cut).min(text.len());
+            text.splice(at..end, bytes);
+        }
+        text
+    })
+}
+
+enum Judgement {
+    NotAnObject,
+    Object(serde_json::Value),
+    /// A number is too great for `serde_json`, which refuses it even where nobody reads it. No other error was found, but what it
+    /// skips it does not check for lone surrogates and the like.
+    HugeNumber,
+}
+
+fn judge(bytes: &[u8]) -> Judgement {
+    match serde_json::from_slice::<serde_json::Value>(bytes) {
+        Ok(value) if value.is_object() => Judgement::Object(value),
+        Ok(_) => Judgement::NotAnObject,
+        Err(error) if error.to_string().starts_with("number out of range") => {
+            match serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
+                Ok(_) => Judgement::HugeNumber,
+                Err(_) => Judgement::NotAnObject,
+            }
+        }
+        Err(_) => Judgement::NotAnObject,
+    }
+}
+
+/// Whether `found`, in our column of `field`, is what `serde_json` sees at the field's path.
+fn agrees(field: &Field, document: &serde_json::Value, found: Value<'_>) -> bool {
+    let mut seen = document;
+    for key in field.path.split('.') {
+        match seen.get(key) {
+            Some(inner) => seen = inner,
+            None => return found == Value::Null,
+        }
+    }
+    match found {
+        Value::Null => seen.is_null(),
+        Value::Bool(value) => seen.as_bool() == Some(value),
+        // `serde_json` reads `-0` as a float.
+        Value::Int(0) => seen.as_f64() == Some(0.0),
+        Value::Int(value) => seen.as_i64() == Some(value),
+        // Without its feature `float_roundtrip`, `serde_json` may be off by a little.
+        Value::Float(value) => seen.as_f64().is_some_and(|other| (value - other).abs() <= value.abs() * 1e-15),
+        Value::Bytes(text) => seen.as_str().map(str::as_bytes) == Some(text),
+    }
+}
+
+/// Whether what `serde_json` sees at the field's path has no place in a column of the field's type.
+fn misfits(field: &Field, document: &serde_json::Value) -> bool {
+    let mut seen = document;
+    for key in field.path.split('.') {
+        match seen.get(key) {
+            Some(inner) => seen = inner,
+            None => return !seen.is_object() && !seen.is_null(),
+        }
+    }
+    !seen.is_null()
+        && match field.field_type {
+            FieldType::Bool => !seen.is_boolean(),
+            FieldType::Int => !seen.is_i64(),
+            FieldType::Float => !seen.is_number(),
+            FieldType::Text => !seen.is_string(),
+            FieldType::Bytes => unreachable!("the schema has no such field"),
+        }
+}
+
+fn check(projector: &mut Projector, rows: &mut RowBuilder, schema: &Schema, bytes: &[u8]) {
+    let shown = String::from_utf8_lossy(bytes);
+    let n_before = rows.len();
+    let result = projector.decode(bytes, rows);
+    assert_eq!(rows.len(), n_before + usize::from(result.is_ok()), "{shown}");
+    let code = result.as_ref().err().map(|error| error.code());
+    let document = match judge(bytes) {
+        Judgement::NotAnObject => return assert!(matches!(code, Some("json" | "utf8" | "empty")), "{shown}: {result:?}"),
+        Judgement::HugeNumber => return,
+        Judgement::Object(document) => document,
+    };
+    match code {
+        None => {
+            let row: Rows = rows.clone().finish();
+            for (column_idx, field) in schema.fields.iter().enumerate() {
+                let found = row.column(column_idx).at(n_before);
+                assert!(agrees(field, &document, found), "{shown}: {} is {found:?}", field.name);
+                assert!(found != Value::Null || !field.required, "{shown}: {} is null", field.name);
+            }
+        }
+        Some("type") => assert!(schema.fields.iter().any(|field| misfits(field, &document)), "{shown}: {result:?}"),
+        Some("missing") => assert!(schema.fields.iter().any(|field| field.required), "{shown}: {result:?}"),
+        Some(_) => panic!("{shown}: {result:?}, but it is an object for serde_json"),
+    }
+}
+
+fn check_all(documents: &[Vec<u8>]) {
+    for required in [false, true] {
+        let schema = schema(required);
+        let mut projector = Projector::new(&schema);
+        let mut rows = projector.rows();
+        documents.iter().for_each(|document| check(&mut projector, &mut rows, &schema, document));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn documents_are_read_alike(documents in prop::collection::vec(object(value()), 1..4)) {
+        let documents: Vec<Vec<u8>> = documents.into_iter().map(String::into_bytes).collect();
+        check_all(&documents);
+    }
+
+    #[test]
+    fn broken_documents_are_refused_alike(documents in prop::collection::vec(mutated(), 1..4)) {
+        check_all(&documents);
+    }
+
+    #[test]
+    fn no_bytes_panic(documents in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..64), 1..4)) {
+        check_all(&documents);
+    }
+
+    /// What we write, `serde_json` reads, and we read back the same, floats to the last bit.
+    #[test]
+    fn rows_survive_their_json(
+        rows in prop::collection::vec(
+            (any::<Option<bool>>(), any::<Option<i64>>(), any::<Option<f64>>(), any::<Option<String>>(), any::<Option<Vec<u8>>>()),
+            1..8,
+        )
+    ) {
+        let field = |(name, field_type): (&str, FieldType)| Field { name: name.into(), path: name.into(), field_type, required: false };
+        let fields = [
+            ("bool", FieldType::Bool), ("i64 \"\\\n", FieldType::Int), ("f64", FieldType::Float), ("é", FieldType::Text), ("", FieldType::Bytes),
+        ];
+        let schema = Schema { fields: fields.map(field).into() };
+        let mut projector = Projector::new(&schema);
+        let mut built = projector.rows();
+        for (bool, int, float, text, bytes) in &rows {
+            built.push([
+                bool.map_or(Value::Null, Value::Bool),
+                int.map_or(Value::Null, Value::Int),
+                float.filter(|float| float.is_finite()).map_or(Value::Null, Value::Float),
+                text.as_ref().map_or(Value::Null, |text| Value::Bytes(text.as_bytes())),
+                bytes.as_ref().map_or(Value::Null, |bytes| Value::Bytes(bytes)),
+            ]);
+        }
+        let built = built.finish();
+        let mut read = projector.rows();
+        for row in 0..built.len() {
+            let mut json = Vec::new();
+            encode::row(&schema, &built, row, None, &mut json);
+            let seen: serde_json::Value = serde_json::from_slice(&json).unwrap();
+            prop_assert_eq!(seen["é"].as_str(), rows[row].3.as_deref());
+            prop_assert_eq!(seen["i64 \"\\\n"].as_i64(), rows[row].1);
+            projector.decode(&json, &mut read).unwrap();
+        }
+        let read = read.finish();
+        prop_assert_eq!(&read, &built);
+        // `==` takes -0.0 for 0.0.
+        for row in 0..built.len() {
+            if let (Value::Float(a), Value::Float(b)) = (read.column(2).at(row), built.column(2).at(row)) {
+                prop_assert_eq!(a.to_bits(), b.to_bits());
+            }
+        }
+    }
+}
