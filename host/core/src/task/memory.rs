@@ -1,0 +1,167 @@
+//! What a task itself remembers from epoch to epoch, beside the state of its stages: how far event time has come, and counts.
+//!
+//! It is one section of a chunk, called [`SECTION`], written whole whenever something in it changed: a few hundred bytes. Entries
+//! are named, so that a pipeline may get new sources, shuffles and stages. (I-10)
+//!
+//! ```text
+//! memory   = version u8 (1) | low | n varint, source* | n varint, inward* | n varint, stage* | n varint, outward*
+//! source   = name | watermark | 3 counts
+//! inward   = topic | low | n varint, mark* | 3 counts         (a shuffle that leads here)
+//! stage    = name | low | 9 counts
+//! outward  = topic | mark                                     (a shuffle that leads away: what was sent last)
+//! mark     = watermark | idle bool
+//! low, watermark = signed        counts = varint each          name, topic = bytes
+//! ```
+
+use crate::{
+    plan::Plan,
+    stage::StageCounts,
+    state::{ByteWriter, ChangeReader, StateError},
+    task::{
+        Outward,
+        input::{InputState, SourceCounts},
+        stages::Stage,
+    },
+    time::Watermark,
+    watermark::{InputMark, LowWatermark},
+};
+
+/// No stage may have this name.
+pub(super) const SECTION: &str = "@task";
+const VERSION: u8 = 1;
+
+/// The parts of a task that are remembered here.
+pub(super) struct Memory<'a> {
+    pub plan: &'a Plan,
+    pub low: &'a mut LowWatermark,
+    pub inputs: &'a mut [InputState],
+    pub stages: &'a mut [Stage],
+    pub outward: &'a mut [Outward],
+}
+
+impl Memory<'_> {
+    pub fn write(&self) -> Vec<u8> {
+        let mut to = ByteWriter::default();
+        to.u8(VERSION);
+        to.signed(self.low.watermark().0);
+        let sources = || self.inputs.iter().filter_map(InputState::as_source);
+        to.varint(sources().count() as u64);
+        for source in sources() {
+            to.bytes(self.plan.sources[source.source].name.as_bytes());
+            to.signed(source.clock.watermark().0);
+            write_counts(&mut to, &source.counts.totals());
+        }
+        let inward = || self.inputs.iter().filter_map(InputState::as_shuffle);
+        to.varint(inward().count() as u64);
+        for shuffle in inward() {
+            to.bytes(self.plan.shuffles[shuffle.shuffle].topic.as_bytes());
+            to.signed(shuffle.upstreams.mark().watermark.0);
+            to.varint(shuffle.upstreams.marks().len() as u64);
+            shuffle.upstreams.marks().iter().for_each(|mark| write_mark(&mut to, *mark));
+            write_counts(&mut to, &shuffle.counts.totals());
+        }
+        to.varint(self.stages.len() as u64);
+        for stage in self.stages.iter() {
+            to.bytes(self.plan.stages[stage.idx].name.as_bytes());
+            to.signed(stage.low.watermark().0);
+            write_counts(&mut to, &stage_totals(&stage.counts));
+        }
+        to.varint(self.outward.len() as u64);
+        for outward in self.outward.iter() {
+            to.bytes(self.plan.shuffles[outward.shuffle].topic.as_bytes());
+            write_mark(&mut to, outward.sent);
+        }
+        to.into_bytes()
+    }
+
+    pub fn read(&mut self, from: &mut ChangeReader<'_>) -> Result<(), StateError> {
+        match from.u8()? {
+            VERSION => {}
+            version => return Err(StateError::Version(version)),
+        }
+        let plan = self.plan;
+        self.low.restore(Watermark(from.signed()?));
+        for _ in 0..from.varint()? {
+            let name = read_name(from)?;
+            let mut sources = self.inputs.iter_mut().filter_map(InputState::as_source_mut);
+            let source = sources.find(|source| *plan.sources[source.source].name == *name).ok_or_else(|| unknown(name))?;
+            source.clock.restore(Watermark(from.signed()?));
+            source.counts = SourceCounts::of_totals(read_counts(from)?);
+        }
+        for _ in 0..from.varint()? {
+            let name = read_name(from)?;
+            let mut shuffles = self.inputs.iter_mut().filter_map(InputState::as_shuffle_mut);
+            let shuffle = shuffles.find(|shuffle| *plan.shuffles[shuffle.shuffle].topic == *name).ok_or_else(|| unknown(name))?;
+            let low = Watermark(from.signed()?);
+            let n_marks = from.varint()?;
+            if n_marks > u64::from(plan.n_partitions) {
+                return Err(StateError::Damaged("more upstream tasks than partitions"));
+            }
+            let marks = (0..n_marks).map(|_| read_mark(from)).collect::<Result<Vec<_>, _>>()?;
+            shuffle.upstreams.restore(&marks, low);
+            shuffle.counts = SourceCounts::of_totals(read_counts(from)?);
+        }
+        for _ in 0..from.varint()? {
+            let name = read_name(from)?;
+            let stage =
+                self.stages.iter_mut().find(|stage| *plan.stages[stage.idx].name == *name).ok_or_else(|| unknown(name))?;
+            stage.low.restore(Watermark(from.signed()?));
+            stage.counts = stage_counts(read_counts(from)?);
+        }
+        for _ in 0..from.varint()? {
+            let name = read_name(from)?;
+            let mut outward = self.outward.iter_mut();
+            let outward = outward.find(|outward| *plan.shuffles[outward.shuffle].topic == *name).ok_or_else(|| unknown(name))?;
+            outward.sent = read_mark(from)?;
+            outward.low.restore(outward.sent.watermark);
+        }
+        if from.is_empty() { Ok(()) } else { Err(StateError::Damaged("bytes after a task's memory")) }
+    }
+}
+
+fn unknown(name: &str) -> StateError {
+    StateError::UnknownStage(name.to_owned())
+}
+
+fn read_name<'a>(from: &mut ChangeReader<'a>) -> Result<&'a str, StateError> {
+    std::str::from_utf8(from.bytes()?).map_err(|_| StateError::Damaged("a name"))
+}
+
+fn write_mark(to: &mut ByteWriter, mark: InputMark) {
+    to.signed(mark.watermark.0);
+    to.bool(mark.is_idle);
+}
+
+fn read_mark(from: &mut ChangeReader<'_>) -> Result<InputMark, StateError> {
+    Ok(InputMark { watermark: Watermark(from.signed()?), is_idle: from.bool()? })
+}
+
+fn write_counts(to: &mut ByteWriter, counts: &[u64]) {
+    counts.iter().for_each(|count| to.varint(*count));
+}
+
+fn read_counts<const N: usize>(from: &mut ChangeReader<'_>) -> Result<[u64; N], StateError> {
+    let mut counts = [0; N];
+    for count in &mut counts {
+        *count = from.varint()?;
+    }
+    Ok(counts)
+}
+
+fn stage_totals(counts: &StageCounts) -> [u64; 9] {
+    let StageCounts { rows_in, accepted, duplicate, conflicting, late, dead, rows_out, late_panes, dead_panes } = *counts;
+    [rows_in, accepted, duplicate, conflicting, late, dead, rows_out, late_panes, dead_panes]
+}
+
+fn stage_counts(
+    [rows_in, accepted, duplicate, conflicting, late, dead, rows_out, late_panes, dead_panes]: [u64; 9],
+) -> StageCounts {
+    StageCounts { rows_in, accepted, duplicate, conflicting, late, dead, rows_out, late_panes, dead_panes }
+}
+
+/// `total` and what was counted since.
+pub(super) fn add_counts(total: &mut StageCounts, more: &StageCounts) {
+    let (mut sums, more) = (stage_totals(total), stage_totals(more));
+    sums.iter_mut().zip(more).for_each(|(sum, count)| *sum += count);
+    *total = stage_counts(sums);
+}

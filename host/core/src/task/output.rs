@@ -1,0 +1,283 @@
+//! What a task sends away: rows to sinks and shuffles, late records, dead letters; gathered per topic and appended in batches.
+
+use std::sync::Arc;
+
+use crate::{
+    frame,
+    json::encode,
+    plan::{FragmentIdx, Plan, ShuffleIdx, SinkIdx, StageIdx, StageKind, StagePlan},
+    plugin::PluginFault,
+    record::{Header, Outgoing, Partition, Record, RecordBatch, partition_of},
+    schema::Schema,
+    stage::{Batch, DeadReason, DeadRows, LateRows, Origins, RowsOf},
+    task::{Effect, input::DeadRecord},
+    time::WallTime,
+    watermark::InputMark,
+};
+
+/// A topic's outputs are appended at the end of an input, or when they are longer than this.
+const APPEND_BYTES: usize = 1 << 20;
+
+/// The outputs of one task, on their way.
+#[derive(Debug)]
+pub(super) struct Outputs {
+    plan: Arc<Plan>,
+    partition: Partition,
+    /// One for each sink of the plan.
+    sinks: Vec<Outgoing>,
+    /// One for each shuffle of the plan.
+    shuffles: Vec<Outgoing>,
+    /// One for each stage of the plan that knows lateness.
+    late: Vec<Option<Outgoing>>,
+    dead: Outgoing,
+    names: HeaderNames,
+    /// Where a value is written before it is copied into its batch.
+    scratch: Vec<u8>,
+}
+
+/// Where a dead record or row stood when it died.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place<'a> {
+    Source(&'a str),
+    Stage(&'a str),
+}
+
+/// The names of the headers of dead letters, shared by all of them.
+#[derive(Debug)]
+struct HeaderNames {
+    pipeline: Arc<str>,
+    source: Arc<str>,
+    stage: Arc<str>,
+    reason: Arc<str>,
+    code: Arc<str>,
+    error: Arc<str>,
+    topic: Arc<str>,
+    partition: Arc<str>,
+    offset: Arc<str>,
+}
+
+impl Outputs {
+    pub fn new(plan: Arc<Plan>, partition: Partition) -> Outputs {
+        let outgoing = |topic: &Arc<str>| Outgoing::new(topic.clone());
+        let names = HeaderNames {
+            pipeline: "reel-pipeline".into(),
+            source: "reel-source".into(),
+            stage: "reel-stage".into(),
+            reason: "reel-reason".into(),
+            code: "reel-code".into(),
+            error: "reel-error".into(),
+            topic: "reel-topic".into(),
+            partition: "reel-partition".into(),
+            offset: "reel-offset".into(),
+        };
+        Outputs {
+            partition,
+            sinks: plan.sinks.iter().map(|sink| outgoing(&sink.topic)).collect(),
+            shuffles: plan.shuffles.iter().map(|shuffle| outgoing(&shuffle.topic)).collect(),
+            late: plan.stages.iter().map(|stage| stage.late_topic.as_ref().map(outgoing)).collect(),
+            dead: outgoing(&plan.dead_letter_topic),
+            names,
+            scratch: Vec::new(),
+            plan,
+        }
+    }
+
+    /// Writes rows to a sink: one JSON object each.
+    pub fn sink(&mut self, sink: SinkIdx, batch: &Batch, effects: &mut Vec<Effect>) {
+        let plan = &self.plan.sinks[sink];
+        let outgoing = &mut self.sinks[sink];
+        for row in 0..batch.len() {
+            let key = encode::key(&plan.schema, &batch.rows, &plan.key, row);
+            // Rows without a key stay together, and so in order.
+            let partition = key.as_ref().map_or(self.partition % plan.n_partitions, |key| partition_of(key, plan.n_partitions));
+            let revision = batch.revisions.as_ref().map(|all| all[row]);
+            self.scratch.clear();
+            encode::row(&plan.schema, &batch.rows, row, revision, &mut self.scratch);
+            outgoing.push(partition, batch.times[row].0, key.as_deref(), Some(&self.scratch), &[]);
+        }
+        append_if(outgoing, APPEND_BYTES, effects);
+    }
+
+    /// Sends rows through a shuffle: a frame for each partition that some of them belong to.
+    ///
+    /// The partition is the one in which a producer with Kafka's default partitioner puts a record with this key, so that a shuffled
+    /// stream and a topic that was written with the same key can be joined.
+    pub fn shuffle(&mut self, shuffle: ShuffleIdx, batch: &Batch, now: Option<WallTime>, effects: &mut Vec<Effect>) {
+        let plan = &self.plan.shuffles[shuffle];
+        let mut rows_of: Vec<Vec<u32>> = vec![Vec::new(); self.plan.n_partitions as usize];
+        for row in 0..batch.len() {
+            let key = encode::key(&plan.stream.schema, &batch.rows, &plan.key, row).unwrap_or_default();
+            rows_of[partition_of(&key, self.plan.n_partitions) as usize].push(row as u32);
+        }
+        let outgoing = &mut self.shuffles[shuffle];
+        for (partition, rows) in rows_of.iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
+            let taken;
+            let part = if rows.len() == batch.len() {
+                batch
+            } else {
+                taken = batch.take(rows);
+                &taken
+            };
+            for frame in frame::encode_rows(part, self.partition) {
+                outgoing.push(partition as Partition, wall_ms(now), None, Some(&frame), &[]);
+            }
+        }
+        append_if(outgoing, APPEND_BYTES, effects);
+    }
+
+    /// Tells every partition of a shuffle how far this task has come. Stands behind the rows that were sent before.
+    pub fn shuffle_mark(&mut self, shuffle: ShuffleIdx, mark: InputMark, now: Option<WallTime>) {
+        let frame = frame::encode_watermark(mark, self.partition);
+        for partition in 0..self.plan.n_partitions {
+            self.shuffles[shuffle].push(partition, wall_ms(now), None, Some(&frame), &[]);
+        }
+    }
+
+    /// Writes rows to the late topic of `stage`, if it has one. A row that came from a record keeps its key.
+    pub fn late(&mut self, stage: StageIdx, late: &LateRows, effects: &mut Vec<Effect>) {
+        let Some(outgoing) = &mut self.late[stage] else { return };
+        let plan = &self.plan.stages[stage];
+        let schema = &plan.inputs[late.port];
+        let partition = self.partition % self.plan.side_partitions;
+        for (row, window_end) in late.window_ends.iter().enumerate() {
+            self.scratch.clear();
+            encode::late(&plan.name, *window_end, late.watermark, schema, &late.batch.rows, row, &mut self.scratch);
+            let key = match &late.batch.origins {
+                Origins::Records { batch, records, .. } => batch.record(records[row] as usize).key,
+                Origins::Rows => None,
+            };
+            outgoing.push(partition, late.batch.times[row].0, key, Some(&self.scratch), &[]);
+        }
+        append_if(outgoing, APPEND_BYTES, effects);
+    }
+
+    /// Writes records that gave no row to the dead-letter topic, as they came.
+    pub fn dead_records(
+        &mut self,
+        place: Place<'_>,
+        topic: &Arc<str>,
+        batch: &RecordBatch,
+        dead: &[DeadRecord],
+        effects: &mut Vec<Effect>,
+    ) {
+        for DeadRecord { record_idx, code, error } in dead {
+            let record = batch.record(*record_idx);
+            let mut headers = record.headers.to_vec();
+            self.push_headers(place, code, error, None, &mut headers);
+            self.push_origin(topic, self.partition, &record, &mut headers);
+            self.push_dead(record.timestamp_ms, record.key, record.value, &headers);
+        }
+        append_if(&mut self.dead, APPEND_BYTES, effects);
+    }
+
+    /// Writes rows that a stage gave up to the dead-letter topic: the records they came from, or the rows themselves as JSON.
+    pub fn dead_rows(&mut self, stage: StageIdx, dead: &DeadRows, effects: &mut Vec<Effect>) {
+        let plan = self.plan.clone();
+        let place = Place::Stage(&plan.stages[stage].name);
+        let key_schema;
+        let schema = match dead.of {
+            RowsOf::Input(port) => &plan.stages[stage].inputs[port],
+            RowsOf::Key => {
+                key_schema = schema_of_key(&plan, stage);
+                &key_schema
+            }
+        };
+        for (row, reason) in dead.reasons.iter().enumerate() {
+            let (code, error, reject_code) = words(reason);
+            let mut headers = Vec::new();
+            match &dead.batch.origins {
+                Origins::Records { topic, partition, batch, records } => {
+                    let record = batch.record(records[row] as usize);
+                    headers.extend_from_slice(record.headers);
+                    self.push_headers(place, code, &error, reject_code, &mut headers);
+                    self.push_origin(topic, *partition, &record, &mut headers);
+                    self.push_dead(record.timestamp_ms, record.key, record.value, &headers);
+                }
+                Origins::Rows => {
+                    self.push_headers(place, code, &error, reject_code, &mut headers);
+                    let mut value = std::mem::take(&mut self.scratch);
+                    value.clear();
+                    let revision = dead.batch.revisions.as_ref().map(|all| all[row]);
+                    encode::row(schema, &dead.batch.rows, row, revision, &mut value);
+                    self.push_dead(dead.batch.times[row].0, None, Some(&value), &headers);
+                    self.scratch = value;
+                }
+            }
+        }
+        append_if(&mut self.dead, APPEND_BYTES, effects);
+    }
+
+    /// Appends everything that is left.
+    pub fn flush(&mut self, effects: &mut Vec<Effect>) {
+        let late = self.late.iter_mut().flatten();
+        let all = self.sinks.iter_mut().chain(&mut self.shuffles).chain(late).chain([&mut self.dead]);
+        all.for_each(|outgoing| append_if(outgoing, 0, effects));
+    }
+
+    fn push_dead(&mut self, timestamp_ms: i64, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[Header]) {
+        self.dead.push(self.partition % self.plan.side_partitions, timestamp_ms, key, value, headers);
+    }
+
+    fn push_headers(&self, place: Place<'_>, code: &str, error: &str, reject_code: Option<u32>, to: &mut Vec<Header>) {
+        to.push((self.names.pipeline.clone(), self.plan.name.as_bytes().to_vec()));
+        to.push(match place {
+            Place::Source(name) => (self.names.source.clone(), name.as_bytes().to_vec()),
+            Place::Stage(name) => (self.names.stage.clone(), name.as_bytes().to_vec()),
+        });
+        to.push((self.names.reason.clone(), code.as_bytes().to_vec()));
+        if let Some(code) = reject_code {
+            to.push((self.names.code.clone(), code.to_string().into_bytes()));
+        }
+        to.push((self.names.error.clone(), error.as_bytes().to_vec()));
+    }
+
+    fn push_origin(&self, topic: &Arc<str>, partition: Partition, record: &Record<'_>, to: &mut Vec<Header>) {
+        to.push((self.names.topic.clone(), topic.as_bytes().to_vec()));
+        to.push((self.names.partition.clone(), partition.to_string().into_bytes()));
+        to.push((self.names.offset.clone(), record.offset.to_string().into_bytes()));
+    }
+}
+
+/// The shuffles that lead out of `fragment`.
+pub(super) fn shuffles_of(plan: &Plan, fragment: FragmentIdx) -> impl Iterator<Item = ShuffleIdx> + '_ {
+    (0..plan.shuffles.len()).filter(move |shuffle| plan.shuffles[*shuffle].from_fragment == fragment)
+}
+
+fn append_if(outgoing: &mut Outgoing, n_bytes_min: usize, effects: &mut Vec<Effect>) {
+    if !outgoing.is_empty() && outgoing.records.n_bytes() >= n_bytes_min {
+        let next = Outgoing::new(outgoing.topic.clone());
+        effects.push(Effect::Append(std::mem::replace(outgoing, next)));
+    }
+}
+
+/// A shuffle's records carry wall time: retention deletes by it, and their event times may be days old.
+fn wall_ms(now: Option<WallTime>) -> i64 {
+    now.map_or(0, |now| now.0)
+}
+
+fn schema_of_key(plan: &Plan, stage: StageIdx) -> Schema {
+    let StagePlan { inputs, kind, .. } = &plan.stages[stage];
+    match kind {
+        StageKind::Aggregate { key, .. } => {
+            Schema { fields: key.iter().map(|column_idx| inputs[0].fields[*column_idx].clone()).collect() }
+        }
+        other => unreachable!("only an aggregate fires by key, not {other:?}"),
+    }
+}
+
+/// The short code, the text and the plugin's own code of a reason.
+fn words(reason: &DeadReason) -> (&'static str, String, Option<u32>) {
+    match reason {
+        DeadReason::Rejected { code, message } => ("rejected", message.clone(), Some(*code)),
+        DeadReason::Fault(fault) => {
+            let code = match fault {
+                PluginFault::Trap(_) => "trap",
+                PluginFault::Deadline { .. } => "deadline",
+                PluginFault::Memory { .. } => "memory",
+                PluginFault::Output { .. } => "output",
+                PluginFault::Malformed(_) => "malformed",
+            };
+            (code, fault.to_string(), None)
+        }
+    }
+}
