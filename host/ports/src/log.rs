@@ -173,7 +173,13 @@ pub trait Log: Send + Sync {
 
     /// Gives `each` the committed records of `at` with `from <= offset < to`, in order, until it returns `false`.
     /// [`LogError::OffsetLost`] when `from` is before the earliest offset or `to` after the end.
-    fn scan(&self, at: &TopicPartition, from: Offset, to: Offset, each: &mut dyn FnMut(Record<'_>) -> bool) -> Result<(), LogError>;
+    fn scan(
+        &self,
+        at: &TopicPartition,
+        from: Offset,
+        to: Offset,
+        each: &mut dyn FnMut(Record<'_>) -> bool,
+    ) -> Result<(), LogError>;
 
     /// The committed positions of `group` on `topics`, where there are any. Waits for transactions in flight to end.
     fn committed(&self, group: &str, topics: &[Arc<str>]) -> Result<Vec<Commit>, LogError>;
