@@ -33,8 +33,8 @@ pub(super) enum Feed {
 pub(super) enum StageState {
     Transform(Transform),
     Dedup(Dedup),
-    Aggregate(Aggregate),
-    Join(Join),
+    Aggregate(Box<Aggregate>),
+    Join(Box<Join>),
 }
 
 impl StageState {
@@ -42,8 +42,8 @@ impl StageState {
         match &plan.kind {
             StageKind::Transform { columns, .. } => StageState::Transform(Transform::new(columns)),
             StageKind::Dedup { id, horizon_ms } => StageState::Dedup(Dedup::new(*id, *horizon_ms)),
-            StageKind::Aggregate { .. } => StageState::Aggregate(Aggregate::new(plan)),
-            StageKind::Join { .. } => StageState::Join(Join::new(plan)),
+            StageKind::Aggregate { .. } => StageState::Aggregate(Box::new(Aggregate::new(plan))),
+            StageKind::Join { .. } => StageState::Join(Box::new(Join::new(plan))),
         }
     }
 
@@ -51,8 +51,8 @@ impl StageState {
         match self {
             StageState::Transform(stage) => stage,
             StageState::Dedup(stage) => stage,
-            StageState::Aggregate(stage) => stage,
-            StageState::Join(stage) => stage,
+            StageState::Aggregate(stage) => &mut **stage,
+            StageState::Join(stage) => &mut **stage,
         }
     }
 

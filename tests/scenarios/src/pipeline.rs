@@ -1,0 +1,329 @@
+//! The words of `pipeline`: one line for each source, stage, shuffle and sink.
+//!
+//! ```text
+//! pipeline partitions=2
+//!   source NAME [bound=0s] [idle=60s] [future=10m] [bytes=1000] [time=@timestamp]
+//!   transform NAME <- STREAM plugin=marks                 (its second output is the stream NAME.side)
+//!   dedup NAME <- STREAM horizon=10s
+//!   aggregate NAME <- STREAM window=tumbling(10s)|hopping(30s,10s) [lateness=0s] [emit=final|upsert] [key=key] plugin=count
+//!   join NAME <- LEFT,RIGHT within=10s [lateness=0s] [emit=final|upsert] [kind=left|inner] [tie=id] plugin=pair
+//!   shuffle NAME <- STREAM key=FIELD
+//!   sink NAME <- STREAM [key=FIELD,FIELD] [partitions=…]
+//! ```
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use reelflow_core::{
+    plan::{
+        Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, Plan, ShufflePlan, SinkPlan, SourcePlan, StageKind,
+        StagePlan, Stream, WindowSpec,
+    },
+    schema::Schema,
+};
+
+use crate::{
+    plugins::{Plugin, record_schema},
+    print::parse_time,
+};
+
+/// Builds a plan from the lines of a `pipeline` step, and its plugins.
+pub fn build(lines: &[String]) -> Result<(Plan, Vec<Plugin>), String> {
+    let mut builder = Builder::new(&lines[0])?;
+    for line in &lines[1..] {
+        builder.line(line).map_err(|why| format!("{}: {why}", line.trim()))?;
+    }
+    builder.finish()
+}
+
+/// Where a stream comes from: an index into the plan's sources, or stages and output, or shuffles.
+#[derive(Clone, Copy)]
+enum From {
+    Source(usize),
+    Stage(usize, usize),
+    Shuffle(usize),
+}
+
+struct Builder {
+    plan: Plan,
+    plugins: Vec<Plugin>,
+    streams: BTreeMap<String, From>,
+    /// Fragment numbers are joined when a stage reads two of them; the numbers left over are not in use.
+    n_fragments: usize,
+}
+
+/// The words of a line after its name and inputs: `name=value`.
+struct Words<'a>(BTreeMap<&'a str, &'a str>);
+
+impl<'a> Words<'a> {
+    fn parse(words: impl Iterator<Item = &'a str>, known: &[&str]) -> Result<Words<'a>, String> {
+        let pair = |word: &'a str| word.split_once('=').ok_or_else(|| format!("\"{word}\" is not name=value"));
+        let pairs = words.map(pair).collect::<Result<BTreeMap<_, _>, _>>()?;
+        match pairs.keys().find(|name| !known.contains(name)) {
+            Some(name) => Err(format!("unknown \"{name}\", known are {known:?}")),
+            None => Ok(Words(pairs)),
+        }
+    }
+
+    fn text(&self, name: &str) -> Result<&'a str, String> {
+        self.0.get(name).copied().ok_or_else(|| format!("\"{name}\" is missing"))
+    }
+
+    fn time(&self, name: &str, default: &str) -> Result<i64, String> {
+        parse_time(self.0.get(name).unwrap_or(&default))
+    }
+
+    fn number(&self, name: &str, default: u32) -> Result<u32, String> {
+        self.0.get(name).map_or(Ok(default), |text| text.parse().map_err(|_| format!("\"{text}\" is no number")))
+    }
+
+    fn emission(&self) -> Result<Emission, String> {
+        match self.0.get("emit").copied().unwrap_or("final") {
+            "final" => Ok(Emission::Final),
+            "upsert" => Ok(Emission::Upsert),
+            other => Err(format!("emit={other}")),
+        }
+    }
+}
+
+impl Builder {
+    fn new(first: &str) -> Result<Builder, String> {
+        let words = Words::parse(first.split_whitespace().skip(1), &["partitions"])?;
+        let plan = Plan {
+            name: "case".into(),
+            n_partitions: words.number("partitions", 1)?,
+            sources: Vec::new(),
+            stages: Vec::new(),
+            shuffles: Vec::new(),
+            sinks: Vec::new(),
+            fragments: Vec::new(),
+            dead_letter_topic: "dead".into(),
+            side_partitions: 1,
+            changelog_topic: "reel.case.changelog".into(),
+        };
+        Ok(Builder { plan, plugins: Vec::new(), streams: BTreeMap::new(), n_fragments: 0 })
+    }
+
+    fn line(&mut self, line: &str) -> Result<(), String> {
+        let mut words = line.split_whitespace();
+        let kind = words.next().ok_or("an empty line")?;
+        let name = words.next().ok_or("a name is missing")?;
+        if kind == "source" {
+            return self.source(name, words);
+        }
+        let (Some("<-"), Some(inputs)) = (words.next(), words.next()) else { return Err("\"<- STREAM\" is missing".into()) };
+        let inputs = inputs.split(',').map(|input| self.stream(input)).collect::<Result<Vec<_>, _>>()?;
+        match kind {
+            "shuffle" => self.shuffle(name, inputs[0], words),
+            "sink" => self.sink(name, inputs[0], words),
+            _ => self.stage(kind, name, &inputs, words),
+        }
+    }
+
+    fn source<'a>(&mut self, name: &str, words: impl Iterator<Item = &'a str>) -> Result<(), String> {
+        let words = Words::parse(words, &["bound", "idle", "future", "bytes", "time"])?;
+        self.plan.sources.push(SourcePlan {
+            name: name.into(),
+            topic: name.into(),
+            fragment: self.n_fragments,
+            stream: Stream { schema: record_schema(), consumers: Vec::new() },
+            event_time: match words.0.get("time") {
+                None => EventTimeFrom::Field(1),
+                Some(_) => EventTimeFrom::LogTimestamp,
+            },
+            bound_ms: words.time("bound", "0s")?,
+            idle_after_ms: words.time("idle", "60s")?,
+            future_ms_max: words.time("future", "10m")?,
+            value_bytes_max: words.number("bytes", 1000)? as usize,
+        });
+        self.n_fragments += 1;
+        self.streams.insert(name.to_owned(), From::Source(self.plan.sources.len() - 1));
+        Ok(())
+    }
+
+    fn stage<'a>(&mut self, kind: &str, name: &str, inputs: &[From], words: impl Iterator<Item = &'a str>) -> Result<(), String> {
+        let known = ["plugin", "horizon", "window", "lateness", "emit", "key", "within", "kind", "tie"];
+        let words = Words::parse(words, &known)?;
+        let schemas: Vec<Schema> = inputs.iter().map(|input| self.stream_mut(*input).schema.clone()).collect();
+        let column = |schema: &Schema, field: &str| schema.position(field).ok_or_else(|| format!("no field \"{field}\""));
+        let columns =
+            |schema: &Schema, fields: &str| fields.split(',').map(|field| column(schema, field)).collect::<Result<Vec<_>, _>>();
+        let plugin = self.plugins.len();
+        let kind = match kind {
+            "transform" => StageKind::Transform { plugin, columns: columns(&schemas[0], "key,ts,id,n")? },
+            "dedup" => StageKind::Dedup { id: column(&schemas[0], "id")?, horizon_ms: words.time("horizon", "")? },
+            "aggregate" => StageKind::Aggregate {
+                plugin,
+                columns: schemas[0].position("n").into_iter().collect(),
+                key: columns(&schemas[0], words.0.get("key").unwrap_or(&"key"))?,
+                window: window(words.text("window")?)?,
+                lateness_ms: words.time("lateness", "0s")?,
+                emission: words.emission()?,
+            },
+            "join" => StageKind::Join {
+                plugin,
+                left_columns: columns(&schemas[0], "key,ts,id,n")?,
+                right_columns: columns(&schemas[1], "key,ts,id,n")?,
+                left_key: columns(&schemas[0], "key")?,
+                right_key: columns(&schemas[1], "key")?,
+                within_ms: words.time("within", "")?,
+                tie: words.0.get("tie").map(|field| column(&schemas[1], field)).transpose()?,
+                outer: words.0.get("kind") != Some(&"inner"),
+                lateness_ms: words.time("lateness", "0s")?,
+                emission: words.emission()?,
+            },
+            other => return Err(format!("no such word: {other}")),
+        };
+        let outputs: Vec<(String, Schema)> = match kind {
+            StageKind::Dedup { .. } => vec![("out".into(), schemas[0].clone())],
+            _ => {
+                let name = words.text("plugin")?;
+                let plugin = Plugin::of_name(name).ok_or_else(|| format!("no plugin \"{name}\""))?;
+                self.plugins.push(plugin);
+                plugin.outputs()
+            }
+        };
+        let stage = self.plan.stages.len();
+        let fragment = self.join_fragments(inputs);
+        for (port, input) in inputs.iter().enumerate() {
+            self.stream_mut(*input).consumers.push(Consumer::Stage { stage, port });
+        }
+        for (output, (of, _)) in outputs.iter().enumerate() {
+            let stream = if output == 0 { name.to_owned() } else { format!("{name}.{of}") };
+            self.streams.insert(stream, From::Stage(stage, output));
+        }
+        let knows_lateness = matches!(kind, StageKind::Aggregate { .. } | StageKind::Join { .. });
+        self.plan.stages.push(StagePlan {
+            name: name.into(),
+            fragment,
+            inputs: schemas,
+            kind,
+            outputs: outputs.into_iter().map(|(_, schema)| Stream { schema, consumers: Vec::new() }).collect(),
+            late_topic: knows_lateness.then(|| format!("late.{name}").into()),
+        });
+        Ok(())
+    }
+
+    fn shuffle<'a>(&mut self, name: &str, input: From, words: impl Iterator<Item = &'a str>) -> Result<(), String> {
+        let words = Words::parse(words, &["key"])?;
+        let shuffle = self.plan.shuffles.len();
+        let from_fragment = self.fragment(input);
+        let stream = self.stream_mut(input);
+        stream.consumers.push(Consumer::Shuffle(shuffle));
+        let schema = stream.schema.clone();
+        let field = words.text("key")?;
+        let key = vec![schema.position(field).ok_or_else(|| format!("no field \"{field}\""))?];
+        let stream = Stream { schema, consumers: Vec::new() };
+        let topic = format!("reel.case.{name}").into();
+        self.plan.shuffles.push(ShufflePlan { topic, from_fragment, to_fragment: self.n_fragments, key, stream });
+        self.n_fragments += 1;
+        self.streams.insert(name.to_owned(), From::Shuffle(shuffle));
+        Ok(())
+    }
+
+    fn sink<'a>(&mut self, name: &str, input: From, words: impl Iterator<Item = &'a str>) -> Result<(), String> {
+        let words = Words::parse(words, &["key", "partitions"])?;
+        let sink = self.plan.sinks.len();
+        let n_partitions = words.number("partitions", self.plan.n_partitions)?;
+        let upsert = self.is_upsert(input);
+        let stream = self.stream_mut(input);
+        stream.consumers.push(Consumer::Sink(sink));
+        let schema = stream.schema.clone();
+        let fields = words.0.get("key").map_or_else(Vec::new, |fields| fields.split(',').collect());
+        let key = fields
+            .into_iter()
+            .map(|field| schema.position(field).ok_or_else(|| format!("no field \"{field}\"")))
+            .collect::<Result<_, _>>()?;
+        self.plan.sinks.push(SinkPlan {
+            name: name.into(),
+            topic: format!("out.{name}").into(),
+            n_partitions,
+            schema,
+            key,
+            upsert,
+        });
+        Ok(())
+    }
+
+    fn is_upsert(&self, input: From) -> bool {
+        let From::Stage(stage, _) = input else { return false };
+        matches!(
+            self.plan.stages[stage].kind,
+            StageKind::Aggregate { emission: Emission::Upsert, .. } | StageKind::Join { emission: Emission::Upsert, .. }
+        )
+    }
+
+    fn stream(&self, name: &str) -> Result<From, String> {
+        self.streams.get(name).copied().ok_or_else(|| format!("no stream \"{name}\""))
+    }
+
+    fn stream_mut(&mut self, from: From) -> &mut Stream {
+        match from {
+            From::Source(source) => &mut self.plan.sources[source].stream,
+            From::Stage(stage, output) => &mut self.plan.stages[stage].outputs[output],
+            From::Shuffle(shuffle) => &mut self.plan.shuffles[shuffle].stream,
+        }
+    }
+
+    fn fragment(&self, from: From) -> usize {
+        match from {
+            From::Source(source) => self.plan.sources[source].fragment,
+            From::Stage(stage, _) => self.plan.stages[stage].fragment,
+            From::Shuffle(shuffle) => self.plan.shuffles[shuffle].to_fragment,
+        }
+    }
+
+    /// One fragment for all `inputs`: the greatest of theirs, so that a fragment comes after those that feed it.
+    fn join_fragments(&mut self, inputs: &[From]) -> usize {
+        let joined: Vec<usize> = inputs.iter().map(|input| self.fragment(*input)).collect();
+        let into = *joined.iter().max().expect("a stage has inputs");
+        let renumber = |fragment: &mut usize| {
+            if joined.contains(fragment) {
+                *fragment = into;
+            }
+        };
+        self.plan.sources.iter_mut().for_each(|source| renumber(&mut source.fragment));
+        self.plan.stages.iter_mut().for_each(|stage| renumber(&mut stage.fragment));
+        for shuffle in &mut self.plan.shuffles {
+            renumber(&mut shuffle.from_fragment);
+            renumber(&mut shuffle.to_fragment);
+        }
+        into
+    }
+
+    /// Numbers the fragments that are in use from 0.
+    fn finish(mut self) -> Result<(Plan, Vec<Plugin>), String> {
+        let plan = &mut self.plan;
+        let mut next = 0;
+        for number in 0..self.n_fragments {
+            let sources = (0..plan.sources.len()).filter(|idx| plan.sources[*idx].fragment == number).map(FragmentInput::Source);
+            let shuffles =
+                (0..plan.shuffles.len()).filter(|idx| plan.shuffles[*idx].to_fragment == number).map(FragmentInput::Shuffle);
+            let inputs: Vec<FragmentInput> = sources.chain(shuffles).collect();
+            let Some(first) = inputs.first() else { continue };
+            let name: Arc<str> = plan.input_topic(*first).clone();
+            let stages = (0..plan.stages.len()).filter(|idx| plan.stages[*idx].fragment == number).collect();
+            plan.sources.iter_mut().filter(|source| source.fragment == number).for_each(|source| source.fragment = next);
+            plan.stages.iter_mut().filter(|stage| stage.fragment == number).for_each(|stage| stage.fragment = next);
+            for shuffle in &mut plan.shuffles {
+                for fragment in [&mut shuffle.from_fragment, &mut shuffle.to_fragment] {
+                    if *fragment == number {
+                        *fragment = next;
+                    }
+                }
+            }
+            plan.fragments.push(FragmentPlan { name, inputs, stages });
+            next += 1;
+        }
+        Ok((self.plan, self.plugins))
+    }
+}
+
+fn window(text: &str) -> Result<WindowSpec, String> {
+    let wrong = || format!("\"{text}\" is no window");
+    let (kind, lengths) = text.strip_suffix(')').and_then(|text| text.split_once('(')).ok_or_else(wrong)?;
+    match (kind, lengths.split_once(',')) {
+        ("tumbling", None) => Ok(WindowSpec::Tumbling { size_ms: parse_time(lengths)? }),
+        ("hopping", Some((size, slide))) => Ok(WindowSpec::Hopping { size_ms: parse_time(size)?, slide_ms: parse_time(slide)? }),
+        _ => Err(wrong()),
+    }
+}

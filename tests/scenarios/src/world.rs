@@ -1,0 +1,401 @@
+//! The tasks of a pipeline, the plugins they call, and a log that is a list.
+//!
+//! ```text
+//! records [SOURCE] pN KEY[#ID][=N]@TIME[^LOGGED] …   one batch; `end` is the end of the partition; ^ is the log's timestamp
+//! raw [SOURCE] pN VALUE                              one record with these bytes; \xff, \n as in Rust
+//! end                                                the end of every partition
+//! wait TIME                                          wall time passes, nothing comes
+//! seal                                               the epoch ends everywhere; what was shuffled is read
+//! crash                                              all tasks are lost, recover, and read again what was not sealed
+//! counts                                             what became of everything
+//! state                                              whether any state is kept
+//! ```
+
+use std::{collections::VecDeque, sync::Arc};
+
+use reelflow_core::{
+    plan::{FragmentInput, Plan},
+    record::{END_KEY, Outgoing, Partition, Record, RecordBatch},
+    task::{Effect, Input, SealedTask, Task, TaskCounts},
+    time::{WallTime, Watermark},
+};
+
+use crate::{counts, pipeline, plugins::Plugin, print};
+
+/// Where wall time begins.
+const START: WallTime = WallTime(1_000_000_000_000);
+
+/// A pipeline in the middle of a case.
+pub struct World {
+    plan: Arc<Plan>,
+    plugins: Vec<Plugin>,
+    /// By fragment, then partition.
+    owned: Vec<Owned>,
+    now: WallTime,
+    offset: i64,
+    /// Shuffled in this epoch: (topic, partition, value).
+    in_flight: Vec<(Arc<str>, Partition, Vec<u8>)>,
+}
+
+/// A task, and what is known of it outside.
+struct Owned {
+    fragment: usize,
+    partition: Partition,
+    task: Task,
+    /// The changelog.
+    chunks: Vec<Vec<u8>>,
+    /// What happened since the last seal, in order, and all that came of it.
+    unsealed: Vec<Happened>,
+    appended: Vec<Outgoing>,
+    sealed_at: WallTime,
+}
+
+#[derive(Clone)]
+enum Happened {
+    Records { input: usize, batch: Arc<RecordBatch> },
+    Clock(WallTime),
+    Job(Watermark),
+}
+
+impl Happened {
+    fn input(&self) -> Input {
+        match self {
+            Happened::Records { input, batch } => Input::Records { input: *input, batch: batch.clone() },
+            Happened::Clock(now) => Input::ClockRead { now: *now },
+            Happened::Job(watermark) => Input::JobWatermark { watermark: *watermark },
+        }
+    }
+}
+
+impl Owned {
+    /// Gives the task an input and calls the plugins that it asks for.
+    fn handle(&mut self, input: Input, plugins: &[Plugin]) -> (Vec<Outgoing>, Option<SealedTask>) {
+        let (mut appended, mut sealed) = (Vec::new(), None);
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let mut effects = Vec::new();
+            self.task.handle(input, &mut effects);
+            for effect in effects {
+                match effect {
+                    Effect::Append(outgoing) => appended.push(outgoing),
+                    Effect::Sealed(state) => assert!(sealed.replace(state).is_none(), "sealed twice"),
+                    Effect::Call { plugin, request } => {
+                        inputs.push_back(Input::PluginReturned { result: plugins[plugin].call(&request) });
+                    }
+                }
+            }
+            assert!(inputs.len() <= 1, "one call at a time");
+        }
+        (appended, sealed)
+    }
+
+    /// Loses the task and recovers it; what was not sealed happens again. Whether the same came of it.
+    fn crash(&mut self, plan: &Arc<Plan>, plugins: &[Plugin]) -> Result<(), String> {
+        self.task = Task::new(plan.clone(), self.fragment, self.partition);
+        for chunk in &self.chunks {
+            self.task.restore(chunk).map_err(|error| error.to_string())?;
+        }
+        // Idleness counts from the restart; here that is when the last epoch was sealed, so that what follows is the same.
+        let (mut again, _) = self.handle(Input::ClockRead { now: self.sealed_at }, plugins);
+        for happened in self.unsealed.clone() {
+            again.extend(self.handle(happened.input(), plugins).0);
+        }
+        let (before, after) = (flat(&self.appended), flat(&again));
+        if before == after {
+            Ok(())
+        } else {
+            Err(format!("after a crash the same input gives\n{after:#?}\ninstead of\n{before:#?}"))
+        }
+    }
+
+    fn seal(&mut self, plugins: &[Plugin], now: WallTime) -> Vec<Outgoing> {
+        let (appended, sealed) = self.handle(Input::Seal, plugins);
+        let SealedTask { chunks, is_base } = sealed.expect("a seal is answered");
+        if is_base {
+            self.chunks.clear();
+        }
+        self.chunks.extend(chunks);
+        self.unsealed.clear();
+        self.appended.clear();
+        self.sealed_at = now;
+        appended
+    }
+}
+
+/// A record as it was appended: topic, partition, time, key, value, headers.
+fn flat(appended: &[Outgoing]) -> Vec<String> {
+    let one = |outgoing: &Outgoing| {
+        let records = outgoing.records.iter().zip(&outgoing.partitions);
+        records.map(|(record, partition)| format!("{} {partition} {record:?}", outgoing.topic)).collect::<Vec<_>>()
+    };
+    appended.iter().flat_map(one).collect()
+}
+
+impl World {
+    /// The pipeline that the lines of a `pipeline` step describe.
+    pub fn new(lines: &[String]) -> Result<World, String> {
+        let (plan, plugins) = pipeline::build(lines)?;
+        let plan = Arc::new(plan);
+        let mut world = World { owned: Vec::new(), now: START, offset: 0, in_flight: Vec::new(), plugins, plan: plan.clone() };
+        for fragment in 0..plan.fragments.len() {
+            for partition in 0..plan.n_partitions {
+                let task = Task::new(plan.clone(), fragment, partition);
+                let owned = Owned {
+                    fragment,
+                    partition,
+                    task,
+                    chunks: Vec::new(),
+                    unsealed: Vec::new(),
+                    appended: Vec::new(),
+                    sealed_at: START,
+                };
+                world.owned.push(owned);
+            }
+        }
+        let mut out = String::new();
+        world.wait(0, &mut out)?;
+        if out.is_empty() { Ok(world) } else { Err(format!("a pipeline that has read nothing says {out}")) }
+    }
+
+    /// Does what the lines of a step say; what comes of it.
+    pub fn step(&mut self, lines: &[String]) -> Result<String, String> {
+        let mut out = String::new();
+        for line in lines {
+            let before = self.watermarks();
+            self.line(line, &mut out).map_err(|why| format!("{line}: {why}"))?;
+            let after = self.watermarks();
+            out.extend(after.iter().filter(|(of, mark)| !before.contains(&((*of).clone(), *mark))).map(|(of, mark)| {
+                let words: Vec<&str> = ["watermark", of].into_iter().filter(|word| !word.is_empty()).collect();
+                format!("{} {}\n", words.join(" "), print::watermark(*mark))
+            }));
+            self.tell_job_watermark();
+        }
+        Ok(out)
+    }
+
+    /// Loses every task and recovers it. An error unless everything comes out as before.
+    pub fn crash(&mut self) -> Result<(), String> {
+        self.owned.iter_mut().try_for_each(|owned| owned.crash(&self.plan, &self.plugins))
+    }
+
+    /// Ends the epoch of every task of a pipeline without shuffles, where nobody can notice.
+    pub fn seal_silently(&mut self) {
+        for owned in &mut self.owned {
+            let appended = owned.seal(&self.plugins, self.now);
+            assert!(appended.is_empty(), "a seal without shuffles appends nothing");
+        }
+    }
+
+    fn line(&mut self, line: &str, out: &mut String) -> Result<(), String> {
+        let (what, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match what {
+            "records" => {
+                let (source, partition, rest) = self.address(rest)?;
+                let mut batch = RecordBatch::default();
+                for word in rest.split_whitespace() {
+                    self.push_record(word, &mut batch)?;
+                }
+                self.give(source, partition, batch, out)
+            }
+            "raw" => {
+                let (source, partition, rest) = self.address(rest)?;
+                let value = unescape(rest)?;
+                let mut batch = RecordBatch::default();
+                self.push(&mut batch, Some(b"raw"), Some(&value), 0);
+                self.give(source, partition, batch, out)
+            }
+            "end" => {
+                for source in 0..self.plan.sources.len() {
+                    for partition in 0..self.plan.n_partitions {
+                        let mut batch = RecordBatch::default();
+                        self.push_record("end", &mut batch)?;
+                        self.give(source, partition, batch, out)?;
+                    }
+                }
+                Ok(())
+            }
+            "wait" => self.wait(print::parse_time(rest)?, out),
+            "seal" => self.seal(out),
+            "crash" => {
+                self.crash()?;
+                *out += "same outputs again\n";
+                Ok(())
+            }
+            "counts" => {
+                let of_tasks: Vec<TaskCounts> = self.owned.iter().map(|owned| owned.task.counts()).collect();
+                *out += &counts::all(&self.plan, &of_tasks);
+                Ok(())
+            }
+            "state" => {
+                let n_bytes: usize = self.owned.iter().map(|owned| owned.task.state_bytes()).sum();
+                *out += if n_bytes == 0 { "no state\n" } else { "some state\n" };
+                Ok(())
+            }
+            _ => Err("no such step".into()),
+        }
+    }
+
+    /// `[SOURCE] pN rest`
+    fn address<'a>(&self, rest: &'a str) -> Result<(usize, Partition, &'a str), String> {
+        let (first, after) = rest.split_once(' ').ok_or("a partition and records are missing")?;
+        let partition = |word: &str| word.strip_prefix('p').and_then(|number| number.parse().ok());
+        if let Some(partition) = partition(first) {
+            return Ok((0, partition, after));
+        }
+        let source =
+            self.plan.sources.iter().position(|source| *source.name == *first).ok_or_else(|| format!("no source \"{first}\""))?;
+        let (second, after) = after.split_once(' ').ok_or("a partition and records are missing")?;
+        Ok((source, partition(second).ok_or_else(|| format!("\"{second}\" is no partition"))?, after))
+    }
+
+    /// `KEY[#ID][=N]@TIME[^LOGGED]` or `end`
+    fn push_record(&mut self, word: &str, batch: &mut RecordBatch) -> Result<(), String> {
+        if word == "end" {
+            self.push(batch, Some(END_KEY), Some(b"{}"), 0);
+            return Ok(());
+        }
+        let (what, times) = word.split_once('@').ok_or_else(|| format!("\"{word}\" has no @time"))?;
+        let (time, logged) = times.split_once('^').map_or((times, times), |(time, logged)| (time, logged));
+        let (named, n) = what.split_once('=').map_or((what, None), |(named, n)| (named, Some(n)));
+        let (key, id) = named.split_once('#').map_or((named, None), |(key, id)| (key, Some(id)));
+        let mut value = format!(r#"{{"key":"{key}","ts":{}"#, print::parse_time(time)?);
+        if let Some(id) = id {
+            value += &format!(r#","id":"{id}""#);
+        }
+        if let Some(n) = n {
+            value += &format!(r#","n":{n}"#);
+        }
+        value.push('}');
+        self.push(batch, Some(key.as_bytes()), Some(value.as_bytes()), print::parse_time(logged)?);
+        Ok(())
+    }
+
+    fn push(&mut self, batch: &mut RecordBatch, key: Option<&[u8]>, value: Option<&[u8]>, timestamp_ms: i64) {
+        batch.push(Record { offset: self.offset, timestamp_ms, key, value, headers: &[] });
+        self.offset += 1;
+    }
+
+    fn give(&mut self, source: usize, partition: Partition, batch: RecordBatch, out: &mut String) -> Result<(), String> {
+        let fragment = self.plan.sources[source].fragment;
+        let input = self.input_of(fragment, FragmentInput::Source(source));
+        let at = self.owned.iter().position(|owned| (owned.fragment, owned.partition) == (fragment, partition));
+        let at = at.ok_or_else(|| format!("no partition {partition}"))?;
+        self.happen(at, &Happened::Clock(self.now), out);
+        self.happen(at, &Happened::Records { input, batch: Arc::new(batch) }, out);
+        Ok(())
+    }
+
+    fn input_of(&self, fragment: usize, input: FragmentInput) -> usize {
+        self.plan.fragments[fragment].inputs.iter().position(|one| *one == input).expect("an input of its fragment")
+    }
+
+    fn happen(&mut self, at: usize, happened: &Happened, out: &mut String) {
+        let owned = &mut self.owned[at];
+        owned.unsealed.push(happened.clone());
+        let (appended, sealed) = owned.handle(happened.input(), &self.plugins);
+        assert!(sealed.is_none(), "sealed without being asked");
+        owned.appended.extend(appended.iter().cloned());
+        appended.iter().for_each(|outgoing| self.appended(outgoing, out));
+    }
+
+    /// Prints what was appended, or keeps it for its readers.
+    fn appended(&mut self, outgoing: &Outgoing, out: &mut String) {
+        for (record, partition) in outgoing.records.iter().zip(&outgoing.partitions) {
+            let value = || record.value.expect("outputs have values");
+            let line = match outgoing.topic.split_once('.') {
+                Some(("out", sink)) => print::sink_row(sink, value()),
+                Some(("late", _)) => print::late(&outgoing.topic, value()),
+                Some(("reel", _)) => {
+                    self.in_flight.push((outgoing.topic.clone(), *partition, value().to_vec()));
+                    continue;
+                }
+                _ => print::dead(&record),
+            };
+            *out += &line;
+            out.push('\n');
+        }
+    }
+
+    fn wait(&mut self, ms: i64, out: &mut String) -> Result<(), String> {
+        self.now = WallTime(self.now.0 + ms);
+        (0..self.owned.len()).for_each(|at| self.happen(at, &Happened::Clock(self.now), out));
+        Ok(())
+    }
+
+    /// Ends the epoch of all tasks, and then those downstream read what was committed with it.
+    fn seal(&mut self, out: &mut String) -> Result<(), String> {
+        for at in 0..self.owned.len() {
+            let appended = self.owned[at].seal(&self.plugins, self.now);
+            appended.iter().for_each(|outgoing| self.appended(outgoing, out));
+        }
+        let committed = std::mem::take(&mut self.in_flight);
+        for at in 0..self.owned.len() {
+            let (fragment, partition) = (self.owned[at].fragment, self.owned[at].partition);
+            for (input, of) in self.plan.fragments[fragment].inputs.clone().into_iter().enumerate() {
+                let topic = self.plan.input_topic(of).clone();
+                let mut batch = RecordBatch::default();
+                for (_, _, value) in committed.iter().filter(|(of, to, _)| *of == topic && *to == partition) {
+                    self.push(&mut batch, None, Some(value), 0);
+                }
+                if !batch.is_empty() {
+                    self.happen(at, &Happened::Clock(self.now), out);
+                    self.happen(at, &Happened::Records { input, batch: Arc::new(batch) }, out);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The watermark of each task, and what tells it from the others.
+    fn watermarks(&self) -> Vec<(String, Watermark)> {
+        let name = |owned: &Owned| {
+            let fragment = if self.plan.fragments.len() > 1 {
+                format!("{}/", self.plan.fragments[owned.fragment].name)
+            } else {
+                String::new()
+            };
+            if self.plan.n_partitions > 1 {
+                format!("{fragment}p{}", owned.partition)
+            } else {
+                fragment.trim_end_matches('/').to_owned()
+            }
+        };
+        self.owned.iter().map(|owned| (name(owned), owned.task.watermark())).collect()
+    }
+
+    fn tell_job_watermark(&mut self) {
+        for partition in 0..self.plan.n_partitions {
+            let of_partition = |owned: &&Owned| owned.partition == partition;
+            let lowest =
+                self.owned.iter().filter(of_partition).map(|owned| owned.task.watermark()).min().expect("there are tasks");
+            for at in 0..self.owned.len() {
+                if self.owned[at].partition == partition {
+                    let mut silent = String::new();
+                    self.happen(at, &Happened::Job(lowest), &mut silent);
+                    assert!(silent.is_empty(), "a job-wide watermark appends nothing");
+                }
+            }
+        }
+    }
+}
+
+/// The bytes of a `raw` value: `\xff`, `\n`, and `(empty)`, `(900 bytes)`.
+fn unescape(text: &str) -> Result<Vec<u8>, String> {
+    if text == "(empty)" {
+        return Ok(Vec::new());
+    }
+    if let Some(len) = text.strip_prefix('(').and_then(|text| text.strip_suffix(" bytes)")) {
+        let len: usize = len.parse().map_err(|_| format!("\"{len}\" is no number"))?;
+        return Ok("x".repeat(len).into_bytes());
+    }
+    let mut bytes = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("\\x") {
+        bytes.extend_from_slice(&rest.as_bytes()[..at]);
+        let digits = rest.get(at + 2..at + 4).ok_or("\\x without two digits")?;
+        bytes.push(u8::from_str_radix(digits, 16).map_err(|_| format!("\\x{digits}"))?);
+        rest = &rest[at + 4..];
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    Ok(bytes)
+}
