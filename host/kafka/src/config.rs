@@ -69,6 +69,13 @@ impl KafkaConfig {
         self.finish(self.consumer())
     }
 
+    /// A client that asks about records whether they are committed or not.
+    pub(crate) fn uncommitted_inquirer(&self) -> ClientConfig {
+        let mut config = self.consumer();
+        config.set("isolation.level", "read_uncommitted");
+        self.finish(config)
+    }
+
     /// A client that asks what `group` committed. Without its transactions in flight: read_committed asks for stable offsets.
     pub(crate) fn group_inquirer(&self, group: &str) -> ClientConfig {
         let mut config = self.consumer();
@@ -150,6 +157,8 @@ impl KafkaConfig {
         config.set("client.id", "reelflow");
         config.set("reconnect.backoff.max.ms", "1000");
         config.set("socket.nagle.disable", "true");
+        // How long a topic that nobody knows may still be a new one. Half of what we wait, so that there is an answer in time.
+        config.set("topic.metadata.propagation.max.ms", (self.wait_max.as_millis() / 2).to_string());
         for (name, value) in &self.client {
             config.set(name, value);
         }

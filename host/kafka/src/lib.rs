@@ -9,7 +9,7 @@
 //! (EndTxn 5) is not in it. Brokers from 4.0 verify on their side that a produced batch belongs to an open transaction,
 //! which closes the hole of hanging transactions for such a client too, so they are required for exactly-once.
 //!
-//! Modules in reading order: [`config`], `error`, [`log`], `admin`, `scan`, `session`, and `native`, the only one with unsafe code.
+//! Modules in reading order: [`config`], `error`, [`log`], `admin`, `scan`, `session`, `visible`, and `native`, the only one with unsafe code.
 
 pub mod config;
 pub mod log;
@@ -19,6 +19,7 @@ mod error;
 mod native;
 mod scan;
 mod session;
+mod visible;
 
 pub use config::KafkaConfig;
 pub use log::KafkaLog;

@@ -22,6 +22,7 @@ use crate::{
     native::{Health, producer::Producer},
     scan,
     session::{self, KafkaSession},
+    visible::Visible,
 };
 
 /// Apache Kafka. Opening it connects to nobody; the first call does.
@@ -29,7 +30,9 @@ pub struct KafkaLog {
     config: KafkaConfig,
     inquirer: BaseConsumer<Inquiry>,
     admin: OnceLock<Admin>,
+    uncommitted_inquirer: OnceLock<BaseConsumer<Inquiry>>,
     writer: Mutex<Option<Producer>>,
+    visible: Arc<Visible>,
 }
 
 impl fmt::Debug for KafkaLog {
@@ -62,7 +65,14 @@ impl KafkaLog {
         config.check()?;
         let inquirer = config.inquirer().create_with_context(Inquiry::default());
         let inquirer = inquirer.map_err(|error| kafka_error(&error, "cannot open a Kafka client"))?;
-        Ok(KafkaLog { config, inquirer, admin: OnceLock::new(), writer: Mutex::new(None) })
+        Ok(KafkaLog {
+            config,
+            inquirer,
+            admin: OnceLock::new(),
+            uncommitted_inquirer: OnceLock::new(),
+            writer: Mutex::new(None),
+            visible: Arc::default(),
+        })
     }
 
     /// What the cluster says of its topics.
@@ -91,12 +101,43 @@ impl KafkaLog {
     }
 
     fn admin(&self) -> Result<&Admin, LogError> {
-        if self.admin.get().is_none() {
-            let admin = Admin::new(&self.config)?;
-            // Whoever comes second drops a client that nobody has used.
-            return Ok(self.admin.get_or_init(|| admin));
+        get_or_open(&self.admin, || Admin::new(&self.config))
+    }
+
+    /// Earliest offset and end of `at` as `client` sees it.
+    fn watermarks(&self, client: &BaseConsumer<Inquiry>, at: &TopicPartition) -> Result<(Offset, Offset), LogError> {
+        let found = client.fetch_watermarks(&at.topic, kafka_partition(at), self.config.wait_max);
+        found.map_err(|error| explained(client, kafka_error(&error, &format!("cannot ask for the offsets of {at}"))))
+    }
+
+    /// The end of `at` for readers that read everything: records of open transactions are before it.
+    fn uncommitted_end(&self, at: &TopicPartition) -> Result<Offset, LogError> {
+        let client = get_or_open(&self.uncommitted_inquirer, || {
+            let client = self.config.uncommitted_inquirer().create_with_context(Inquiry::default());
+            client.map_err(|error| kafka_error(&error, "cannot open a Kafka client"))
+        })?;
+        Ok(self.watermarks(client, at)?.1)
+    }
+
+    /// Like [`Log::offsets`], with an end of at least `end_min` if the log holds so much: waits for the markers of a transaction
+    /// that was committed but is not visible yet.
+    fn offsets_from(&self, at: &TopicPartition, end_min: Offset) -> Result<(Offset, Offset), LogError> {
+        let (earliest, end) = self.watermarks(&self.inquirer, at)?;
+        if end >= end_min || self.uncommitted_end(at)? < end_min {
+            return Ok((earliest, end));
         }
-        Ok(self.admin.get().expect("it was there a line ago and is never taken"))
+        let found = until(self.config.wait_max, || {
+            let (earliest, end) = self.watermarks(&self.inquirer, at)?;
+            Ok((end >= end_min).then_some((earliest, end)))
+        })?;
+        found.ok_or_else(|| LogError::Unavailable(format!("a transaction holds {at} back at offset {end}, {end_min} is wanted")))
+    }
+
+    fn check_exists(&self, at: &TopicPartition) -> Result<(), LogError> {
+        match self.n_partitions(&at.topic)? {
+            Some(n_partitions) if at.partition < n_partitions => Ok(()),
+            _ => Err(LogError::TopicMissing(at.topic.clone())),
+        }
     }
 
     fn partition_counts(&self, topics: &[Arc<str>]) -> Result<Vec<u32>, LogError> {
@@ -138,13 +179,15 @@ impl Log for KafkaLog {
     }
 
     /// The end is the last stable offset: librdkafka asks with the client's isolation level, which is read_committed. Records
-    /// of a transaction that is still open are past it.
+    /// of a transaction that is still open are past it; those of a commit of this process are before it.
     fn offsets(&self, at: &TopicPartition) -> Result<(Offset, Offset), LogError> {
-        if self.n_partitions(&at.topic)?.is_none_or(|n_partitions| at.partition >= n_partitions) {
-            return Err(LogError::TopicMissing(at.topic.clone()));
+        self.check_exists(at)?;
+        let end_min = self.visible.end_of(at);
+        let (earliest, end) = self.offsets_from(at, end_min)?;
+        if end < end_min {
+            self.visible.forget(at);
         }
-        let found = self.inquirer.fetch_watermarks(&at.topic, kafka_partition(at), self.config.wait_max);
-        found.map_err(|error| explained(&self.inquirer, kafka_error(&error, &format!("cannot ask for the offsets of {at}"))))
+        Ok((earliest, end))
     }
 
     fn scan(
@@ -154,7 +197,8 @@ impl Log for KafkaLog {
         to: Offset,
         each: &mut dyn FnMut(Record<'_>) -> bool,
     ) -> Result<(), LogError> {
-        let (earliest, end) = self.offsets(at)?;
+        self.check_exists(at)?;
+        let (earliest, end) = self.offsets_from(at, to)?;
         if from < earliest || to > end {
             return Err(LogError::OffsetLost { at: at.clone(), wanted: if from < earliest { from } else { to }, earliest, end });
         }
@@ -197,7 +241,7 @@ impl Log for KafkaLog {
                 return Err(LogError::PartitionCount { topic: topic.clone(), found: *found, wanted: counts[0] });
             }
         }
-        Ok(Box::new(KafkaSession::join(&self.config, spec)?))
+        Ok(Box::new(KafkaSession::join(&self.config, spec, self.visible.clone())?))
     }
 
     fn write(&self, records: &Outgoing) -> Result<(), LogError> {
@@ -212,6 +256,17 @@ impl Log for KafkaLog {
         session::settle(&producer, self.config.wait_max)?;
         *place = Some(producer);
         Ok(())
+    }
+}
+
+/// What `place` holds, opened on first use. Of two who come at once, one drops what nobody has used.
+fn get_or_open<T>(place: &OnceLock<T>, open: impl FnOnce() -> Result<T, LogError>) -> Result<&T, LogError> {
+    match place.get() {
+        Some(opened) => Ok(opened),
+        None => {
+            let opened = open()?;
+            Ok(place.get_or_init(|| opened))
+        }
     }
 }
 

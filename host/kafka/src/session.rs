@@ -18,8 +18,9 @@ use crate::{
         NativeError,
         consumer::{GroupConsumer, GroupMetadata, Rebalance},
         messages::News,
-        producer::{Deliveries, Producer},
+        producer::{Deliveries, End, Producer},
     },
+    visible::Visible,
 };
 
 /// How many messages one call into the client takes: with its answers of some MB, far from the 4 GiB that a batch may hold.
@@ -50,6 +51,9 @@ pub(crate) struct KafkaSession {
     n_deltas: usize,
     /// Without transactions: what `commit` will commit.
     commits: Vec<Commit>,
+    /// What the epoch has written, known from `drain` on.
+    ends: Vec<End>,
+    visible: Arc<Visible>,
 }
 
 /// One partition that is being read.
@@ -62,7 +66,7 @@ struct Reading {
 }
 
 impl KafkaSession {
-    pub(crate) fn join(config: &KafkaConfig, spec: &MemberSpec) -> Result<KafkaSession, LogError> {
+    pub(crate) fn join(config: &KafkaConfig, spec: &MemberSpec, visible: Arc<Visible>) -> Result<KafkaSession, LogError> {
         let producer = Producer::new(&config.producer(spec)).map_err(|error| kafka_error(&error, "cannot open a producer"))?;
         if spec.guarantee == Guarantee::ExactlyOnce {
             // First of all: it ends the transaction of an earlier life, whose offsets we may be about to ask for.
@@ -89,6 +93,8 @@ impl KafkaSession {
             is_open: false,
             n_deltas: 0,
             commits: Vec::new(),
+            ends: Vec::new(),
+            visible,
         })
     }
 
@@ -336,6 +342,7 @@ impl Session for KafkaSession {
             .flatten()
             .map(|(partition, offset)| Appended { partition: partition as Partition, offset })
             .collect();
+        self.ends = deliveries.ends;
         let n_deltas = mem::take(&mut self.n_deltas);
         assert_eq!(appended.len(), n_deltas, "all records are settled without an error, so each delta has an offset");
         Ok(appended)
@@ -364,6 +371,9 @@ impl Session for KafkaSession {
             Guarantee::AtLeastOnce => self.commit_offsets()?,
         }
         self.is_open = false;
+        self.visible.committed(mem::take(&mut self.ends).into_iter().map(|End { topic, partition, end, .. }| {
+            (TopicPartition { topic: topic.into(), partition: partition as Partition }, end)
+        }));
         Ok(())
     }
 
@@ -381,6 +391,7 @@ impl Session for KafkaSession {
             Guarantee::AtLeastOnce => self.commits.clear(),
         }
         drop(self.producer.take_deliveries());
+        self.ends.clear();
         (self.is_open, self.n_deltas) = (false, 0);
         Ok(())
     }

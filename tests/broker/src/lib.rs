@@ -41,15 +41,28 @@ pub struct Broker {
 impl Broker {
     /// Fetches the jars if needed, formats storage, starts a broker, and waits until it answers.
     pub fn start() -> Result<Broker> {
-        Broker::start_with(&[])
+        Broker::start_with("PLAINTEXT", &[])
     }
 
-    /// Like [`Broker::start`] with further lines of `server.properties`, which win over ours.
-    pub fn start_with(settings: &[(&str, &str)]) -> Result<Broker> {
+    /// Like [`Broker::start`], for clients that log in with SASL PLAIN (and no TLS).
+    pub fn start_with_login(user: &str, password: &str) -> Result<Broker> {
+        let module = "org.apache.kafka.common.security.plain.PlainLoginModule";
+        let logins = format!("{module} required username=\"{user}\" password=\"{password}\" user_{user}=\"{password}\";");
+        Broker::start_with(
+            "SASL_PLAINTEXT",
+            &[
+                ("sasl.enabled.mechanisms", "PLAIN"),
+                ("sasl.mechanism.inter.broker.protocol", "PLAIN"),
+                ("listener.name.sasl_plaintext.plain.sasl.jaas.config", &logins),
+            ],
+        )
+    }
+
+    fn start_with(protocol: &str, settings: &[(&str, &str)]) -> Result<Broker> {
         let libs = ensure_jars()?;
         let home = tempfile::Builder::new().prefix("reelflow-broker-").tempdir().context("no folder for the broker's data")?;
         let (port, controller_port) = (free_port()?, free_port()?);
-        let mut properties = properties(home.path(), port, controller_port);
+        let mut properties = properties(home.path(), protocol, port, controller_port);
         for (name, value) in settings {
             properties.push_str(&format!("{name}={value}\n"));
         }
@@ -187,14 +200,15 @@ fn java(libs: &Path) -> Command {
     java
 }
 
-fn properties(home: &Path, port: u16, controller_port: u16) -> String {
+fn properties(home: &Path, protocol: &str, port: u16, controller_port: u16) -> String {
     let data = home.join("data");
     format!(
         "process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners={protocol}://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners={protocol}://127.0.0.1:{port}
+inter.broker.listener.name={protocol}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
 controller.listener.names=CONTROLLER
 log.dirs={data}
@@ -207,6 +221,8 @@ transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 transaction.abort.timed.out.transaction.cleanup.interval.ms=500
+broker.session.timeout.ms=2000
+broker.heartbeat.interval.ms=500
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 log.cleaner.dedupe.buffer.size=16777216

@@ -40,6 +40,40 @@ pub(crate) struct Deliveries {
     pub tracked: Vec<Option<(i32, Offset)>>,
     /// The first that failed.
     pub first_error: Option<Undelivered>,
+    /// One past the last record of each partition that was written to.
+    pub ends: Vec<End>,
+    /// Where in `ends` the last report belonged: reports come in runs of one partition.
+    end_idx: usize,
+}
+
+/// One past the last record that was written to a partition.
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    pub topic: String,
+    pub partition: i32,
+    pub end: Offset,
+    /// The address of the producer's handle, which stays the same for as long as the producer lives.
+    handle: usize,
+}
+
+impl Deliveries {
+    /// # Safety
+    /// `message` is a live report.
+    unsafe fn delivered(&mut self, message: &rd_kafka_message_t) {
+        let (handle, partition) = (message.rkt.addr(), message.partition);
+        let is_same = |end: &End| end.handle == handle && end.partition == partition;
+        if !self.ends.get(self.end_idx).is_some_and(is_same) {
+            self.end_idx = self.ends.iter().position(is_same).unwrap_or(self.ends.len());
+        }
+        match self.ends.get_mut(self.end_idx) {
+            Some(end) => end.end = end.end.max(message.offset + 1),
+            None => {
+                // SAFETY: the message keeps a reference to its topic.
+                let topic = unsafe { text(bindings::rd_kafka_topic_name(message.rkt)) };
+                self.ends.push(End { topic, partition, end: message.offset + 1, handle });
+            }
+        }
+    }
 }
 
 #[derive(Default)]
@@ -242,16 +276,17 @@ unsafe extern "C" fn on_delivery(_: *mut rd_kafka_t, message: *const rd_kafka_me
         (&*context.cast::<ProducerEvents>(), message, (&raw const message.err).cast::<i32>().read())
     };
     let tracked = message._private.addr();
-    if code == 0 && tracked == 0 {
-        return; // nearly all of them: no lock
-    }
     let mut deliveries = events.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
     if code != 0 {
         // SAFETY: the message keeps a reference to its topic.
         let topic = unsafe { text(bindings::rd_kafka_topic_name(message.rkt)) };
         let n_bytes = message.key_len + message.len;
         deliveries.first_error.get_or_insert_with(|| Undelivered { code: code_of(code), topic, n_bytes });
-    } else {
+        return;
+    }
+    // SAFETY: the message lives for the time of this call.
+    unsafe { deliveries.delivered(message) };
+    if tracked > 0 {
         if deliveries.tracked.len() < tracked {
             deliveries.tracked.resize(tracked, None);
         }
