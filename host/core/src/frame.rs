@@ -227,3 +227,192 @@ fn kind_code(kind: Kind) -> u8 {
         Kind::Bytes => 3,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::column::{RowBuilder, Value};
+    use proptest::prelude::*;
+
+    fn schema() -> Schema {
+        let field = |(name, field_type, required): (&str, FieldType, bool)| Field {
+            name: name.into(),
+            path: name.into(),
+            field_type,
+            required,
+        };
+        let fields = [
+            ("text", FieldType::Text, true),
+            ("int", FieldType::Int, false),
+            ("float", FieldType::Float, false),
+            ("bool", FieldType::Bool, false),
+            ("bytes", FieldType::Bytes, false),
+        ];
+        Schema { fields: fields.map(field).into() }
+    }
+
+    type Row = (i64, u32, bool, String, Option<i64>, Option<f64>, Option<bool>, Option<Vec<u8>>);
+
+    fn batch(rows: &[Row], is_revised: bool) -> Batch {
+        let mut builder = RowBuilder::new(schema().fields.iter().map(|field| field.field_type.kind()));
+        for (_, _, _, text, int, float, bool, bytes) in rows {
+            builder.push([
+                Value::Bytes(text.as_bytes()),
+                int.map_or(Value::Null, Value::Int),
+                float.map_or(Value::Null, Value::Float),
+                bool.map_or(Value::Null, Value::Bool),
+                bytes.as_ref().map_or(Value::Null, |bytes| Value::Bytes(bytes)),
+            ]);
+        }
+        Batch {
+            rows: builder.finish(),
+            times: rows.iter().map(|row| EventTime(row.0)).collect(),
+            origins: Origins::Rows,
+            revisions: is_revised.then(|| rows.iter().map(|row| Revision { rev: row.1, is_final: row.2 }).collect()),
+        }
+    }
+
+    fn any_rows() -> impl Strategy<Value = Vec<Row>> {
+        let float = prop::option::of(any::<f64>().prop_filter("floats are finite", |float| float.is_finite()));
+        let row = (
+            EventTime::MIN.0..=EventTime::MAX.0,
+            any::<u32>(),
+            any::<bool>(),
+            any::<String>(),
+            any::<Option<i64>>(),
+            float,
+            any::<Option<bool>>(),
+            any::<Option<Vec<u8>>>(),
+        );
+        prop::collection::vec(row, 0..20)
+    }
+
+    /// A frame of `body` whose checksum is right: what only the checks behind it can refuse.
+    fn sealed(body: Vec<u8>) -> Vec<u8> {
+        let mut writer = ByteWriter::default();
+        writer.fixed(&body);
+        seal(writer)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn rows_survive_their_frame(rows in any_rows(), is_revised: bool, upstream: u32) {
+            let batch = batch(&rows, is_revised);
+            let frames = encode_rows(&batch, upstream);
+            prop_assert_eq!(frames.len(), usize::from(!rows.is_empty()));
+            for frame in frames {
+                prop_assert_eq!(decode(&frame, &schema()), Ok(Frame::Rows { upstream, batch: batch.clone() }));
+            }
+        }
+
+        #[test]
+        fn a_watermark_survives_its_frame(watermark: i64, is_idle: bool, upstream: u32) {
+            let mark = InputMark { watermark: Watermark(watermark), is_idle };
+            prop_assert_eq!(decode(&encode_watermark(mark, upstream), &schema()), Ok(Frame::Watermark { upstream, mark }));
+        }
+
+        #[test]
+        fn a_flipped_bit_is_found(rows in any_rows(), place: prop::sample::Index, bit in 0..8_u32) {
+            let mut frames = encode_rows(&batch(&rows, true), 3);
+            frames.push(encode_watermark(InputMark::UNKNOWN, 3));
+            for mut frame in frames {
+                let place = place.index(frame.len());
+                frame[place] ^= 1 << bit;
+                prop_assert!(decode(&frame, &schema()).is_err());
+                frame.truncate(place);
+                prop_assert!(decode(&frame, &schema()).is_err());
+            }
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes: Vec<u8>) {
+            prop_assert!(decode(&bytes, &schema()).is_err());
+            if let Ok(Frame::Rows { batch, .. }) = decode(&sealed(bytes), &schema()) {
+                prop_assert_eq!(batch.rows.len(), batch.times.len());
+            }
+        }
+
+        /// Damage behind a good checksum is refused, or gives rows that keep every promise of the schema.
+        #[test]
+        fn a_forged_body_is_refused_or_whole(
+            rows in any_rows(), is_revised: bool, patches in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)
+        ) {
+            for frame in encode_rows(&batch(&rows, is_revised), 3) {
+                let mut body = frame[5..].to_vec();
+                for (place, byte) in &patches {
+                    let place = place.index(body.len());
+                    body[place] = *byte;
+                }
+                let Ok(Frame::Rows { batch, .. }) = decode(&sealed(body), &schema()) else { continue };
+                prop_assert!(batch.times.iter().all(|time| EventTime::checked(time.0).is_some()));
+                for row in 0..batch.len() {
+                    let Value::Bytes(text) = batch.rows.column(0).at(row) else { panic!("null in a required column") };
+                    prop_assert!(std::str::from_utf8(text).is_ok());
+                    prop_assert!(!matches!(batch.rows.column(2).at(row), Value::Float(float) if !float.is_finite()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn long_batches_are_cut() {
+        let row = |n: i64, len: usize| (n, 0, false, "x".repeat(len), Some(n), None, None, None);
+        let lengths = [10, 100_000, 100_000, 100_000, FRAME_BYTES_MAX + 1, 10, 10];
+        let rows: Vec<Row> = lengths.iter().enumerate().map(|(n, len)| row(n as i64, *len)).collect();
+        let whole = batch(&rows, true);
+        let frames = encode_rows(&whole, 9);
+        let mut n_rows = Vec::new();
+        for frame in &frames {
+            let Ok(Frame::Rows { upstream: 9, batch }) = decode(frame, &schema()) else { panic!("rows went in") };
+            let first = n_rows.iter().sum::<usize>() as u32;
+            assert_eq!(batch, whole.take(&(first..first + batch.len() as u32).collect::<Vec<_>>()));
+            assert!(frame.len() <= FRAME_BYTES_MAX || batch.len() == 1);
+            n_rows.push(batch.len());
+        }
+        assert_eq!(n_rows, [3, 1, 1, 2]);
+    }
+
+    #[test]
+    fn frames_of_other_schemas_and_versions_are_refused() {
+        let row: Row = (1, 2, true, "text".into(), Some(3), Some(4.5), Some(true), None);
+        let frame = encode_rows(&batch(&[row], false), 0).remove(0);
+        let refused = |change: &dyn Fn(&mut Schema)| {
+            let mut schema = schema();
+            change(&mut schema);
+            decode(&frame, &schema).unwrap_err()
+        };
+        assert_eq!(refused(&|schema| schema.fields.truncate(4)), StateError::Damaged("columns other than the schema's"));
+        assert_eq!(
+            refused(&|schema| schema.fields[1].field_type = FieldType::Text),
+            StateError::Damaged("a column of another kind")
+        );
+        assert_eq!(refused(&|schema| schema.fields[4].required = true), StateError::Damaged("null in a required column"));
+        let mut other = frame.clone();
+        other[0] = 2;
+        assert_eq!(decode(&other, &schema()), Err(StateError::Version(2)));
+        assert_eq!(decode(&[], &schema()), Err(StateError::Damaged("no version")));
+        assert_eq!(decode(&[1, 0, 0], &schema()), Err(StateError::Damaged("no checksum")));
+        let mut longer = frame[5..].to_vec();
+        longer.push(0);
+        assert_eq!(decode(&sealed(longer), &schema()), Err(StateError::Damaged("bytes after the frame")));
+        // A row count that nothing backs must not reserve memory.
+        let mut huge = vec![ROWS, 0];
+        huge.extend([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]);
+        assert!(decode(&sealed(huge), &schema()).is_err());
+    }
+
+    /// The stored form of version 1: shuffle topics outlive a build, so these bytes must be read for ever.
+    #[test]
+    fn the_bytes_of_version_1() {
+        let row: Row = (-2, 7, true, "é".into(), None, Some(1.5), Some(true), Some(vec![0xff]));
+        let frame = encode_rows(&batch(std::slice::from_ref(&row), true), 300).remove(0);
+        let hex: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
+        // Version, checksum; rows, upstream, count; time; revision; columns: text, int, float, bool, bytes.
+        let expected = "01 e9e815bb 00 ac02 01 feffffffffffffff 01 07 01 05 03 00 02000000 c3a9 01 01 00 0000000000000000 \
+                        02 00 000000000000f83f 00 00 01 03 00 01000000 ff";
+        assert_eq!(hex, expected.replace(' ', ""));
+        assert_eq!(decode(&frame, &schema()), Ok(Frame::Rows { upstream: 300, batch: batch(&[row], true) }));
+    }
+}

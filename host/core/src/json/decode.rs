@@ -521,7 +521,7 @@ mod tests {
         let mut projector = Projector::new(&fields);
         let mut rows = projector.rows();
         for n in 0..400_i64 {
-            let mut members = vec![
+            let mut members = [
                 format!("\"a\":{n}"),
                 format!("\"a_key_longer_than_sixteen\":{}", n + 1),
                 format!("\"a_key_longer_than_twenty\":{}", n + 2),

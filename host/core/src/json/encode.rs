@@ -157,3 +157,92 @@ fn string(text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(rest);
     out.push(b'"');
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{column::RowBuilder, schema::Field};
+
+    fn rows(fields: &[(&str, FieldType)], values: &[&[Value<'_>]]) -> (Schema, Rows) {
+        let field = |(name, field_type): &(&str, FieldType)| Field {
+            name: (*name).into(),
+            path: (*name).into(),
+            field_type: *field_type,
+            required: false,
+        };
+        let mut builder = RowBuilder::new(fields.iter().map(|(_, field_type)| field_type.kind()));
+        values.iter().for_each(|row| builder.push(row.iter().copied()));
+        (Schema { fields: fields.iter().map(field).collect() }, builder.finish())
+    }
+
+    fn check(field_type: FieldType, value: Value<'_>, json: &str, plain_key: Option<&str>) {
+        let (schema, rows) = rows(&[("a", field_type), ("b", field_type)], &[&[value, Value::Null]]);
+        let mut out = b"before ".to_vec();
+        row(&schema, &rows, 0, None, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), format!("before {{\"a\":{json},\"b\":null}}"));
+        let key = |columns: &[usize]| super::key(&schema, &rows, columns, 0).map(|key| String::from_utf8(key).unwrap());
+        assert_eq!(key(&[0]).as_deref(), plain_key);
+        assert_eq!(key(&[0, 1]), Some(format!("[{json},null]")));
+        assert_eq!(key(&[1, 0, 0]), Some(format!("[null,{json},{json}]")));
+        assert_eq!(key(&[1]), None);
+        assert_eq!(key(&[]), None);
+    }
+
+    #[test]
+    fn values_and_keys() {
+        check(FieldType::Bool, Value::Bool(true), "true", Some("true"));
+        check(FieldType::Bool, Value::Bool(false), "false", Some("false"));
+        for (value, text) in
+            [(0, "0"), (-1, "-1"), (10, "10"), (i64::MAX, "9223372036854775807"), (i64::MIN, "-9223372036854775808")]
+        {
+            check(FieldType::Int, Value::Int(value), text, Some(text));
+        }
+        for (value, text) in
+            [(1.0, "1.0"), (-0.0, "-0.0"), (0.1, "0.1"), (1e16, "1e16"), (1e-7, "1e-7"), (f64::MAX, "1.7976931348623157e308")]
+        {
+            check(FieldType::Float, Value::Float(value), text, Some(text));
+        }
+        check(FieldType::Float, Value::Float(f64::NAN), "null", Some("null"));
+        check(FieldType::Bytes, Value::Bytes(b"\x00\xff\""), "\"AP8i\"", Some("AP8i"));
+        check(FieldType::Text, Value::Bytes(b""), "\"\"", Some(""));
+        check(FieldType::Text, Value::Bytes("é日\u{7f}/".as_bytes()), "\"é日\u{7f}/\"", Some("é日\u{7f}/"));
+        check(
+            FieldType::Text,
+            Value::Bytes(b"a\"b\\c\n\r\t\x00\x1f"),
+            r#""a\"b\\c\n\r\t\u0000\u001f""#,
+            Some("a\"b\\c\n\r\t\0\u{1f}"),
+        );
+    }
+
+    #[test]
+    fn a_revision_follows_the_fields() {
+        let (schema, built) = rows(&[("n \"x\"", FieldType::Int)], &[&[Value::Int(5)], &[Value::Null]]);
+        let json = |schema: &Schema, rows: &Rows, row_idx, revision| {
+            let mut out = Vec::new();
+            row(schema, rows, row_idx, revision, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(
+            json(&schema, &built, 0, Some(Revision { rev: 0, is_final: false })),
+            r#"{"n \"x\"":5,"rev":0,"final":false}"#
+        );
+        assert_eq!(
+            json(&schema, &built, 1, Some(Revision { rev: u32::MAX, is_final: true })),
+            r#"{"n \"x\"":null,"rev":4294967295,"final":true}"#
+        );
+        let (none, built) = rows(&[], &[&[]]);
+        assert_eq!(json(&none, &built, 0, None), "{}");
+        assert_eq!(json(&none, &built, 0, Some(Revision { rev: 1, is_final: true })), r#"{"rev":1,"final":true}"#);
+    }
+
+    #[test]
+    fn a_late_record_says_what_it_missed() {
+        let (schema, built) = rows(&[("id", FieldType::Text)], &[&[Value::Bytes(b"x")], &[Value::Bytes(b"y")]]);
+        let mut out = Vec::new();
+        late("trending", Some(EventTime(-60_000)), Watermark(30), &schema, &built, 1, &mut out);
+        assert_eq!(out, br#"{"stage":"trending","window_end":-60000,"watermark":30,"record":{"id":"y"}}"#);
+        out.clear();
+        late("a \"join\"", None, Watermark::END, &schema, &built, 0, &mut out);
+        assert_eq!(out, br#"{"stage":"a \"join\"","window_end":null,"watermark":9223372036854775807,"record":{"id":"x"}}"#);
+    }
+}
