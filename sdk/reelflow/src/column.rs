@@ -97,33 +97,42 @@ pub struct Builder {
 
 impl Builder {
     pub fn new(field_type: FieldType) -> Builder {
+        Builder::with_room(field_type, 0)
+    }
+
+    /// An empty column that takes `n_values` without growing, but for the bytes of texts.
+    pub fn with_room(field_type: FieldType, n_values: usize) -> Builder {
         let values = match field_type {
-            FieldType::Bool => Values::Bools(Vec::new()),
-            FieldType::Int => Values::Ints(Vec::new()),
-            FieldType::Float => Values::Floats(Vec::new()),
-            FieldType::Text | FieldType::Bytes => Values::Bytes(Packed::default()),
+            FieldType::Bool => Values::Bools(Vec::with_capacity(n_values.div_ceil(8))),
+            FieldType::Int => Values::Ints(Vec::with_capacity(n_values)),
+            FieldType::Float => Values::Floats(Vec::with_capacity(n_values)),
+            FieldType::Text | FieldType::Bytes => Values::Bytes(Packed { data: Vec::new(), ends: Vec::with_capacity(n_values) }),
         };
         Builder { values, validity: Vec::new(), len: 0 }
     }
 
+    #[inline]
     pub fn push_bool(&mut self, value: bool) {
         let Values::Bools(bits) = &mut self.values else { unreachable!("a bool for another column") };
         push_bit(bits, self.len, value);
         self.end_value();
     }
 
+    #[inline]
     pub fn push_int(&mut self, value: i64) {
         let Values::Ints(values) = &mut self.values else { unreachable!("an integer for another column") };
         values.push(value);
         self.end_value();
     }
 
+    #[inline]
     pub fn push_float(&mut self, value: f64) {
         let Values::Floats(values) = &mut self.values else { unreachable!("a float for another column") };
         values.push(value);
         self.end_value();
     }
 
+    #[inline]
     pub fn push_bytes(&mut self, value: &[u8]) {
         let Values::Bytes(packed) = &mut self.values else { unreachable!("bytes for another column") };
         packed.push(value);
@@ -163,6 +172,7 @@ impl Builder {
         Column { values: self.values, validity: self.validity }
     }
 
+    #[inline]
     fn end_value(&mut self) {
         if !self.validity.is_empty() {
             push_bit(&mut self.validity, self.len, true);

@@ -24,7 +24,7 @@ pub struct Added {
 /// `transform.apply`
 pub fn apply<'a, P: Transform>(plugin: &P, input: &'a Rows) -> Emitted {
     let columns = <P::Event<'a>>::bind(input);
-    let mut out = Out::<P::Output<'a>>::new();
+    let mut out = Out::<P::Output<'a>>::new(input.len);
     let mut rejects = Vec::new();
     for row in 0..input.len {
         out.begin(row as u32);
@@ -41,7 +41,7 @@ pub fn apply<'a, P: Transform>(plugin: &P, input: &'a Rows) -> Emitted {
 pub fn pair<'a, P: Join>(plugin: &P, left: &'a Rows, right: &'a Rows, matched: &[u8]) -> Emitted {
     let left_columns = <P::Left<'a>>::bind(left);
     let right_columns = <P::Right<'a>>::bind(right);
-    let mut out = Out::<P::Output<'a>>::new();
+    let mut out = Out::<P::Output<'a>>::new(left.len);
     let mut rejects = Vec::new();
     for row in 0..left.len {
         out.begin(row as u32);
@@ -135,7 +135,7 @@ pub fn merge<P: Aggregate>(plugin: &P, parts: &Packed, ends: &[u32]) -> Added {
 /// `aggregate.emit`
 pub fn emit<P: Aggregate>(plugin: &P, windows: &[Window], keys: &Rows, states: &Packed) -> Emitted {
     // Each group's rows may borrow from its state, which lives for one turn of the loop; the sinks outlive them all.
-    let mut out = Out::<P::Output<'static>>::new();
+    let mut out = Out::<P::Output<'static>>::new(windows.len());
     for (group, window) in windows.iter().enumerate() {
         out.begin(group as u32);
         out = emit_group(plugin, *window, Key::new(keys, group), &state_of::<P>(states.at(group)), out);

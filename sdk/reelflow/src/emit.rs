@@ -131,8 +131,9 @@ pub struct Sink {
 }
 
 impl Sink {
-    fn new(spec: &OutputSpec) -> Sink {
-        Sink { columns: spec.fields.iter().map(|field| Builder::new(field.field_type)).collect(), origins: Vec::new() }
+    fn new(spec: &OutputSpec, n_rows: usize) -> Sink {
+        let columns = spec.fields.iter().map(|field| Builder::with_room(field.field_type, n_rows)).collect();
+        Sink { columns, origins: Vec::with_capacity(n_rows) }
     }
 
     #[doc(hidden)]
@@ -172,8 +173,10 @@ impl<T: Outputs> Out<T> {
         row.route(&mut self.sinks, self.origin);
     }
 
-    pub(crate) fn new() -> Out<T> {
-        Out { sinks: T::OUTPUTS.iter().map(Sink::new).collect(), origin: 0, rows: PhantomData }
+    /// `n_rows`: how many rows to expect, on the first output.
+    pub(crate) fn new(n_rows: usize) -> Out<T> {
+        let sinks = T::OUTPUTS.iter().enumerate().map(|(idx, spec)| Sink::new(spec, if idx == 0 { n_rows } else { 0 }));
+        Out { sinks: sinks.collect(), origin: 0, rows: PhantomData }
     }
 
     /// What is emitted from here on comes from row `origin` of the call.

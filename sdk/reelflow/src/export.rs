@@ -9,7 +9,6 @@ macro_rules! export {
     ($plugin:ty as Transform) => {
         const _: fn() = $crate::__private::is_transform::<$plugin>;
         #[cfg(target_family = "wasm")]
-        #[allow(unsafe_code)]
         const _: () = {
             $crate::__export_slot!($plugin);
             impl $crate::__private::wasm::describe::exports::reelflow::plugin::describe::Guest for Exported {
@@ -28,7 +27,6 @@ macro_rules! export {
     ($plugin:ty as Aggregate) => {
         const _: fn() = $crate::__private::is_aggregate::<$plugin>;
         #[cfg(target_family = "wasm")]
-        #[allow(unsafe_code)]
         const _: () = {
             use $crate::__private::{driver, wasm::wire};
             $crate::__export_slot!($plugin);
@@ -55,7 +53,6 @@ macro_rules! export {
     ($plugin:ty as Join) => {
         const _: fn() = $crate::__private::is_join::<$plugin>;
         #[cfg(target_family = "wasm")]
-        #[allow(unsafe_code)]
         const _: () = {
             use $crate::__private::{driver, wasm::wire};
             $crate::__export_slot!($plugin);
