@@ -11,6 +11,7 @@
 
 pub mod code;
 pub mod config;
+mod describe;
 pub mod plan;
 pub mod problem;
 mod raw;
@@ -22,6 +23,7 @@ mod wiring;
 pub use crate::{
     code::{Code, explain},
     config::{Config, External},
+    describe::{StageText, describe_plan},
     plan::{Partitions, plan},
     problem::{At, Problem, Problems, Severity, Span, Valid},
     raw::parse,

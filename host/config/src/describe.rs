@@ -1,0 +1,202 @@
+//! A plan in plain words, for `reel explain`.
+
+use reelflow_core::{
+    plan::{Consumer, Emission, EventTimeFrom, Plan, ShufflePlan, StageKind, StagePlan, WindowSpec},
+    schema::Schema,
+};
+
+use crate::{
+    config::{Config, Guarantee},
+    value::{duration_text, size_text},
+};
+
+/// One source, stage or sink in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageText {
+    /// `source`, `transform`, `dedup`, `aggregate`, `join` or `sink`.
+    pub kind: &'static str,
+    pub name: String,
+    /// The names of what it reads, by port; `plays.x` is output `x` of the stage `plays`. Empty for a source.
+    pub reads: Vec<String>,
+    /// The index of its fragment in the plan; a sink has that of what it reads.
+    pub fragment: usize,
+    /// What it does, one thing a line.
+    pub lines: Vec<String>,
+}
+
+/// Describes `plan`, made of `config`: sources, then stages in topological order, then sinks.
+pub fn describe_plan(config: &Config, plan: &Plan) -> Vec<StageText> {
+    let words = Words { config, plan };
+    let sources = (0..plan.sources.len()).map(|idx| words.source(idx));
+    let stages = (0..plan.stages.len()).map(|idx| words.stage(idx));
+    let sinks = (0..plan.sinks.len()).map(|idx| words.sink(idx));
+    sources.chain(stages).chain(sinks).collect()
+}
+
+struct Words<'a> {
+    config: &'a Config,
+    plan: &'a Plan,
+}
+
+impl Words<'_> {
+    fn source(&self, idx: usize) -> StageText {
+        let source = &self.plan.sources[idx];
+        let time = match source.event_time {
+            EventTimeFrom::Field(at) => format!("field {}", source.stream.schema.fields[at].name),
+            EventTimeFrom::LogTimestamp => "the log's timestamp".to_owned(),
+        };
+        let lines = vec![
+            format!("reads topic {}, {} partitions", source.topic, self.plan.n_partitions),
+            format!("event time from {time}; records come at most {} out of order", duration_text(source.bound_ms)),
+            format!("a partition that is silent for {} holds nothing back", duration_text(source.idle_after_ms)),
+            format!(
+                "refused: event times {} ahead, values over {}",
+                duration_text(source.future_ms_max),
+                size_text(source.value_bytes_max as u64)
+            ),
+            format!("decodes {}", fields(&source.stream.schema)),
+        ];
+        StageText { kind: "source", name: source.name.to_string(), reads: Vec::new(), fragment: source.fragment, lines }
+    }
+
+    fn stage(&self, idx: usize) -> StageText {
+        let stage = &self.plan.stages[idx];
+        let mut lines = Vec::new();
+        for shuffle in self.shuffles_to(idx) {
+            let key = columns(&shuffle.stream.schema, &shuffle.key);
+            lines.push(format!("rows are repartitioned by {key} through topic {}", shuffle.topic));
+        }
+        self.kind_lines(stage, &mut lines);
+        if let Some(late) = &stage.late_topic {
+            lines.push(format!("records that come too late go to topic {late}"));
+        }
+        let of_config = self.config.stages.iter().find(|other| **other.name == *stage.name).expect("the plan is of this config");
+        StageText {
+            kind: kind_name(&stage.kind),
+            name: stage.name.to_string(),
+            reads: of_config.kind.inputs().into_iter().map(|input| input.value.clone()).collect(),
+            fragment: stage.fragment,
+            lines,
+        }
+    }
+
+    fn kind_lines(&self, stage: &StagePlan, lines: &mut Vec<String>) {
+        match &stage.kind {
+            StageKind::Transform { plugin, .. } => {
+                lines.push(format!("plugin {} turns each row into any number of rows", self.plugin(*plugin)));
+                lines.push("keeps no state".to_owned());
+            }
+            StageKind::Dedup { id, horizon_ms } => {
+                lines.push(format!("passes the first row of each {}", stage.inputs[0].fields[*id].name));
+                lines.push(format!("state: each id is kept for {} of event time", duration_text(*horizon_ms)));
+            }
+            StageKind::Aggregate { plugin, key, window, lateness_ms, emission, .. } => {
+                let key = columns(&stage.inputs[0], key);
+                lines.push(format!("plugin {} aggregates by {key} in windows {}", self.plugin(*plugin), window_text(*window)));
+                lines.push(emission_text(*emission, "its window has ended", *lateness_ms));
+                lines.push(format!("state: kept until window end{}", plus(*lateness_ms)));
+            }
+            StageKind::Join { plugin, left_key, within_ms, outer, lateness_ms, emission, tie, .. } => {
+                let key = columns(&stage.inputs[0], left_key);
+                let within = duration_text(*within_ms);
+                lines.push(format!(
+                    "plugin {} gets each left row with the latest right row of the same {key} at most {within} before it{}",
+                    self.plugin(*plugin),
+                    if *outer { ", or alone" } else { "" }
+                ));
+                if let Some(tie) = tie {
+                    lines.push(format!(
+                        "of several at the same time, the one with the greatest {}",
+                        stage.inputs[1].fields[*tie].name
+                    ));
+                }
+                lines.push(emission_text(*emission, "the watermark has passed the left row", *lateness_ms));
+                lines.push(format!("state: right rows are kept for {within}{}, left rows until final", plus(*lateness_ms)));
+            }
+        }
+    }
+
+    fn sink(&self, idx: usize) -> StageText {
+        let sink = &self.plan.sinks[idx];
+        let guarantee = match self.config.pipeline.guarantee {
+            Guarantee::ExactlyOnce => "each row once, for readers of committed records",
+            Guarantee::AtLeastOnce => "each row at least once",
+        };
+        let key = if sink.key.is_empty() { "no key".to_owned() } else { format!("key {}", columns(&sink.schema, &sink.key)) };
+        let mut lines = vec![
+            format!("writes topic {}, {} partitions, {key}", sink.topic, sink.n_partitions),
+            format!("rows of {}", fields(&sink.schema)),
+            guarantee.to_owned(),
+        ];
+        if sink.upsert {
+            lines.push("rows carry rev and final: the last row of a key counts".to_owned());
+        }
+        let sources = self.plan.sources.iter().map(|source| (source.fragment, &source.stream));
+        let stages = self.plan.stages.iter().flat_map(|stage| stage.outputs.iter().map(|stream| (stage.fragment, stream)));
+        let mut read = sources.chain(stages).filter(|(_, stream)| stream.consumers.contains(&Consumer::Sink(idx)));
+        StageText {
+            kind: "sink",
+            name: sink.name.to_string(),
+            reads: vec![self.config.sinks[idx].input.value.clone()],
+            fragment: read.next().map(|(fragment, _)| fragment).expect("a sink reads a stream"),
+            lines,
+        }
+    }
+
+    fn plugin(&self, idx: usize) -> &str {
+        &self.config.plugins[idx].name
+    }
+
+    /// The shuffles that lead to `stage`.
+    fn shuffles_to(&self, stage: usize) -> impl Iterator<Item = &ShufflePlan> {
+        let leads = move |consumer: &Consumer| matches!(consumer, Consumer::Stage { stage: to, .. } if *to == stage);
+        self.plan.shuffles.iter().filter(move |shuffle| shuffle.stream.consumers.iter().any(leads))
+    }
+}
+
+fn kind_name(kind: &StageKind) -> &'static str {
+    match kind {
+        StageKind::Transform { .. } => "transform",
+        StageKind::Dedup { .. } => "dedup",
+        StageKind::Aggregate { .. } => "aggregate",
+        StageKind::Join { .. } => "join",
+    }
+}
+
+fn window_text(window: WindowSpec) -> String {
+    match window {
+        WindowSpec::Tumbling { size_ms } => format!("of {}", duration_text(size_ms)),
+        WindowSpec::Hopping { size_ms, slide_ms } => {
+            format!("of {}, one every {}", duration_text(size_ms), duration_text(slide_ms))
+        }
+    }
+}
+
+fn emission_text(emission: Emission, when: &str, lateness_ms: i64) -> String {
+    match emission {
+        Emission::Final => format!(
+            "a result is written once, when {when}{}",
+            if lateness_ms == 0 { String::new() } else { format!(" and {} more", duration_text(lateness_ms)) }
+        ),
+        Emission::Upsert => {
+            format!("a result is written when {when}, again when late records change it, and a last time when it is final")
+        }
+    }
+}
+
+fn plus(ms: i64) -> String {
+    if ms == 0 { String::new() } else { format!(" + {}", duration_text(ms)) }
+}
+
+fn columns(schema: &Schema, columns: &[usize]) -> String {
+    let names: Vec<&str> = columns.iter().map(|at| schema.fields[*at].name.as_str()).collect();
+    names.join(", ")
+}
+
+fn fields(schema: &Schema) -> String {
+    if schema.is_empty() {
+        return "no field".to_owned();
+    }
+    let names = schema.fields.iter().map(|field| format!("{}{}", field.name, if field.required { "" } else { "?" }));
+    names.collect::<Vec<_>>().join(", ")
+}

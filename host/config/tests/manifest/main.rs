@@ -1,0 +1,3 @@
+//! Manifests as people write them, good and bad, against what they should be told.
+
+mod cases;
