@@ -134,7 +134,8 @@ pub(crate) fn closest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c s
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
         .filter(|(distance, candidate)| {
-            *distance <= candidate.len().max(text.len()).div_ceil(3) || (candidate.len() > 3 && lower.contains(candidate))
+            let len = candidate.len().max(text.len());
+            *distance <= len / 3 || (candidate.len() > 3 && lower.contains(candidate))
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)

@@ -275,7 +275,7 @@ pub(crate) fn read_text<T>(
                 Code::BadDuration => "not a duration",
                 Code::BadSize => "not a size",
                 Code::BadTopic => "not a topic's name",
-                Code::BadFieldType => "not a type",
+                Code::BadFieldType => "of no known type",
                 Code::UnknownValue => "unknown",
                 _ => "not a name",
             };

@@ -7,7 +7,7 @@ use crate::{
     config::Config,
     plan::time,
     problem::{At, Problem, Problems, Span},
-    raw::{RawConfig, RawStage},
+    raw::RawConfig,
     value::closest,
 };
 
@@ -21,7 +21,7 @@ pub(crate) fn check(raw: RawConfig, problems: &mut Problems) -> Option<Config> {
     // What a misspelt reference meant would be reported as unused too: one mistake, one problem.
     let references_hold = problems.len() == n_before;
     let n_before = problems.len();
-    cycles(&raw.stages, problems);
+    cycles(&raw, problems);
     let has_cycle = problems.len() > n_before;
     if references_hold {
         unused(&raw, problems);
@@ -92,7 +92,9 @@ fn inputs(raw: &RawConfig, problems: &mut Problems) {
         let message = format!("{kind} \"{}\" reads from an input that does not exist", **name);
         let label = format!("no source or stage is called \"{wanted}\"");
         let mut problem = Problem::at(Code::UnknownInput, input.span.clone(), message, label);
-        let others = names.keys().copied().filter(|other| *other != name.value || kind == "sink");
+        let is_itself =
+            |other: &str| kind == "stage" && other == name.value && raw.sources.iter().all(|source| *source.name != other);
+        let others = names.keys().copied().filter(|other| !is_itself(other));
         if let Some(meant) = closest(wanted, others) {
             let output = &input.value[wanted.len()..];
             problem = problem.also(names[meant].clone(), "did you mean this one?").patch(
@@ -153,7 +155,8 @@ fn plugins(raw: &RawConfig, problems: &mut Problems) {
 }
 
 /// Reports each circle once, where the walk through the text closes it.
-fn cycles(stages: &[RawStage], problems: &mut Problems) {
+fn cycles(raw: &RawConfig, problems: &mut Problems) {
+    let stages = &raw.stages;
     /// A stage on the way, and how many of its inputs were followed.
     struct Step {
         stage: usize,
@@ -161,7 +164,9 @@ fn cycles(stages: &[RawStage], problems: &mut Problems) {
     }
     let read_by = |stage: usize, n: usize| {
         let input = stages[stage].inputs.get(n)?;
-        Some((input, stages.iter().position(|stage| stage.name.value == producer(input))))
+        // A name that a source has too is a problem of its own; here it means the source.
+        let is_source = raw.sources.iter().any(|source| source.name.value == producer(input));
+        Some((input, stages.iter().position(|stage| stage.name.value == producer(input) && !is_source)))
     };
     let mut is_done = vec![false; stages.len()];
     for start in 0..stages.len() {

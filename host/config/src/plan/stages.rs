@@ -82,13 +82,10 @@ impl<'a> Check<'a, '_, '_> {
                 };
                 let (left_columns, left_key) = side(0, &left_input);
                 let (right_columns, right_key) = side(1, &right_input);
+                let tie = right_input.as_ref().and_then(|right| self.tie(stage, tie.as_ref(), right));
                 let (left_key, right_key) = (left_key?, right_key?);
-                let (left, right) = (left_input?, right_input?);
-                let on_fits = self.join_types(on, &left, &left_key, &right, &right_key);
-                let tie = self.tie(stage, tie.as_ref(), &right)?;
-                if !on_fits {
-                    return None;
-                }
+                let on_fits = self.join_types(on, &left_input?, &left_key, &right_input?, &right_key);
+                let tie = tie.filter(|_| on_fits)?;
                 Some(StageKind::Join {
                     plugin: self.plugin_idx(plugin),
                     left_columns: left_columns?,

@@ -71,7 +71,7 @@ fn declared_fields(table: &mut Table<'_>, problems: &mut Problems) -> Vec<Declar
             problems.push(wrong_type(entry.key, &what, "a type such as \"i64\"", entry.value));
             continue;
         };
-        let field = format!("the type of field \"{}\"", entry.key);
+        let field = format!("field \"{}\"", entry.key);
         if let Some(read) = read_text(text, entry.value.span(), &field, Code::BadFieldType, value::field_type, problems) {
             let (field_type, required) = read.value;
             let name = At::new(entry.key.to_owned(), entry.key_span);

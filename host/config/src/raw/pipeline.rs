@@ -17,7 +17,8 @@ const GIB: u64 = 1 << 30;
 
 pub(super) fn pipeline(root: &mut Table<'_>, problems: &mut Problems) -> Option<Pipeline> {
     if root.peek("pipeline").is_none() {
-        root.missing("[pipeline]", "{ name = \"…\" }", problems);
+        let problem = Problem::nowhere(Code::MissingKey, "the manifest has no [pipeline]");
+        problems.push(problem.help("add a table `[pipeline]` with `name = \"…\"`"));
     }
     let mut table = root.table("pipeline", "[pipeline]", problems)?;
     let name = table.required_string("name", "\"my-pipeline\"", problems);
@@ -132,8 +133,10 @@ const OURS: [&str; 8] = [
 
 /// `sasl.password = …` without quotes is a table in a table: gives its keys as they were meant.
 fn flattened(entry: Entry<'_>) -> Vec<(String, Entry<'_>)> {
+    // A table in braces stands behind its key; one that dots made stands where its key does.
+    let is_dotted = entry.value.span().start < entry.key_span.end;
     let nested = match entry.value.get_ref() {
-        DeValue::Table(table) if !table.is_empty() && !table.contains_key("env") && !table.contains_key("file") => table,
+        DeValue::Table(table) if is_dotted => table,
         _ => return vec![(entry.key.to_owned(), entry)],
     };
     let prefix = entry.key;
@@ -157,23 +160,18 @@ fn external(entry: &Entry<'_>, parent: &str, problems: &mut Problems) -> Option<
         DeValue::Boolean(value) => value.to_string(),
         DeValue::Table(_) => {
             let mut table = entry.table(format!("\"{}\" of {parent}", entry.key), parent, problems)?;
+            let n_said = [table.peek("env"), table.peek("file")].iter().flatten().count();
             let env = table.string("env", problems);
             let file = table.string("file", problems);
             table.finish(&[], problems);
-            return match (env, file) {
-                (Some(env), None) => Some(At::new(External::Env(env.value), span)),
-                (None, Some(file)) => Some(At::new(External::File(file.value), span)),
-                _ => {
-                    let message = format!("\"{}\" of {parent} must be one value", entry.key);
-                    problems.push(Problem::at(
-                        Code::WrongType,
-                        span,
-                        message,
-                        "neither { env = \"NAME\" } nor { file = \"PATH\" }",
-                    ));
-                    None
-                }
-            };
+            if n_said != 1 {
+                let message = format!("\"{}\" of {parent} must be one value", entry.key);
+                let label = "this is not { env = \"NAME\" } or { file = \"PATH\" }";
+                problems.push(Problem::at(Code::WrongType, span, message, label));
+                return None;
+            }
+            let value = env.map(|env| External::Env(env.value)).or(file.map(|file| External::File(file.value)))?;
+            return Some(At::new(value, span));
         }
         DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Array(_) => {
             problems.push(wrong_type(entry.key, parent, "a string, or { env = \"NAME\" }, or { file = \"PATH\" }", entry.value));
@@ -239,11 +237,15 @@ fn json(value: &toml::Spanned<DeValue<'_>>, what: &str, problems: &mut Problems)
             Some(number) => Some(Value::Number(number)),
             None => refuse("JSON has no such number"),
         },
+        // Collected before they are judged: every value is looked at.
         DeValue::Array(items) => {
-            items.iter().map(|item| json(item, what, problems)).collect::<Option<Vec<_>>>().map(Value::Array)
+            let items: Vec<_> = items.iter().map(|item| json(item, what, problems)).collect();
+            items.into_iter().collect::<Option<Vec<_>>>().map(Value::Array)
         }
         DeValue::Table(table) => {
-            let members = table.iter().map(|(key, value)| Some((key.get_ref().to_string(), json(value, what, problems)?)));
+            let members: Vec<_> =
+                table.iter().map(|(key, value)| (key.get_ref().to_string(), json(value, what, problems))).collect();
+            let members = members.into_iter().map(|(key, value)| Some((key, value?)));
             members.collect::<Option<Map<_, _>>>().map(Value::Object)
         }
     }

@@ -76,7 +76,13 @@ fn schema(fields: &serde_json::Value) -> Schema {
 /// A manifest all the way to its plan, and to the words about it.
 pub fn planned(text: &str) -> Result<(Valid<Plan>, String), Problems> {
     let config = parse(text)?;
-    let mut plan = plan(&config.value, &declarations(), Partitions { tasks: 4, side: 2, sinks: 4 })?;
+    let mut plan = match plan(&config.value, &declarations(), Partitions { tasks: 4, side: 2, sinks: 4 }) {
+        Ok(plan) => plan,
+        Err(mut problems) => {
+            problems.append(config.warnings);
+            return Err(problems);
+        }
+    };
     let mut words = String::new();
     for described in describe_plan(&config.value, &plan.value) {
         let fragment = &plan.value.fragments[described.fragment].name;
