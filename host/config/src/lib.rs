@@ -16,6 +16,7 @@ pub mod plan;
 pub mod problem;
 mod raw;
 mod render;
+mod schema;
 mod value;
 mod walk;
 mod wiring;
@@ -28,4 +29,5 @@ pub use crate::{
     problem::{At, Problem, Problems, Severity, Span, Valid},
     raw::parse,
     render::{Report, render, report},
+    schema::manifest_schema,
 };

@@ -1,3 +1,4 @@
 //! Manifests as people write them, good and bad, against what they should be told.
 
+mod agreement;
 mod cases;

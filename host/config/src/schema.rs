@@ -1,0 +1,316 @@
+//! The JSON Schema of the manifest, for editors: completion and first errors while typing. `reel check` says much more.
+//!
+//! These types mirror the text and are never filled: the walker reads manifests (see `walk` for why). A test holds both to the
+//! same manifests, so that neither knows a key that the other does not.
+
+// Only `schemars` looks at the fields, and their comments are what editors show.
+#![allow(dead_code)]
+
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde_json::Value;
+
+/// The schema as JSON text (draft-07), with a line break at its end.
+pub fn manifest_schema() -> String {
+    let schema = SchemaSettings::draft07().into_generator().into_root_schema_for::<Manifest>();
+    let mut schema = schema.to_value();
+    without_null(&mut schema);
+    let mut text = serde_json::to_string_pretty(&schema).expect("a schema is JSON");
+    text.push('\n');
+    text
+}
+
+/// TOML has no null: a key that may be absent is no key that may be null.
+fn without_null(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(without_null),
+        Value::Object(members) => {
+            members.values_mut().for_each(without_null);
+            if let Some(Value::Array(types)) = members.get_mut("type") {
+                types.retain(|name| name != "null");
+                if let [only] = &types[..] {
+                    let only = only.clone();
+                    members.insert("type".to_owned(), only);
+                }
+            }
+            if let Some(Value::Array(choices)) = members.get_mut("anyOf") {
+                choices.retain(|choice| choice["type"] != "null");
+                if choices.len() == 1 {
+                    // Not the bare reference: draft-07 ignores what stands beside one, and the description does.
+                    let only = members.remove("anyOf").expect("it was just looked at");
+                    members.insert("allOf".to_owned(), only);
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// A Reelflow pipeline: sources, stages, sinks and plugins.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Manifest {
+    pipeline: Pipeline,
+    /// Where records are read from and written to. Default: on local disk, in `data/log` beside the manifest.
+    log: Option<Log>,
+    /// Topics to read, by name.
+    #[schemars(extend("minProperties" = 1))]
+    source: BTreeMap<Name, Source>,
+    /// WebAssembly components with the business logic, by name.
+    plugin: Option<BTreeMap<Name, Plugin>>,
+    /// What happens to records, by name. Sources and stages share their names.
+    stage: Option<BTreeMap<Name, Stage>>,
+    /// Topics to write, by name.
+    #[schemars(extend("minProperties" = 1))]
+    sink: BTreeMap<Name, Sink>,
+}
+
+/// A name: 1 to 64 of a-z, 0-9, _ and -.
+#[derive(JsonSchema, PartialEq, Eq, PartialOrd, Ord)]
+struct Name(#[schemars(regex(pattern = "^[a-z0-9_-]{1,64}$"))] String);
+
+/// A topic's name by Kafka's rules.
+#[derive(JsonSchema)]
+struct Topic(#[schemars(regex(pattern = "^[a-zA-Z0-9._-]{1,249}$"))] String);
+
+/// A duration: a whole number and one of ms, s, m, h, d.
+#[derive(JsonSchema)]
+struct Duration(#[schemars(regex(pattern = "^[0-9]+(ms|s|m|h|d)$"))] String);
+
+/// A size: a whole number and one of B, KiB, MiB, GiB.
+#[derive(JsonSchema)]
+struct Size(#[schemars(regex(pattern = "^[0-9]+(B|KiB|MiB|GiB)$"))] String);
+
+/// The type of a field; `?` makes it optional.
+#[derive(JsonSchema)]
+struct FieldType(#[schemars(regex(pattern = "^(bool|i64|f64|string|bytes)\\??$"))] String);
+
+/// The name of a field, a path, or another text that is not empty.
+#[derive(JsonSchema)]
+struct Text(#[schemars(length(min = 1))] String);
+
+/// The name of a source or stage; `plays.x` is output `x` of the stage `plays`.
+#[derive(JsonSchema)]
+struct Input(#[schemars(length(min = 1))] String);
+
+/// Names of fields, each once.
+#[derive(JsonSchema)]
+struct Columns(#[schemars(length(min = 1), extend("uniqueItems" = true))] Vec<String>);
+
+/// What holds for the whole pipeline.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Pipeline {
+    /// Internal topics are called `reel.<name>.…`.
+    name: Name,
+    /// What readers of the output may rely on. Default `exactly-once`.
+    guarantee: Option<Guarantee>,
+    /// An epoch is sealed after this long; at most 60s. Default 200ms.
+    commit_interval: Option<Duration>,
+    /// … or after this many records. Default 100000.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    epoch_records_max: Option<u64>,
+    /// The topic of refused records. Default `dead.<name>`.
+    dead_letters: Option<Topic>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+enum Guarantee {
+    /// Each result stands in the log once, whatever crashes.
+    ExactlyOnce,
+    /// Results may repeat after a crash; counts never do.
+    AtLeastOnce,
+}
+
+/// Where records are read from and written to.
+#[derive(JsonSchema)]
+#[schemars(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+enum Log {
+    /// On local disk, in one process: nothing to install.
+    Embedded {
+        /// A folder, relative to the manifest. Default `data/log`.
+        path: Option<Text>,
+    },
+    /// Apache Kafka.
+    Kafka {
+        /// Hosts and ports, with commas between them.
+        brokers: Setting,
+        /// Settings of the client library by their names there. Secrets only as `{ env = "…" }` or `{ file = "…" }`.
+        client: Option<BTreeMap<String, SettingOrMore>>,
+    },
+}
+
+/// A value, or where to find it.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Setting {
+    Text(String),
+    Number(i64),
+    Flag(bool),
+    Env(Env),
+    File(File),
+}
+
+/// The same; keys with dots and no quotes are tables in tables.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum SettingOrMore {
+    One(Setting),
+    More(BTreeMap<String, SettingOrMore>),
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Env {
+    /// The name of an environment variable.
+    env: Text,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct File {
+    /// The path of a file that holds the value.
+    file: Text,
+}
+
+/// A topic to read.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Source {
+    topic: Topic,
+    /// The field that says when it happened, in ms since 1970, or `@timestamp` for the log's own.
+    event_time: Text,
+    /// The field that identifies a record, a string: what dedups go by.
+    id: Option<Text>,
+    /// The fields by which the topic is partitioned. Without them, keyed stages get their rows through a topic.
+    key: Option<Columns>,
+    /// Records come at most this long after one with a later event time; later ones are late.
+    bound: Duration,
+    /// A partition silent for this long holds nothing back. Default 60s.
+    idle_after: Option<Duration>,
+    /// Records further ahead of the log's timestamp are refused. Default 10m.
+    max_future: Option<Duration>,
+    /// Longer values are refused. Default 256KiB.
+    max_bytes: Option<Size>,
+    /// Further fields to decode although no plugin asks for them.
+    fields: Option<BTreeMap<String, FieldType>>,
+}
+
+/// A WebAssembly component.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Plugin {
+    /// The component, relative to the manifest.
+    path: Text,
+    /// Handed to the plugin as JSON.
+    config: Option<BTreeMap<String, Value>>,
+    limits: Option<Limits>,
+}
+
+/// What the plugin may use in one call.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Limits {
+    /// Memory of one instance. Default 64MiB.
+    memory: Option<Size>,
+    /// Wall time of one call, at most 60s. Default 100ms.
+    call: Option<Duration>,
+    /// Bytes of one answer. Default 32MiB.
+    output: Option<Size>,
+    /// Size of the component. Default 16MiB.
+    component: Option<Size>,
+}
+
+/// One step of the pipeline.
+#[derive(JsonSchema)]
+#[schemars(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+enum Stage {
+    /// Each row becomes any number of rows.
+    Transform { input: Input, plugin: Name },
+    /// The first row of each id passes, the others are counted and dropped.
+    Dedup {
+        input: Input,
+        /// Default: the source's id.
+        id: Option<Text>,
+        /// How long an id is kept, in event time. Default: as long as anything downstream can need it.
+        horizon: Option<Duration>,
+    },
+    /// Rows of one key and window become a result.
+    Aggregate {
+        input: Input,
+        key: Columns,
+        window: Window,
+        /// How long after its end a window still takes records. Default 0s.
+        lateness: Option<Duration>,
+        /// Default `final`.
+        emit: Option<Emit>,
+        plugin: Name,
+    },
+    /// Each left row with the latest right row before it.
+    Join {
+        left: Input,
+        right: Input,
+        /// The fields in which both sides are equal.
+        on: Columns,
+        #[schemars(rename = "match")]
+        matching: Option<Match>,
+        /// How far back a right row may lie.
+        within: Duration,
+        /// Whether left rows without a match are emitted: `left`. Default `inner`.
+        join: Option<JoinKind>,
+        /// Of right rows at the same time, the one with the greatest value in this field wins.
+        tie: Option<Text>,
+        /// How long behind the watermark records still count. Default 0s.
+        lateness: Option<Duration>,
+        /// Default `final`.
+        emit: Option<Emit>,
+        plugin: Name,
+    },
+}
+
+/// `[start, end)` in event time; starts are multiples of the size or slide since 1970.
+#[derive(JsonSchema)]
+#[schemars(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+enum Window {
+    /// One after the other.
+    Tumbling { size: Duration },
+    /// One every `slide`, which divides `size`.
+    Hopping { size: Duration, slide: Duration },
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+enum Emit {
+    /// Once, when it can no longer change.
+    Final,
+    /// At once, again with every change, and a last time; rows carry `rev` and `final`.
+    Upsert,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+enum Match {
+    LatestBefore,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+enum JoinKind {
+    Inner,
+    Left,
+}
+
+/// A topic to write.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Sink {
+    input: Input,
+    topic: Topic,
+    /// The fields that form the record key: one as plain text, several as a JSON array.
+    key: Option<Columns>,
+    /// Default: as many as the sources have.
+    #[schemars(range(min = 1, max = 100_000))]
+    partitions: Option<u32>,
+}
