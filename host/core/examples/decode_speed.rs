@@ -86,7 +86,7 @@ fn records(varied: bool) -> Vec<Vec<u8>> {
     let record = |n: u64| {
         let id = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let (profile, title, at) = (8_000_000 + id % 1_000_000, 70_000_000 + id % 2_000, 1_767_225_600_000 + n * 37);
-        let extra = if varied && n % 2 == 0 { "\"experiment\":\"rows-7\"," } else { "" };
+        let extra = if varied && n.is_multiple_of(2) { "\"experiment\":\"rows-7\"," } else { "" };
         format!(
             "{{\"v\":1,\"event_id\":\"019b76db-058f-7411-af48-{:012x}\",\"event_ts\":{at},\"sent_ts\":{},\"profile_id\":{profile},\
              \"account_id\":{},{extra}\"device\":\"tv\",\"country\":\"IN\",\"title_id\":{title},\"page\":\"home\",\
