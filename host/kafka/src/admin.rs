@@ -12,14 +12,14 @@ use std::{
 use rdkafka::{
     Offset as KafkaOffset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic as KafkaTopic, TopicReplication},
-    error::{KafkaError, RDKafkaErrorCode},
+    error::RDKafkaErrorCode,
 };
 use reelflow_core::record::Offset;
 use reelflow_ports::log::{LogError, NewTopic, TopicPartition};
 
 use crate::{
     config::KafkaConfig,
-    error::{is_missing, kafka_error, log_error},
+    error::{is_moving, kafka_error, log_error},
     log::Inquiry,
 };
 
@@ -59,24 +59,18 @@ impl Admin {
         }
     }
 
-    pub(crate) fn trim(&self, at: &TopicPartition, before: Offset) -> Result<(), LogError> {
+    /// `Ok(None)` if it is worth another try.
+    pub(crate) fn trim(&self, at: &TopicPartition, before: Offset) -> Result<Option<()>, LogError> {
         let doing = format!("cannot delete records of {at} before {before}");
-        let list = one(at, before)?;
-        let result = block_on(self.client.delete_records(&list, &self.options)).map_err(|error| kafka_error(&error, &doing))?;
-        for element in result.elements() {
-            match element.error() {
-                Ok(()) => {}
-                Err(KafkaError::OffsetFetch(code)) if is_missing(code) => return Err(LogError::TopicMissing(at.topic.clone())),
-                Err(error) => return Err(kafka_error(&error, &doing)),
-            }
+        let list = positions([(at, before)])?;
+        let result = block_on(self.client.delete_records(&list, &self.options));
+        let outcome = result.and_then(|trimmed| trimmed.elements().iter().try_for_each(|element| element.error()));
+        match outcome {
+            Ok(()) => Ok(Some(())),
+            Err(error) if error.rdkafka_error_code().is_some_and(is_moving) => Ok(None),
+            Err(error) => Err(kafka_error(&error, &doing)),
         }
-        Ok(())
     }
-}
-
-/// A list of one position.
-fn one(at: &TopicPartition, offset: Offset) -> Result<TopicPartitionList, LogError> {
-    positions([(at, offset)])
 }
 
 /// `positions` in librdkafka's form.

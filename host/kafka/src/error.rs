@@ -97,17 +97,13 @@ pub(crate) fn is_missing(code: RDKafkaErrorCode) -> bool {
     matches!(code, UnknownTopicOrPartition | UnknownTopic | UnknownPartition | UnknownTopicId)
 }
 
-/// Whether the client recovers from `code` by itself, so that a reader need not care.
-pub(crate) fn is_transient(code: RDKafkaErrorCode) -> bool {
+/// Whether `code` says that something which exists is about to be where it was looked for: a leader, a coordinator, or a
+/// partition that was created a moment ago.
+pub(crate) fn is_moving(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode::*;
     matches!(
         code,
-        BrokerTransportFailure
-            | AllBrokersDown
-            | Resolve
-            | OperationTimedOut
-            | RequestTimedOut
-            | WaitingForCoordinator
+        WaitingForCoordinator
             | CoordinatorLoadInProgress
             | CoordinatorNotAvailable
             | NotCoordinator
@@ -116,6 +112,23 @@ pub(crate) fn is_transient(code: RDKafkaErrorCode) -> bool {
             | ReplicaNotAvailable
             | OffsetNotAvailable
             | KafkaStorageError
+            | FencedLeaderEpoch
+            | UnknownLeaderEpoch
+            | UnknownTopicOrPartition
+            | UnstableOffsetCommit
+    )
+}
+
+/// Whether the client recovers from `code` by itself, so that a reader need not care.
+pub(crate) fn is_transient(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode::*;
+    let is_known = matches!(
+        code,
+        BrokerTransportFailure
+            | AllBrokersDown
+            | Resolve
+            | OperationTimedOut
+            | RequestTimedOut
             | NetworkException
             | PollExceeded
             | UnknownMemberId
@@ -123,8 +136,7 @@ pub(crate) fn is_transient(code: RDKafkaErrorCode) -> bool {
             | RebalanceInProgress
             | FetchSessionIdNotFound
             | InvalidFetchSessionEpoch
-            | FencedLeaderEpoch
-            | UnknownLeaderEpoch
             | DestroyBroker
-    )
+    );
+    is_known || (is_moving(code) && !is_missing(code))
 }

@@ -18,7 +18,7 @@ use reelflow_ports::log::{Commit, Log, LogError, MemberSpec, NewTopic, Session, 
 use crate::{
     admin::{Admin, kafka_partition, until},
     config::KafkaConfig,
-    error::{is_missing, kafka_error, log_error, with_cause},
+    error::{is_missing, is_moving, kafka_error, log_error, with_cause},
     native::{Health, producer::Producer},
     scan,
     session::{self, KafkaSession},
@@ -106,8 +106,13 @@ impl KafkaLog {
 
     /// Earliest offset and end of `at` as `client` sees it.
     fn watermarks(&self, client: &BaseConsumer<Inquiry>, at: &TopicPartition) -> Result<(Offset, Offset), LogError> {
-        let found = client.fetch_watermarks(&at.topic, kafka_partition(at), self.config.wait_max);
-        found.map_err(|error| explained(client, kafka_error(&error, &format!("cannot ask for the offsets of {at}"))))
+        let doing = format!("cannot ask for the offsets of {at}");
+        let ask = || match client.fetch_watermarks(&at.topic, kafka_partition(at), self.config.wait_max) {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.rdkafka_error_code().is_some_and(is_moving) => Ok(None),
+            Err(error) => Err(explained(client, kafka_error(&error, &doing))),
+        };
+        until(self.config.wait_max, ask)?.ok_or_else(|| LogError::Unavailable(format!("{doing}: it has no leader")))
     }
 
     /// The end of `at` for readers that read everything: records of open transactions are before it.
@@ -219,19 +224,20 @@ impl Log for KafkaLog {
             .group_inquirer(group)
             .create_with_context(Inquiry::default())
             .map_err(|error| kafka_error(&error, &doing))?;
-        let found = until(self.config.wait_max, || {
-            match consumer.committed_offsets(wanted.clone(), self.config.wait_max) {
-                Ok(list) => commits(&list, topics, &doing),
-                // A transaction in flight may still change them.
-                Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnstableOffsetCommit) => Ok(None),
-                Err(error) => Err(explained(&consumer, kafka_error(&error, &doing))),
-            }
+        let found = until(self.config.wait_max, || match consumer.committed_offsets(wanted.clone(), self.config.wait_max) {
+            Ok(list) => commits(&list, topics, &doing),
+            Err(error) if error.rdkafka_error_code().is_some_and(is_moving) => Ok(None),
+            Err(error) => Err(explained(&consumer, kafka_error(&error, &doing))),
         })?;
-        found.ok_or_else(|| LogError::Unavailable(format!("{doing}: a transaction that would change it does not end")))
+        found.ok_or_else(|| {
+            LogError::Unavailable(format!("{doing}: its coordinator, or a transaction that would change it, is not done"))
+        })
     }
 
     fn trim(&self, at: &TopicPartition, before: Offset) -> Result<(), LogError> {
-        self.admin()?.trim(at, before)
+        self.check_exists(at)?;
+        let trimmed = until(self.config.wait_max, || self.admin()?.trim(at, before))?;
+        trimmed.ok_or_else(|| LogError::Unavailable(format!("cannot delete records of {at}: it has no leader")))
     }
 
     fn join(&self, spec: &MemberSpec) -> Result<Box<dyn Session>, LogError> {
@@ -276,7 +282,8 @@ fn commits(list: &TopicPartitionList, topics: &[Arc<str>], doing: &str) -> Resul
     for element in list.elements() {
         match element.error() {
             Ok(()) => {}
-            Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnstableOffsetCommit) => return Ok(None),
+            // A transaction in flight may still change it.
+            Err(error) if error.rdkafka_error_code().is_some_and(is_moving) => return Ok(None),
             Err(error) => return Err(kafka_error(&error, doing)),
         }
         let KafkaOffset::Offset(next) = element.offset() else { continue };

@@ -18,7 +18,7 @@ use rdkafka::{
         rd_kafka_topic_partition_list_t,
     },
     client::Client,
-    error::{KafkaResult, RDKafkaErrorCode},
+    error::KafkaResult,
     types::RDKafkaType,
 };
 
@@ -63,6 +63,8 @@ pub(crate) struct GroupEvents {
     health: Health,
     rebalances: Mutex<VecDeque<Rebalance>>,
     is_closing: AtomicBool,
+    /// Whether the last decision was an assignment, be it of nothing: the group has this member in its current generation.
+    is_settled: AtomicBool,
 }
 
 impl AsRef<Health> for GroupEvents {
@@ -182,19 +184,35 @@ impl GroupConsumer {
     /// Tells the group that this member goes, also a static one, so that the others need not wait for its session time-out.
     ///
     /// Unsubscribing does that where closing would not: librdkafka keeps quiet about a static member that terminates (KIP-345).
+    /// It keeps quiet about one that is just joining, too, although the group knows it already: hence that is waited for.
     /// Returns whether the group was told in time.
     pub(crate) fn leave(&mut self, wait: Duration) -> bool {
         let deadline = Instant::now() + wait;
         self.close();
-        // SAFETY: a live client.
-        let unsubscribed = NativeError::check(unsafe { bindings::rd_kafka_unsubscribe(self.client.native_ptr()) }).is_ok();
-        while unsubscribed && self.has_member_id() {
-            if Instant::now() >= deadline {
+        while !self.client.context().is_settled.load(Ordering::Relaxed) {
+            if self.fatal_error().is_some() {
+                return true; // somebody else has its name
+            }
+            if !self.serve_until(deadline) {
                 return false;
             }
-            drop(self.consume(Duration::from_millis(5), usize::MAX));
         }
-        unsubscribed
+        // SAFETY: a live client.
+        if NativeError::check(unsafe { bindings::rd_kafka_unsubscribe(self.client.native_ptr()) }).is_err() {
+            return false;
+        }
+        while self.has_member_id() {
+            if !self.serve_until(deadline) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Lets the client answer the group for a moment. Returns `false` when the time is over.
+    fn serve_until(&mut self, deadline: Instant) -> bool {
+        drop(self.consume(Duration::from_millis(5), usize::MAX));
+        Instant::now() < deadline
     }
 
     /// librdkafka forgets its member id in the moment in which it sends the request to leave; destroying waits for the answer.
@@ -211,10 +229,11 @@ impl GroupConsumer {
         }
     }
 
-    /// From now on nobody will answer the group's decisions, so the callback does; the last one may be open.
+    /// From now on nobody will answer the group's decisions, so the callback does. The last one may be open: giving up answers
+    /// that partitions go, and taking on none answers that some came. The respective other does nothing.
     fn close(&self) {
         self.client.context().is_closing.store(true, Ordering::Relaxed);
-        if let Err(error) = self.unassign() {
+        if let Err(error) = self.unassign().and_then(|()| self.assign(&TopicPartitionList::new())) {
             tracing::debug!(error.text, "partitions of a closing consumer could not be given up");
         }
         self.rebalances().clear(); // their group metadata must go before the client
@@ -238,12 +257,20 @@ unsafe extern "C" fn on_rebalance(
     // SAFETY: see the module's header for `context`; `rk` is its client and `partitions` lives for the time of this call.
     unsafe {
         let events = &*context.cast::<GroupEvents>();
+        let is_assignment = code == rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        events.is_settled.store(is_assignment, Ordering::Relaxed);
         if events.is_closing.load(Ordering::Relaxed) {
-            bindings::rd_kafka_assign(rk, ptr::null());
+            if is_assignment {
+                let nothing = bindings::rd_kafka_topic_partition_list_new(0);
+                bindings::rd_kafka_assign(rk, nothing);
+                bindings::rd_kafka_topic_partition_list_destroy(nothing);
+            } else {
+                bindings::rd_kafka_assign(rk, ptr::null());
+            }
             return;
         }
-        let rebalance = match RDKafkaErrorCode::from(code) {
-            RDKafkaErrorCode::AssignPartitions => {
+        let rebalance = match is_assignment {
+            true => {
                 let metadata = bindings::rd_kafka_consumer_group_metadata(rk);
                 let assigned = elements(partitions).iter().map(|element| (text(element.topic), element.partition)).collect();
                 match metadata.is_null() {
@@ -251,8 +278,8 @@ unsafe extern "C" fn on_rebalance(
                     true => Rebalance::Lost, // the client is going down
                 }
             }
-            _ if bindings::rd_kafka_assignment_lost(rk) != 0 => Rebalance::Lost,
-            _ => Rebalance::Revoked,
+            false if bindings::rd_kafka_assignment_lost(rk) != 0 => Rebalance::Lost,
+            false => Rebalance::Revoked,
         };
         // No rd_kafka_yield here: rd_kafka_q_serve_rkmessages would then drop the message that it takes from the queue next.
         events.rebalances.lock().unwrap_or_else(PoisonError::into_inner).push_back(rebalance);
