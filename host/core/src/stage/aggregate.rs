@@ -29,20 +29,23 @@ use crate::{
 };
 
 use adding::Adding;
-use calls::Calls;
-use firing::{Advance, Again, Firing};
+use calls::{Calls, States};
+use firing::{Advance, Again, Firing, Found};
 use panes::{Cell, Panes};
 use revisions::Revisions;
+use trails::Trails;
 
 mod adding;
 mod calls;
 mod firing;
+mod merging;
 mod pane;
 mod panes;
 mod revisions;
 mod store;
 #[cfg(test)]
 mod tests;
+mod trails;
 
 /// Late rows are given away in pieces of this many.
 const LATE_ROWS_MAX: usize = 4096;
@@ -52,6 +55,8 @@ const LATE_ROWS_MAX: usize = 4096;
 pub struct Aggregate {
     facts: Facts,
     panes: Panes,
+    /// Empty for windows of one pane.
+    trails: Trails,
     revisions: Revisions,
     /// Up to where windows have fired.
     watermark: Watermark,
@@ -91,6 +96,13 @@ struct Missed {
     is_late_for_all: bool,
 }
 
+impl Facts {
+    /// Whether a window merges several panes.
+    fn has_trails(&self) -> bool {
+        self.windowing.n_panes_per_window() > 1
+    }
+}
+
 impl Aggregate {
     /// The operator of `stage`. Panics if it is of another kind.
     pub fn new(stage: &StagePlan) -> Aggregate {
@@ -109,6 +121,7 @@ impl Aggregate {
         Aggregate {
             facts,
             panes: Panes::default(),
+            trails: Trails::default(),
             revisions: Revisions::default(),
             watermark: Watermark::UNKNOWN,
             is_watermark_dirty: false,
@@ -130,15 +143,26 @@ impl Aggregate {
                     self.finish_adding(out);
                 }
                 Work::Firing { calls: Some(one), .. } => {
-                    self.pending = one.next_call(&self.panes, &self.facts.key_kinds);
+                    let states = States { panes: &self.panes, trails: &mut self.trails };
+                    self.pending = one.next_call(states, &self.facts.key_kinds);
                     if self.pending.is_some() {
                         return;
                     }
                     self.finish_calls(out);
                 }
                 Work::Firing { firing, calls } => {
-                    match firing.next_units(&self.panes, self.facts.windowing, &mut self.revisions) {
-                        Some(units) => *calls = Some(Box::new(Calls::new(units))),
+                    let has_trails = self.facts.has_trails();
+                    let found = Found {
+                        panes: &self.panes,
+                        trails: has_trails.then_some(&mut self.trails),
+                        windowing: self.facts.windowing,
+                        revisions: &mut self.revisions,
+                    };
+                    match firing.next_units(found) {
+                        Some(units) => {
+                            let states = States { panes: &self.panes, trails: &mut self.trails };
+                            *calls = Some(Box::new(Calls::new(units, states)));
+                        }
                         None => {
                             self.work = Work::Idle;
                             self.forget();
@@ -168,13 +192,26 @@ impl Aggregate {
             let rows: Vec<u32> = dead.keys().copied().collect();
             out.dead.push(DeadRows { batch: batch.take(&rows), of: RowsOf::Input(0), reasons: dead.into_values().collect() });
         }
-        let is_vacant = |cell: &Cell| self.panes.state(*cell).is_empty();
-        let (vacant, changed): (Vec<Cell>, Vec<Cell>) = cells.iter().partition(|cell| is_vacant(cell));
-        let born =
-            cells.iter().zip(&was_vacant).filter(|(cell, was_vacant)| **was_vacant && !is_vacant(cell)).map(|(cell, _)| *cell);
+        self.note_changes(&cells, &was_vacant);
+    }
+
+    /// The states of `cells` may have changed: tells all that depends on them.
+    fn note_changes(&mut self, cells: &[Cell], was_vacant: &[bool]) {
+        let (mut vacant, mut changed, mut born) = (Vec::new(), Vec::new(), Vec::new());
+        for (cell, was_vacant) in cells.iter().zip(was_vacant) {
+            match (self.panes.state(*cell).is_empty(), was_vacant) {
+                (true, _) => vacant.push(*cell),
+                (false, true) => born.push(*cell),
+                (false, false) => changed.push(*cell),
+            }
+        }
+        if self.facts.has_trails() {
+            born.iter().for_each(|cell| self.trails.born(&self.panes, *cell));
+            changed.iter().for_each(|cell| self.trails.changed(&self.panes, *cell));
+        }
         if self.facts.emission == Emission::Upsert {
             let Facts { windowing, lateness_ms, .. } = self.facts;
-            let again = Again::new(&changed, born.collect(), &self.panes, windowing, self.watermark, lateness_ms);
+            let again = Again::new(&changed, born, &self.panes, windowing, self.watermark, lateness_ms);
             self.work = Work::Firing { firing: Firing::Again(again), calls: None };
         }
         for cell in vacant {
@@ -186,7 +223,8 @@ impl Aggregate {
         if let Work::Firing { calls, .. } = &mut self.work
             && let Some(calls) = calls.take()
         {
-            calls.finish(&self.panes, &self.facts.key_kinds, out);
+            let states = States { panes: &self.panes, trails: &mut self.trails };
+            calls.finish(states, &self.facts.key_kinds, out);
         }
     }
 
@@ -196,6 +234,9 @@ impl Aggregate {
         let oldest_start = closed_until.saturating_sub(self.facts.windowing.size_ms()).saturating_add(1);
         self.panes.drop_before(EventTime(oldest_start));
         self.revisions.drop_until(EventTime(closed_until));
+        if self.panes.is_empty() {
+            self.trails.clear();
+        }
     }
 
     /// Which windows the rows of `batch` missed; and the rows that missed not all of theirs, to be added.
@@ -258,9 +299,11 @@ impl Operator for Aggregate {
                 adding.answered(&states, rejects, &mut self.panes)
             }
             (Work::Adding { adding, .. }, Err(fault)) => adding.faulted(fault),
-            (Work::Firing { calls: Some(calls), .. }, Err(fault)) => calls.faulted(fault),
+            (Work::Firing { calls: Some(calls), .. }, Err(fault)) => {
+                calls.faulted(fault, States { panes: &self.panes, trails: &mut self.trails });
+            }
             (Work::Firing { calls: Some(calls), .. }, Ok(Response::States { states, rejects })) if calls.is_merging() => {
-                calls.merge_answered(&states, rejects);
+                calls.merge_answered(&states, rejects, States { panes: &self.panes, trails: &mut self.trails });
             }
             (Work::Firing { calls: Some(calls), .. }, Ok(Response::Rows { outputs, rejects })) if !calls.is_merging() => {
                 calls.emit_answered(outputs, rejects, self.facts.emission == Emission::Upsert, out);

@@ -1,6 +1,11 @@
-//! The calls that turn some results into rows: merge what has several parts, then emit.
+//! The calls that turn some results into rows: merge what has several parts, in rounds, then emit.
 
-use super::{firing::Units, panes::Panes};
+use super::{
+    firing::{Source, Unit, Units},
+    merging::Merging,
+    panes::Panes,
+    trails::Trails,
+};
 use crate::{
     column::{Kind, Packed, Rows},
     key::{decode_key_bytes, empty_columns},
@@ -12,21 +17,23 @@ use crate::{
     time::EventTime,
 };
 
-/// Has no merged state: one part, or none yet.
-const UNMERGED: u32 = u32::MAX;
+/// A call ends once its states have more bytes than this: plugins have 64 MiB, and copy.
+const CALL_BYTES_MAX: usize = 4 << 20;
 
 #[derive(Debug)]
 pub(super) struct Calls {
     units: Units,
+    /// The state of each unit.
+    mergings: Vec<Merging>,
     step: Step,
-    /// The units of this step: those with several parts, then those that are alive.
+    /// The units of this step: those that wait for a merge, then those that are alive.
     of_step: Vec<u32>,
     /// Its units are positions in `of_step`.
     bisect: Bisect,
-    merged: Packed,
-    /// For each unit: where in `merged` its state is.
-    merged_of: Vec<u32>,
+    /// For each unit of the open merge: how many parts it gave.
+    n_parts: Vec<usize>,
     dead: Vec<(u32, DeadReason)>,
+    is_dead: Vec<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,80 +42,105 @@ enum Step {
     Emit,
 }
 
+/// Where states are.
+pub(super) struct States<'a> {
+    pub(super) panes: &'a Panes,
+    pub(super) trails: &'a mut Trails,
+}
+
 impl Calls {
-    pub(super) fn new(units: Units) -> Calls {
-        let several = |idx: &u32| units.units[*idx as usize].parts.len() > 1;
-        let of_step: Vec<u32> = (0..units.units.len() as u32).filter(several).collect();
-        let merged_of = vec![UNMERGED; units.units.len()];
+    pub(super) fn new(units: Units, states: States<'_>) -> Calls {
+        let merging = |unit: &Unit| match &unit.source {
+            Source::Cells(cells) => Merging::of_cells(&units.cells, cells.clone()),
+            Source::Trail(trail, sequence) => Merging::of_trail(states.trails, *trail, *sequence, unit.window),
+        };
+        let mergings: Vec<Merging> = units.units.iter().map(merging).collect();
+        let of_step: Vec<u32> = (0..).zip(&mergings).filter(|(_, merging)| !merging.is_done()).map(|(idx, _)| idx).collect();
         let bisect = Bisect::new(of_step.len(), usize::MAX);
-        Calls { units, step: Step::Merge, of_step, bisect, merged: Packed::default(), merged_of, dead: Vec::new() }
+        let is_dead = vec![false; units.units.len()];
+        Calls { units, mergings, step: Step::Merge, of_step, bisect, n_parts: Vec::new(), dead: Vec::new(), is_dead }
     }
 
     /// The next call, or `None` when every result was emitted or is dead.
-    pub(super) fn next_call(&mut self, panes: &Panes, key: &[Kind]) -> Option<Request> {
+    pub(super) fn next_call(&mut self, states: States<'_>, key: &[Kind]) -> Option<Request> {
         loop {
-            match self.bisect.open_next() {
-                Some(_) => {
-                    return Some(match self.step {
-                        Step::Merge => self.merge(panes),
-                        Step::Emit => self.emit(panes, key),
-                    });
-                }
-                None if self.step == Step::Merge => {
-                    let dead = &self.dead;
-                    let alive = (0..self.units.units.len() as u32).filter(|idx| dead.iter().all(|(dead, _)| dead != idx));
-                    self.of_step = alive.collect();
-                    self.step = Step::Emit;
-                    self.bisect = Bisect::new(self.of_step.len(), usize::MAX);
-                }
-                None => return None,
+            if self.bisect.open_next().is_some() {
+                return Some(match self.step {
+                    Step::Merge => self.merge(&states),
+                    Step::Emit => self.emit(&states, key),
+                });
             }
+            if self.step == Step::Emit {
+                return None;
+            }
+            // The end of a round of merges: some states may need another one.
+            self.of_step.retain(|idx| !self.is_dead[*idx as usize] && !self.mergings[*idx as usize].is_done());
+            if self.of_step.is_empty() {
+                self.of_step = (0..self.units.units.len() as u32).filter(|idx| !self.is_dead[*idx as usize]).collect();
+                self.step = Step::Emit;
+            }
+            self.bisect = Bisect::new(self.of_step.len(), usize::MAX);
         }
     }
 
-    fn merge(&self, panes: &Panes) -> Request {
+    fn merge(&mut self, states: &States<'_>) -> Request {
         let (mut parts, mut ends) = (Packed::default(), Vec::new());
+        let mut n_parts = std::mem::take(&mut self.n_parts);
+        n_parts.clear();
         for idx in self.in_flight() {
-            for cell in &self.units.cells[self.units.units[*idx as usize].parts.clone()] {
-                parts.push(panes.state(*cell));
+            if parts.data().len() > CALL_BYTES_MAX {
+                break;
             }
+            let before = parts.len();
+            self.mergings[*idx as usize].push_parts(&self.units.cells, states.panes, states.trails, &mut parts);
+            n_parts.push(parts.len() - before);
             ends.push(parts.len() as u32);
         }
+        self.n_parts = n_parts;
+        self.bisect.shorten(ends.len() as u32);
         Request::Merge { parts, ends }
     }
 
-    fn emit(&self, panes: &Panes, key: &[Kind]) -> Request {
-        let in_flight = self.in_flight();
-        let mut states = Packed::default();
-        for idx in in_flight {
-            match self.merged_of[*idx as usize] {
-                UNMERGED => states.push(panes.state(self.units.cells[self.units.units[*idx as usize].parts.start])),
-                merged => states.push(self.merged.at(merged as usize)),
+    fn emit(&mut self, states: &States<'_>, key: &[Kind]) -> Request {
+        let mut packed = Packed::default();
+        for idx in self.in_flight() {
+            if packed.data().len() > CALL_BYTES_MAX {
+                break;
             }
+            packed.push(self.mergings[*idx as usize].state(states.panes, states.trails));
         }
+        self.bisect.shorten(packed.len() as u32);
+        let in_flight = self.in_flight();
         let windows = in_flight.iter().map(|idx| self.units.units[*idx as usize].window).collect();
-        Request::Emit { windows, keys: self.keys(in_flight.iter().copied(), panes, key), states }
+        let keys = self.keys(in_flight.iter().copied(), states, key);
+        Request::Emit { windows, keys, states: packed }
     }
 
-    fn keys(&self, units: impl ExactSizeIterator<Item = u32>, panes: &Panes, key: &[Kind]) -> Rows {
+    fn keys(&self, units: impl ExactSizeIterator<Item = u32>, states: &States<'_>, key: &[Kind]) -> Rows {
         let n_rows = units.len();
         let mut columns = empty_columns(key);
         for idx in units {
-            let cell = self.units.cells[self.units.units[idx as usize].parts.start];
-            decode_key_bytes(panes.key(cell), &mut columns).expect("keys are encoded here, and checked when restored");
+            let bytes = match &self.units.units[idx as usize].source {
+                Source::Cells(cells) => states.panes.key(self.units.cells[cells.start]),
+                Source::Trail(trail, _) => states.trails.key(*trail),
+            };
+            decode_key_bytes(bytes, &mut columns).expect("keys are encoded here, and checked when restored");
         }
         Rows::new(n_rows, columns).expect("each key has one value for each column")
     }
 
     /// Takes the merged states of an answered call. A state that came back empty breaks the contract.
-    pub(super) fn merge_answered(&mut self, states: &Packed, rejects: Vec<Reject>) {
-        if states.iter().any(<[u8]>::is_empty) {
-            return self.faulted(PluginFault::Malformed("an empty state".to_owned()));
+    pub(super) fn merge_answered(&mut self, merged: &Packed, rejects: Vec<Reject>, states: States<'_>) {
+        if merged.iter().any(<[u8]>::is_empty) {
+            return self.faulted(PluginFault::Malformed("an empty state".to_owned()), states);
         }
         self.rejected(rejects);
-        for (at, state) in self.bisect.succeeded().zip(states.iter()) {
-            self.merged_of[self.of_step[at as usize] as usize] = self.merged.len() as u32;
-            self.merged.push(state);
+        for ((at, state), n_parts) in self.bisect.succeeded().zip(merged.iter()).zip(&self.n_parts) {
+            let idx = self.of_step[at as usize] as usize;
+            match self.is_dead[idx] {
+                true => self.mergings[idx].give_up(states.trails),
+                false => self.mergings[idx].merged(state, *n_parts, states.trails),
+            }
         }
     }
 
@@ -127,9 +159,12 @@ impl Calls {
     }
 
     /// The open call gave no answer: it is halved, or its only result given up.
-    pub(super) fn faulted(&mut self, fault: PluginFault) {
+    pub(super) fn faulted(&mut self, fault: PluginFault, states: States<'_>) {
         if let Failed::Guilty(at) = self.bisect.failed() {
-            self.dead.push((self.of_step[at as usize], DeadReason::Fault(fault)));
+            let idx = self.of_step[at as usize];
+            self.mergings[idx as usize].give_up(states.trails);
+            self.is_dead[idx as usize] = true;
+            self.dead.push((idx, DeadReason::Fault(fault)));
         }
     }
 
@@ -142,7 +177,7 @@ impl Calls {
     fn rejected(&mut self, rejects: Vec<Reject>) {
         for Reject { row, code, message } in rejects {
             let idx = self.in_flight()[row as usize];
-            if self.dead.iter().all(|(dead, _)| *dead != idx) {
+            if !std::mem::replace(&mut self.is_dead[idx as usize], true) {
                 self.dead.push((idx, DeadReason::Rejected { code, message }));
             }
         }
@@ -153,13 +188,13 @@ impl Calls {
     }
 
     /// The dead results, each as a row of its key: called once, at the end.
-    pub(super) fn finish(mut self, panes: &Panes, key: &[Kind], out: &mut Outbox) {
+    pub(super) fn finish(mut self, states: States<'_>, key: &[Kind], out: &mut Outbox) {
         if self.dead.is_empty() {
             return;
         }
         self.dead.sort_by_key(|(idx, _)| *idx);
         out.counts.dead_panes += self.dead.len() as u64;
-        let rows = self.keys(self.dead.iter().map(|(idx, _)| *idx), panes, key);
+        let rows = self.keys(self.dead.iter().map(|(idx, _)| *idx), &states, key);
         let times = self.dead.iter().map(|(idx, _)| row_time(self.units.units[*idx as usize].window.end())).collect();
         let reasons = self.dead.into_iter().map(|(_, reason)| reason).collect();
         out.dead.push(DeadRows {

@@ -3,11 +3,12 @@
 //! An advance of the watermark walks over window ends, and jumps from one pane that exists to the next: a long gap in event time
 //! costs nothing, and neither does a watermark of +∞.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
 use super::{
     panes::{Cell, Panes},
     revisions::Revisions,
+    trails::{Sequence, TrailIdx, Trails},
 };
 use crate::{
     key::HashedKey,
@@ -19,17 +20,24 @@ use crate::{
 
 /// The most results of one chunk, and so of one call.
 const CHUNK_UNITS_MAX: usize = 4096;
-/// A chunk ends once its states have more bytes, or its results more parts, than this.
-const CHUNK_BYTES_MAX: usize = 4 << 20;
-const CHUNK_PARTS_MAX: usize = 64 * 1024;
+/// A chunk ends once its results have more cells than this.
+const CHUNK_CELLS_MAX: usize = 64 * 1024;
 
 /// One result to emit: a key in a window that fires.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) struct Unit {
     pub(super) window: Window,
-    /// Where its states are, in the order of their panes: a range of [`Units::cells`]. Never empty.
-    pub(super) parts: std::ops::Range<usize>,
+    pub(super) source: Source,
     pub(super) revision: Revision,
+}
+
+/// Where the states of a result are.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    /// A range of [`Units::cells`], in the order of their panes. Never empty.
+    Cells(Range<usize>),
+    /// All cells of a key in the window. A trail stands at most once in a chunk.
+    Trail(TrailIdx, Sequence),
 }
 
 /// Some results, and where the states of each are.
@@ -37,19 +45,17 @@ pub(super) struct Unit {
 pub(super) struct Units {
     pub(super) units: Vec<Unit>,
     pub(super) cells: Vec<Cell>,
-    n_bytes: usize,
 }
 
 impl Units {
     fn is_full(&self) -> bool {
-        self.units.len() >= CHUNK_UNITS_MAX || self.n_bytes >= CHUNK_BYTES_MAX || self.cells.len() >= CHUNK_PARTS_MAX
+        self.units.len() >= CHUNK_UNITS_MAX || self.cells.len() >= CHUNK_CELLS_MAX
     }
 
-    fn push(&mut self, panes: &Panes, window: Window, parts: impl Iterator<Item = Cell>, revision: Revision) {
+    fn push_cells(&mut self, window: Window, cells: impl IntoIterator<Item = Cell>, revision: Revision) {
         let start = self.cells.len();
-        self.cells.extend(parts);
-        self.n_bytes += self.cells[start..].iter().map(|cell| panes.state(*cell).len()).sum::<usize>();
-        self.units.push(Unit { window, parts: start..self.cells.len(), revision });
+        self.cells.extend(cells);
+        self.units.push(Unit { window, source: Source::Cells(start..self.cells.len()), revision });
     }
 }
 
@@ -60,13 +66,22 @@ pub(super) enum Firing {
     Again(Again),
 }
 
+/// What results are found in.
+pub(super) struct Found<'a> {
+    pub(super) panes: &'a Panes,
+    /// Only for windows of several panes.
+    pub(super) trails: Option<&'a mut Trails>,
+    pub(super) windowing: Windowing,
+    pub(super) revisions: &'a mut Revisions,
+}
+
 impl Firing {
     /// The next results, or `None` when all were given.
-    pub(super) fn next_units(&mut self, panes: &Panes, windowing: Windowing, revisions: &mut Revisions) -> Option<Units> {
+    pub(super) fn next_units(&mut self, found: Found<'_>) -> Option<Units> {
         let mut units = Units::default();
         match self {
-            Firing::Advance(advance) => advance.fill(&mut units, panes, windowing, revisions),
-            Firing::Again(again) => again.fill(&mut units, panes, windowing, revisions),
+            Firing::Advance(advance) => advance.fill(&mut units, found),
+            Firing::Again(again) => again.fill(&mut units, found),
         }
         (!units.units.is_empty()).then_some(units)
     }
@@ -76,10 +91,18 @@ impl Firing {
 #[derive(Debug)]
 pub(super) struct Advance {
     phases: VecDeque<Phase>,
-    /// The window that is being fired, and its cells, sorted by key, from `next` on.
+    /// The window that is being fired; its results from `next` on are still to be given.
     window: Option<Window>,
-    cells: Vec<Sortable>,
+    results: Results,
     next: usize,
+}
+
+/// The results of one window, sorted by key.
+#[derive(Debug)]
+enum Results {
+    /// Of a window that is one pane.
+    Cells(Vec<Sortable>),
+    Trails(Vec<TrailIdx>),
 }
 
 /// The windows with `after < end <= until` fire alike.
@@ -97,8 +120,6 @@ struct Sortable {
     /// The first bytes of the key: settles most comparisons without following the cell.
     prefix: u128,
     cell: Cell,
-    /// The position of its pane in the window.
-    pane_order: u32,
 }
 
 impl Advance {
@@ -114,61 +135,89 @@ impl Advance {
                 Phase { after: old.max(new_final), until: new, again: false, is_final: false },
             ],
         };
-        Advance { phases: phases.into(), window: None, cells: Vec::new(), next: 0 }
+        Advance { phases: phases.into(), window: None, results: Results::Cells(Vec::new()), next: 0 }
     }
 
-    fn fill(&mut self, units: &mut Units, panes: &Panes, windowing: Windowing, revisions: &Revisions) {
+    fn fill(&mut self, units: &mut Units, mut found: Found<'_>) {
         while !units.is_full() {
             let Some(window) = self.window else {
-                if !self.open_next_window(panes, windowing) {
+                if !self.open_next_window(&mut found) {
                     return;
                 }
                 continue;
             };
             let phase = &self.phases[0];
-            while self.next < self.cells.len() && !units.is_full() {
-                let rest = &self.cells[self.next..];
-                let key = panes.key(rest[0].cell);
-                let same = |one: &&Sortable| one.prefix == rest[0].prefix && panes.key(one.cell) == key;
-                let n_parts = 1 + rest[1..].iter().take_while(same).count();
-                let rev = if phase.again { revisions.last(window.end(), key) + 1 } else { 0 };
-                let revision = Revision { rev, is_final: phase.is_final };
-                units.push(panes, window, rest[..n_parts].iter().map(|one| one.cell), revision);
-                self.next += n_parts;
-            }
-            if self.next == self.cells.len() {
+            let revision = |key: &[u8]| {
+                let rev = if phase.again { found.revisions.last(window.end(), key) + 1 } else { 0 };
+                Revision { rev, is_final: phase.is_final }
+            };
+            let n_left = CHUNK_UNITS_MAX - units.units.len();
+            let given = match (&self.results, &found.trails) {
+                (Results::Trails(trail_idxs), Some(trails)) => {
+                    let sequence = if phase.again { Sequence::Again } else { Sequence::First };
+                    let given = trail_idxs.iter().skip(self.next).take(n_left);
+                    units.units.extend(given.map(|trail_idx| Unit {
+                        window,
+                        source: Source::Trail(*trail_idx, sequence),
+                        revision: revision(trails.key(*trail_idx)),
+                    }));
+                    trail_idxs.len()
+                }
+                (Results::Cells(cells), _) => {
+                    for Sortable { cell, .. } in cells.iter().skip(self.next).take(n_left) {
+                        units.push_cells(window, [*cell], revision(found.panes.key(*cell)));
+                    }
+                    cells.len()
+                }
+                (Results::Trails(_), None) => unreachable!("trails are only listed where there are any"),
+            };
+            self.next += n_left;
+            if self.next >= given {
                 self.window = None;
                 self.phases[0].after = window.end().0;
+                if found.trails.is_some() {
+                    // The next window has the same trails, and a chunk may hold each only once.
+                    return;
+                }
             }
         }
     }
 
-    /// Finds the next window that holds anything and sorts its cells; `false` at the end of all phases.
-    fn open_next_window(&mut self, panes: &Panes, windowing: Windowing) -> bool {
+    /// Finds the next window that holds anything and sorts its results; `false` at the end of all phases.
+    fn open_next_window(&mut self, found: &mut Found<'_>) -> bool {
         while let Some(phase) = self.phases.front() {
-            let Some(window) = next_window(panes, windowing, phase.after).filter(|window| window.end().0 <= phase.until) else {
+            let next = next_window(found.panes, found.windowing, phase.after);
+            let Some(window) = next.filter(|window| window.end().0 <= phase.until) else {
                 self.phases.pop_front();
                 continue;
             };
             self.window = Some(window);
             self.next = 0;
-            self.cells.clear();
-            for (pane_order, pane_idx) in panes.range(window.start()..window.end()).enumerate() {
-                let pane = panes.pane(pane_idx);
-                self.cells.extend(pane.entries().map(|entry| Sortable {
-                    prefix: prefix(pane.key(entry)),
-                    cell: Cell { pane: pane_idx, entry },
-                    pane_order: pane_order as u32,
-                }));
-            }
-            self.cells.sort_unstable_by(|a, b| {
-                let by_key = || panes.key(a.cell).cmp(panes.key(b.cell));
-                a.prefix.cmp(&b.prefix).then_with(by_key).then(a.pane_order.cmp(&b.pane_order))
-            });
+            self.results = match &mut found.trails {
+                Some(trails) => {
+                    // Nothing that is yet to fire needs what lies before a final window.
+                    let oldest = if phase.is_final { window.start() } else { EventTime(i64::MIN) };
+                    Results::Trails(trails.open(window, oldest))
+                }
+                None => Results::Cells(sorted_cells(found.panes, window)),
+            };
             return true;
         }
         false
     }
+}
+
+/// The cells of a window that is one pane, sorted by key.
+fn sorted_cells(panes: &Panes, window: Window) -> Vec<Sortable> {
+    let mut cells = Vec::new();
+    for pane_idx in panes.range(window.start()..window.end()) {
+        let pane = panes.pane(pane_idx);
+        cells.extend(
+            pane.entries().map(|entry| Sortable { prefix: prefix(pane.key(entry)), cell: Cell { pane: pane_idx, entry } }),
+        );
+    }
+    cells.sort_unstable_by(|a, b| a.prefix.cmp(&b.prefix).then_with(|| panes.key(a.cell).cmp(panes.key(b.cell))));
+    cells
 }
 
 /// The first window that ends after `after` and has a pane with rows.
@@ -198,10 +247,10 @@ pub(super) struct Again {
 }
 
 impl Again {
-    /// The results that `changed` cells belong to, of windows that have fired (`end <= watermark`) and are not closed.
+    /// The results that `changed` and `born` cells belong to, of windows that have fired (`end <= watermark`) and are not closed.
     pub(super) fn new(
         changed: &[Cell],
-        born: Vec<Cell>,
+        mut born: Vec<Cell>,
         panes: &Panes,
         windowing: Windowing,
         watermark: Watermark,
@@ -209,19 +258,19 @@ impl Again {
     ) -> Again {
         let closed_until = watermark.minus(lateness_ms);
         let mut todo: Vec<(EventTime, Cell)> = Vec::new();
-        for cell in changed {
+        for cell in changed.iter().chain(&born) {
             let pane = windowing.pane(panes.start(cell.pane));
             let open = windowing.windows_of(pane).map(Window::end).take_while(|end| watermark.reached(*end));
             todo.extend(open.filter(|end| !closed_until.reached(*end)).map(|end| (end, *cell)));
         }
         todo.sort_by(|(a_end, a), (b_end, b)| a_end.cmp(b_end).then_with(|| panes.key(*a).cmp(panes.key(*b))));
         todo.dedup_by(|(a_end, a), (b_end, b)| a_end == b_end && panes.key(*a) == panes.key(*b));
-        let mut born = born;
         born.sort_by_key(|cell| (cell.pane, cell.entry));
         Again { todo: todo.into(), born }
     }
 
-    fn fill(&mut self, units: &mut Units, panes: &Panes, windowing: Windowing, revisions: &mut Revisions) {
+    fn fill(&mut self, units: &mut Units, found: Found<'_>) {
+        let Found { panes, windowing, revisions, .. } = found;
         while !units.is_full()
             && let Some((window_end, cell)) = self.todo.pop_front()
         {
@@ -238,7 +287,7 @@ impl Again {
             if rev > 0 {
                 revisions.set(window_end, key.bytes, rev);
             }
-            units.push(panes, window, parts.into_iter(), Revision { rev, is_final: false });
+            units.push_cells(window, parts, Revision { rev, is_final: false });
         }
     }
 }

@@ -83,14 +83,15 @@ impl Panes {
         }
     }
 
-    /// Puts a state that is already written down.
-    pub(super) fn restore_state(&mut self, start: EventTime, key: &[u8], state: &[u8]) -> Cell {
+    /// Puts a state that is already written down. Returns its cell, and whether it is a new one.
+    pub(super) fn restore_state(&mut self, start: EventTime, key: &[u8], state: &[u8]) -> (Cell, bool) {
         let pane = self.find_or_insert(start);
         let entry = self.pane_mut(pane).find_or_insert(HashedKey::new(key));
         let cell = Cell { pane, entry };
+        let is_new = self.state(cell).is_empty();
         self.count_bytes(cell, state);
         self.pane_mut(pane).put_state(entry, state);
-        cell
+        (cell, is_new)
     }
 
     /// Forgets a key that got no state after all, and its pane if it was the only one.
@@ -127,6 +128,10 @@ impl Panes {
     /// Where the first pane at or after `start` starts.
     pub(super) fn first_start(&self, start: EventTime) -> Option<EventTime> {
         self.by_start.range(start..).next().map(|(start, _)| *start)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_start.is_empty()
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = PaneIdx> + '_ {
@@ -169,7 +174,7 @@ mod tests {
     #[test]
     fn bytes_are_counted_in_and_out() {
         let mut panes = Panes::default();
-        let first = panes.restore_state(EventTime(-10), b"a", b"123");
+        let (first, _) = panes.restore_state(EventTime(-10), b"a", b"123");
         panes.restore_state(EventTime(10), b"a", b"123");
         assert_eq!(panes.n_bytes(), 2 * (4 + ENTRY_BYTES));
         panes.set_state(first, b"1");

@@ -121,7 +121,10 @@ fn restore_states(aggregate: &mut Aggregate, from: &mut ChangeReader<'_>) -> Res
         if state.is_empty() {
             return Err(StateError::Damaged("an empty state"));
         }
-        aggregate.panes.restore_state(start, key, state);
+        let (cell, is_new) = aggregate.panes.restore_state(start, key, state);
+        if is_new && aggregate.facts.has_trails() {
+            aggregate.trails.born(&aggregate.panes, cell);
+        }
     }
     Ok(())
 }

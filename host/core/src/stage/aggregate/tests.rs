@@ -142,6 +142,7 @@ fn bytes_of(ids: &[i64]) -> Vec<u8> {
 
 /// (window end, key)
 type Pane = (i64, Option<String>);
+type IdsOfPanes = BTreeMap<Pane, Vec<i64>>;
 
 #[derive(Clone, Debug, PartialEq)]
 struct Emitted {
@@ -338,6 +339,23 @@ fn a_merge_that_breaks_the_plugin_harms_no_other_key() {
     assert_eq!(harness.out.counts.dead_panes, 1);
 }
 
+/// The cost of a row must not grow with the number of panes: each is merged into the young state, into a suffix, and its result
+/// from these two.
+#[test]
+fn sliding_merges_a_bounded_number_of_parts_for_each_row() {
+    for n_panes in [6, 60, 600] {
+        let mut harness = Harness::new(WindowSpec::Hopping { size_ms: n_panes, slide_ms: 1 }, 0, Emission::Final);
+        let n_rows = 3 * n_panes;
+        for at in 0..n_rows {
+            harness.accept(&[row(at, "a", at * 10)]);
+            harness.advance(at + 1);
+        }
+        let expected: Vec<i64> = (n_rows - n_panes..n_rows).map(|at| at * 10).collect();
+        assert_eq!(harness.emitted.last().unwrap().ids, expected);
+        assert!(harness.plugin.n_parts <= 6 * n_rows as usize, "{} parts for {n_rows} rows", harness.plugin.n_parts);
+    }
+}
+
 /// What one epoch writes follows what it touched, not what is there.
 #[test]
 fn changes_hold_touched_groups_only() {
@@ -409,6 +427,28 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
+/// A stream that goes on for long, a little out of order, with few restarts: windows slide over what was merged before.
+fn sliding_steps() -> impl Strategy<Value = Vec<Step>> {
+    let row = (-25_i64..8, prop::sample::select(vec![Some("a"), Some("b"), None]));
+    let round = (0_i64..12, prop::collection::vec(row, 0..4), prop::bool::weighted(0.03));
+    prop::collection::vec(round, 10..50).prop_map(|rounds| {
+        let (mut steps, mut watermark, mut n_rows) = (Vec::new(), -100, 0);
+        for (rise, rows, restarts) in rounds {
+            let rows = rows.into_iter().map(|(distance, key)| {
+                n_rows += 1;
+                Row { at: watermark + distance, key, id: n_rows * 10 }
+            });
+            steps.push(Step::Rows(rows.collect()));
+            watermark += rise;
+            steps.push(Step::Advance(watermark));
+            if restarts {
+                steps.push(Step::Restart { with_image: rise % 2 == 0 });
+            }
+        }
+        steps
+    })
+}
+
 fn specs() -> impl Strategy<Value = WindowSpec> {
     (1_i64..20, 1_i64..6).prop_map(|(slide_ms, n_panes)| match n_panes {
         1 => WindowSpec::Tumbling { size_ms: slide_ms },
@@ -417,9 +457,9 @@ fn specs() -> impl Strategy<Value = WindowSpec> {
 }
 
 /// Which ids each window holds in the end, and which (id, window end) pairs are late: straight from the rules.
-fn brute_force(steps: &[Step], spec: WindowSpec, lateness_ms: i64) -> (BTreeMap<Pane, Vec<i64>>, BTreeSet<(i64, i64)>) {
+fn brute_force(steps: &[Step], spec: WindowSpec, lateness_ms: i64) -> (IdsOfPanes, BTreeSet<(i64, i64)>) {
     let (size, slide) = (spec.size_ms(), spec.slide_ms());
-    let (mut panes, mut late) = (BTreeMap::<Pane, Vec<i64>>::new(), BTreeSet::new());
+    let (mut panes, mut late) = (IdsOfPanes::new(), BTreeSet::new());
     let mut watermark = i64::MIN;
     for step in steps {
         match step {
@@ -459,7 +499,7 @@ fn run(steps: &[Step], spec: WindowSpec, lateness_ms: i64, emission: Emission) -
 }
 
 /// The last row of each pane; checks that revisions rise by one from 0 and that nothing follows a final row.
-fn last_rows(harness: &Harness) -> BTreeMap<Pane, Vec<i64>> {
+fn last_rows(harness: &Harness) -> IdsOfPanes {
     let mut last: BTreeMap<Pane, Emitted> = BTreeMap::new();
     for one in &harness.emitted {
         let before = last.insert(one.pane.clone(), one.clone());
@@ -487,6 +527,18 @@ proptest! {
         prop_assert_eq!(counts.rows_in, counts.accepted + counts.late + counts.dead);
         prop_assert_eq!(counts.rows_out as usize, harness.emitted.len());
         prop_assert_eq!(harness.stage.state_bytes(), 0);
+    }
+
+    #[test]
+    fn long_slides_merge_what_a_batch_job_would(
+        steps in sliding_steps(), slide_ms in 1_i64..6, n_panes in 2_i64..12, lateness_ms in 0_i64..30, is_final in any::<bool>(),
+    ) {
+        let spec = WindowSpec::Hopping { size_ms: slide_ms * n_panes, slide_ms };
+        let emission = if is_final { Emission::Final } else { Emission::Upsert };
+        let harness = run(&steps, spec, lateness_ms, emission);
+        let (panes, late) = brute_force(&steps, spec, lateness_ms);
+        prop_assert_eq!(last_rows(&harness), panes);
+        prop_assert_eq!(harness.late(), late);
     }
 
     #[test]
