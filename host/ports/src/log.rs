@@ -171,8 +171,15 @@ pub trait Log: Send + Sync {
     /// Earliest offset, and the end as a reader of committed records sees it (one past the last).
     fn offsets(&self, at: &TopicPartition) -> Result<(Offset, Offset), LogError>;
 
+    /// Whether records lie past the end that [`Log::offsets`] gives, of transactions that are still open: they may yet be committed,
+    /// and hide what was committed behind them. Never so where transactions appear as a whole.
+    fn is_undecided(&self, _at: &TopicPartition) -> Result<bool, LogError> {
+        Ok(false)
+    }
+
     /// Gives `each` the committed records of `at` with `from <= offset < to`, in order, until it returns `false`.
-    /// [`LogError::OffsetLost`] when `from` is before the earliest offset or `to` after the end.
+    /// [`LogError::OffsetLost`] when `from` is before the earliest offset or `to` after the end; [`LogError::Unavailable`] while
+    /// somebody's open transaction hides records before `to`.
     fn scan(
         &self,
         at: &TopicPartition,

@@ -108,14 +108,16 @@ impl SimulatedLog {
         self.broker().trace()
     }
 
+    /// The broker as it is now.
     fn broker(&self) -> MutexGuard<'_, Broker> {
-        self.shared.lock().expect("a test that panicked is over")
+        let mut broker = self.shared.lock().expect("a test that panicked is over");
+        broker.pass_time(self.clock.now_ms());
+        broker
     }
 
     /// The broker as it is now, or the fault of a call that no member makes.
     fn call(&self, call: Call) -> Result<MutexGuard<'_, Broker>, LogError> {
         let mut broker = self.broker();
-        broker.pass_time(self.clock.now_ms());
         match broker.decide("", call) {
             Fault::None => Ok(broker),
             fault => Err(LogError::Unavailable(format!("simulated: {fault:?} of {call:?}"))),
@@ -162,6 +164,9 @@ impl Log for SimulatedLog {
         let broker = self.call(Call::Scan)?;
         let log = broker.partition(at)?;
         let (earliest, end) = (log.earliest(), log.stable_end(&broker.fates));
+        if to > end && to <= log.end() {
+            return Err(LogError::Unavailable(format!("{at} is hidden behind an open transaction from offset {end} on")));
+        }
         if from < earliest || to > end {
             return Err(LogError::OffsetLost { at: at.clone(), wanted: if from < earliest { from } else { to }, earliest, end });
         }
@@ -192,7 +197,6 @@ impl Log for SimulatedLog {
     fn join(&self, spec: &MemberSpec) -> Result<Box<dyn Session>, LogError> {
         let mut broker = self.broker();
         let now_ms = self.clock.now_ms();
-        broker.pass_time(now_ms);
         let fault = broker.decide(&spec.member, Call::Join);
         let lost = || LogError::Unavailable(format!("simulated: {fault:?} of a join"));
         if fault == Fault::FailBefore {

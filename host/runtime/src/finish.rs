@@ -42,7 +42,8 @@ impl Goal {
                 for partition in 0..plan.n_partitions {
                     let at = TopicPartition { topic: shuffle.topic.clone(), partition };
                     let (_, end) = log.offsets(&at)?;
-                    if !is_covered(log, &committed, &at, end)? {
+                    // A dead worker's open transaction may hide what another one has committed behind it.
+                    if !is_covered(log, &committed, &at, end)? || log.is_undecided(&at)? {
                         return Ok(false);
                     }
                 }

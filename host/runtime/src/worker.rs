@@ -23,6 +23,7 @@ use crate::{
     observe::{Event, Observer},
     recovery, seal,
     settings::Settings,
+    summary::Summary,
     worker::{
         life::{Life, Plugins},
         status::WorkerStatus,
@@ -110,6 +111,11 @@ impl Worker {
         let plugins = job.plugins.iter().map(|plugin| plugin.instance()).collect::<Result<_, _>>()?;
         let (spec, joined) = (job.member(idx), job.clock.now());
         Ok(Worker { idx, job, spec, plugins, life: None, incarnation: 0, failing: None, joined, status })
+    }
+
+    /// The figures of this worker: those of its tasks as they were committed last.
+    pub fn summary(&self, elapsed: Duration) -> Summary {
+        Summary::of(&self.job.plan, elapsed, std::slice::from_ref(&self.status))
     }
 
     /// Joins, or polls once and does what follows from it. Waits up to 100 ms. An error is final: [`Worker::step`] must not be called

@@ -98,7 +98,8 @@ impl PartitionLog {
         self.earliest += n_slots;
     }
 
-    fn end(&self) -> Offset {
+    /// One past the last slot, visible or not.
+    pub fn end(&self) -> Offset {
         self.earliest + self.slots.len() as Offset
     }
 }
