@@ -154,6 +154,12 @@ impl Log for SimulatedLog {
         Ok((broker.partition(at)?.earliest(), broker.stable_end(at)?))
     }
 
+    fn is_undecided(&self, at: &TopicPartition) -> Result<bool, LogError> {
+        let broker = self.call(Call::Offsets)?;
+        let log = broker.partition(at)?;
+        Ok(log.stable_end(&broker.fates) < log.end())
+    }
+
     fn scan(
         &self,
         at: &TopicPartition,

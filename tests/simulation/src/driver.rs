@@ -1,0 +1,310 @@
+//! One run of a seed: workers, time and inputs, one step at a time.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use reelflow_core::{plan::Emission, time::WallTime};
+use reelflow_ports::{
+    clock::Clock,
+    log::{Guarantee, Log, NewTopic},
+    simulated::{NoFaults, SimulatedLog, VirtualClock},
+};
+use reelflow_runtime::{
+    error::RunError,
+    finish::Goal,
+    observe::{Event as Seen, Observer},
+    pipeline,
+    settings::{Retry, Settings},
+    summary::Summary,
+    worker::{Job, Step, Worker},
+};
+
+use crate::{
+    chaos::Chaos,
+    input::{self, BEGIN_MS, Event},
+    oracle::{self, Outcome},
+    shape::{FOR_EVER_MS, Kind, Shape},
+};
+
+/// A run that takes longer than this will not end.
+const STEPS_MAX: usize = 200_000;
+
+/// What a run came to, when all was well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// A hash of all that happened at the log.
+    pub trace: u64,
+    pub n_steps: usize,
+    pub n_sealed: usize,
+    pub n_crashes: usize,
+    pub n_retries: usize,
+}
+
+/// One process, or a place where one may be started.
+struct Slot {
+    idx: usize,
+    worker: Option<Worker>,
+    /// Not stepped before this time: a long pause, a back-off, a restart to come.
+    wakes: WallTime,
+}
+
+struct Run {
+    rng: ChaCha8Rng,
+    shape: Shape,
+    job: Job,
+    clock: Arc<VirtualClock>,
+    log: SimulatedLog,
+    slots: Vec<Slot>,
+    /// Earlier lives that do not know that they were replaced.
+    zombies: Vec<Worker>,
+    watch: Arc<Watch>,
+    n_crashes: usize,
+}
+
+/// Counts what workers report, and tells it if the run is replayed.
+#[derive(Default)]
+struct Watch {
+    n_sealed: Mutex<usize>,
+    n_retries: Mutex<usize>,
+    n_recovered: Mutex<usize>,
+    is_loud: bool,
+}
+
+impl Observer for Watch {
+    fn event(&self, event: &Seen) {
+        let counter = match event {
+            Seen::Sealed(_) => Some(&self.n_sealed),
+            Seen::Retrying { .. } => Some(&self.n_retries),
+            Seen::Recovered { .. } => Some(&self.n_recovered),
+            _ => None,
+        };
+        counter.into_iter().for_each(|counter| *counter.lock().expect("no panic with this lock") += 1);
+        if self.is_loud {
+            eprintln!("  {event:?}");
+        }
+    }
+
+    fn progress(&self, _: &Summary) {}
+}
+
+/// Runs `seed` to its end. Panics when the outputs are not those of a batch job, with the story.
+pub fn run(seed: u64, is_loud: bool) -> Report {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let (shape, guarantee) = draw(&mut rng);
+    let events = input::events(&shape, &mut rng);
+    if is_loud {
+        eprintln!("{shape:?} {guarantee:?} {} events", events.len());
+    }
+    let mut run = Run::new(seed, rng, shape, guarantee, is_loud);
+    let n_steps = run.chaos(&events) + run.calm();
+    run.stop_all();
+    let outcome = Outcome::new(
+        &run.log.committed_records("out"),
+        &run.log.committed_records(&format!("late.{}", shape.last_stage())),
+        &run.log.committed_records("dead.sim"),
+    );
+    oracle::check(&shape, guarantee, &events, &outcome);
+    let summary = run.recover_all();
+    oracle::check_fates(&shape, guarantee, &events, &outcome, &summary);
+    let count = |counter: &Mutex<usize>| *counter.lock().expect("no panic with this lock");
+    Report {
+        trace: run.log.trace(),
+        n_steps,
+        n_sealed: count(&run.watch.n_sealed),
+        n_crashes: run.n_crashes,
+        n_retries: count(&run.watch.n_retries),
+    }
+}
+
+fn draw(rng: &mut ChaCha8Rng) -> (Shape, Guarantee) {
+    let kind = [Kind::Tumbling, Kind::Join, Kind::Hopping][rng.random_range(0..3)];
+    // Without transactions a shuffle repeats rows like any output; and what is late may differ when an epoch is done again.
+    let guarantee = match kind != Kind::Hopping && rng.random_bool(0.2) {
+        true => Guarantee::AtLeastOnce,
+        false => Guarantee::ExactlyOnce,
+    };
+    let is_complete = guarantee == Guarantee::AtLeastOnce || rng.random_bool(0.6);
+    let lateness_ms = if is_complete { FOR_EVER_MS } else { rng.random_range(0..120_000) };
+    let emission = if rng.random_bool(0.6) { Emission::Upsert } else { Emission::Final };
+    (Shape { kind, n_partitions: rng.random_range(1..=3), lateness_ms, emission }, guarantee)
+}
+
+impl Run {
+    fn new(seed: u64, mut rng: ChaCha8Rng, shape: Shape, guarantee: Guarantee, is_loud: bool) -> Run {
+        let clock = VirtualClock::starting_at(WallTime(BEGIN_MS));
+        let log = SimulatedLog::new(clock.clone(), Box::new(NoFaults));
+        let (plan, plugins) = shape.build();
+        let watch = Arc::new(Watch { is_loud, ..Watch::default() });
+        for source in &plan.sources {
+            let topic = NewTopic { name: source.topic.clone(), n_partitions: shape.n_partitions, keep_forever: false };
+            log.create_topic(&topic).expect("the model takes a new topic");
+        }
+        pipeline::prepare(&log, &plan, &*watch).expect("the topics are as the plan needs them");
+        log.set_faults(Box::new(Chaos::new(seed)));
+        let settings = Settings {
+            guarantee,
+            commit_interval: Duration::from_millis(rng.random_range(1..500)),
+            epoch_records_max: rng.random_range(1..200),
+            changelog_slack: rng.random_range(1..20),
+            retry: Retry { give_up_after: Duration::from_secs(1_000_000), ..Settings::standard("sim".into()).retry },
+            until_end: true,
+            ..Settings::standard("sim".into())
+        };
+        let job = Job {
+            plan: Arc::new(plan),
+            plugins,
+            log: Arc::new(log.clone()),
+            clock: clock.clone(),
+            settings,
+            observer: watch.clone(),
+        };
+        let n_workers = rng.random_range(1..=3);
+        let slots = (0..n_workers).map(|idx| Slot { idx, worker: None, wakes: WallTime(BEGIN_MS) }).collect();
+        Run { rng, shape, job, clock, log, slots, zombies: Vec::new(), watch, n_crashes: 0 }
+    }
+
+    /// Writes all inputs while everything goes wrong that the seed wants.
+    fn chaos(&mut self, events: &[Event]) -> usize {
+        let mut rest = events;
+        let mut n_steps = 0;
+        while !rest.is_empty() {
+            n_steps += 1;
+            match self.rng.random_range(0..1_000) {
+                0..40 => {
+                    let (now, later) = rest.split_at(self.rng.random_range(1..=rest.len().min(15)));
+                    input::outgoing(now).iter().for_each(|records| self.log.write(records).expect("the model takes records"));
+                    rest = later;
+                }
+                40..120 => self.clock.advance(Duration::from_millis(self.rng.random_range(0..300))),
+                120..124 => self.pause(),
+                124..127 => self.replace(),
+                127..130 => self.leave(),
+                _ => self.step(),
+            }
+        }
+        for source in &self.job.plan.sources {
+            self.log.write(&input::ends(&source.topic, self.shape.n_partitions)).expect("the model takes records");
+        }
+        let n_more = self.rng.random_range(0..300);
+        (0..n_more).for_each(|_| self.step());
+        n_steps + n_more
+    }
+
+    /// Lets the workers finish undisturbed.
+    fn calm(&mut self) -> usize {
+        self.log.set_faults(Box::new(NoFaults));
+        self.zombies.clear();
+        let goal = Goal::at_start(&self.log, &self.job.plan).expect("the model answers");
+        for n_steps in 0..STEPS_MAX {
+            self.step();
+            if n_steps % 20 == 0 && goal.is_reached(&self.log, &self.job.plan, &self.job.group()).unwrap_or(false) {
+                return n_steps;
+            }
+        }
+        panic!("the run did not end within {STEPS_MAX} steps; committed: {:?}", self.log.commits(&self.job.group()));
+    }
+
+    /// One step of one worker.
+    fn step(&mut self) {
+        self.clock.advance(Duration::from_millis(1));
+        if !self.zombies.is_empty() && self.rng.random_bool(0.3) {
+            let zombie_idx = self.rng.random_range(0..self.zombies.len());
+            // A zombie that has noticed is gone: a real one would join again and fence the living for ever.
+            if !matches!(unwrap(self.zombies[zombie_idx].step()), Step::Busy | Step::Idle) {
+                self.zombies.remove(zombie_idx);
+            }
+            self.bury();
+            return;
+        }
+        let slot_idx = self.rng.random_range(0..self.slots.len());
+        let now = self.clock.now();
+        let slot = &mut self.slots[slot_idx];
+        if slot.wakes > now {
+            return;
+        }
+        let job = &self.job;
+        let worker = slot.worker.get_or_insert_with(|| Worker::new(slot.idx, job.clone()).expect("native plugins need nothing"));
+        if let Step::Retry { after } = unwrap(worker.step()) {
+            slot.wakes = later(now, after.as_millis() as i64);
+        }
+        self.bury();
+    }
+
+    /// Takes the dead away; they come back after a while, with the same name.
+    fn bury(&mut self) {
+        for member in self.log.take_crashed() {
+            self.n_crashes += 1;
+            let of_slot = |slot: &&mut Slot| member.ends_with(&format!(".{}", slot.idx));
+            if let Some(slot) = self.slots.iter_mut().find(of_slot) {
+                slot.worker = None;
+                let after_ms = [0, 50, 1_000, 15_000][self.rng.random_range(0..4)];
+                slot.wakes = later(self.clock.now(), after_ms);
+            }
+        }
+    }
+
+    /// Freezes a process, maybe for longer than its session lives.
+    fn pause(&mut self) {
+        let slot_idx = self.rng.random_range(0..self.slots.len());
+        self.slots[slot_idx].wakes = later(self.clock.now(), self.rng.random_range(0..30_000));
+    }
+
+    /// Starts a process a second time while the first one is still there.
+    fn replace(&mut self) {
+        let slot_idx = self.rng.random_range(0..self.slots.len());
+        self.zombies.extend(self.slots[slot_idx].worker.take());
+    }
+
+    /// Stops a process as an operator does; it may come back.
+    fn leave(&mut self) {
+        let slot_idx = self.rng.random_range(0..self.slots.len());
+        let slot = &mut self.slots[slot_idx];
+        slot.wakes = later(self.clock.now(), self.rng.random_range(0..5_000));
+        slot.worker.take().into_iter().for_each(stop);
+        self.bury();
+    }
+
+    fn stop_all(&mut self) {
+        self.slots.iter_mut().filter_map(|slot| slot.worker.take()).for_each(stop);
+        // Until then the open transactions of the dead hide what was committed behind them.
+        self.clock.advance(self.job.settings.transaction_timeout * 2);
+        self.log.topics().expect("the model answers");
+    }
+
+    /// A fresh worker takes over everything and finds the same totals; it has nothing left to do.
+    fn recover_all(&mut self) -> Summary {
+        let count = |watch: &Watch| *watch.n_recovered.lock().expect("no panic with this lock");
+        let before = count(&self.watch);
+        let mut worker = Worker::new(9, self.job.clone()).expect("native plugins need nothing");
+        while count(&self.watch) == before {
+            unwrap(worker.step());
+        }
+        let recovered = worker.summary(Duration::ZERO);
+        for _ in 0..50 {
+            unwrap(worker.step());
+        }
+        let after = worker.summary(Duration::ZERO);
+        assert_eq!((after.records_read, after.records_written), (0, 0), "nothing was left to do");
+        recovered
+    }
+}
+
+/// Stops a worker. It may find out only now that it was replaced long ago.
+fn stop(worker: Worker) {
+    match worker.stop() {
+        Err(RunError::Log(error)) if error.ends_only_the_session() => {}
+        ended => ended.expect("a worker stops"),
+    }
+}
+
+fn later(now: WallTime, ms: i64) -> WallTime {
+    WallTime(now.0 + ms)
+}
+
+fn unwrap(step: Result<Step, RunError>) -> Step {
+    step.unwrap_or_else(|error| panic!("a worker stopped for good: {error}"))
+}

@@ -1,0 +1,218 @@
+//! The batch answer: what a few loops over the whole input give, and how the committed outputs are compared with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reelflow_core::plan::Emission;
+use reelflow_ports::{log::Guarantee, simulated::StoredRecord};
+use reelflow_runtime::summary::Summary;
+use serde_json::Value;
+
+use crate::{
+    input::{Event, Fate},
+    shape::{FOR_EVER_MS, HOPPING_MS, Kind, Shape, TUMBLING_MS, WITHIN_MS},
+};
+
+/// The figures of a result, by its key: what a row says, `rev` and `final` aside.
+pub type Answer = BTreeMap<Vec<String>, Value>;
+
+/// What a run left in the log.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// All committed rows of the sink; in offset order within a key, since a key has one partition.
+    pub rows: Vec<Value>,
+    pub late: Vec<Value>,
+    pub n_dead_letters: usize,
+}
+
+impl Outcome {
+    pub fn new(out: &[Vec<StoredRecord>], late: &[Vec<StoredRecord>], dead: &[Vec<StoredRecord>]) -> Outcome {
+        let parse = |record: &StoredRecord| {
+            serde_json::from_slice(record.value.as_deref().unwrap_or_default()).expect("outputs are JSON objects")
+        };
+        Outcome {
+            rows: out.iter().flatten().map(parse).collect(),
+            late: late.iter().flatten().map(parse).collect(),
+            n_dead_letters: dead.iter().map(Vec::len).sum(),
+        }
+    }
+}
+
+/// Panics unless `outcome` is what a batch job over `events` gives.
+pub fn check(shape: &Shape, guarantee: Guarantee, events: &[Event], outcome: &Outcome) {
+    if shape.lateness_ms == FOR_EVER_MS {
+        assert!(outcome.late.is_empty(), "nothing is late in complete mode: {:?}", outcome.late);
+    }
+    let answer = answer(shape, events, &outcome.late);
+    let streamed = match guarantee {
+        Guarantee::ExactlyOnce => exactly_once(shape, &outcome.rows),
+        Guarantee::AtLeastOnce => at_least_once(shape, &outcome.rows, &answer),
+    };
+    let missing: Vec<_> = answer.iter().filter(|(key, _)| !streamed.contains_key(*key)).collect();
+    let surplus: Vec<_> = streamed.iter().filter(|(key, _)| !answer.contains_key(*key)).collect();
+    assert!(missing.is_empty() && surplus.is_empty(), "missing results: {missing:?}\nsurplus results: {surplus:?}");
+    for (key, expected) in &answer {
+        assert_eq!(&streamed[key], expected, "the result of {key:?}");
+    }
+}
+
+/// Panics unless every record had exactly one fate.
+pub fn check_fates(shape: &Shape, guarantee: Guarantee, events: &[Event], outcome: &Outcome, summary: &Summary) {
+    let n = |wanted: &dyn Fn(&Event) -> bool| events.iter().filter(|event| wanted(event)).count() as u64;
+    for source in &summary.sources {
+        let total = source.total;
+        let of_source = |event: &Event| *event.topic == *source.name;
+        let is_dead = |event: &Event| of_source(event) && matches!(event.fate, Fate::Malformed | Fate::Future);
+        assert_eq!((total.records_in, total.dead), (n(&of_source), n(&is_dead)), "source {}", source.name);
+        assert_eq!(total.records_in, total.decoded + total.dead, "source {}", source.name);
+    }
+    for stage in &summary.stages {
+        let total = stage.total;
+        assert_eq!(total.rows_in, total.accepted + total.duplicate + total.late + total.dead, "stage {}: {total:?}", stage.name);
+    }
+    let n_duplicates: u64 = summary.stages.iter().map(|stage| stage.total.duplicate).sum();
+    let n_rows = n(&|event| event.fate == Fate::Row);
+    assert_eq!(n_duplicates, n_rows - unique(events).len() as u64, "duplicates");
+    let entered =
+        summary.stages.iter().find(|stage| *stage.name == *shape.last_stage()).expect("it has a last stage").total.rows_in;
+    assert_eq!(entered, unique(events).len() as u64, "rows that reached the last stage");
+    if guarantee == Guarantee::ExactlyOnce {
+        let n_dead = n(&|event| event.fate != Fate::Row);
+        assert_eq!(outcome.n_dead_letters as u64, n_dead, "dead letters");
+    }
+}
+
+/// The rows that count: the first of each id, in the order of writing.
+fn unique(events: &[Event]) -> Vec<&Event> {
+    let mut seen = BTreeSet::new();
+    events.iter().filter(|event| event.fate == Fate::Row && seen.insert((event.topic, event.id.clone()))).collect()
+}
+
+fn answer(shape: &Shape, events: &[Event], late: &[Value]) -> Answer {
+    let late: BTreeSet<(String, Option<i64>)> = late.iter().map(|row| (late_id(row), row["window_end"].as_i64())).collect();
+    let rows = unique(events);
+    match shape.kind {
+        Kind::Tumbling => tallies(&rows, &late, TUMBLING_MS, TUMBLING_MS, &|event| event.profile.clone(), "profile"),
+        Kind::Hopping => {
+            let (size_ms, slide_ms) = HOPPING_MS;
+            tallies(&rows, &late, size_ms, slide_ms, &|event| event.country.clone(), "country")
+        }
+        Kind::Join => pairs(&rows, &late),
+    }
+}
+
+/// Ids are unique over both sources.
+fn late_id(row: &Value) -> String {
+    let record = &row["record"];
+    let id = record["id"].as_str().or_else(|| record["imp_id"].as_str());
+    id.expect("a late record holds the row").to_owned()
+}
+
+fn tallies(
+    rows: &[&Event],
+    late: &BTreeSet<(String, Option<i64>)>,
+    size_ms: i64,
+    slide_ms: i64,
+    key: &dyn Fn(&Event) -> String,
+    key_name: &str,
+) -> Answer {
+    let mut windows: BTreeMap<(String, i64), Vec<i64>> = BTreeMap::new();
+    for event in rows {
+        let mut start = event.at_ms.div_euclid(slide_ms) * slide_ms;
+        while start > event.at_ms - size_ms {
+            if !late.contains(&(event.id.clone(), Some(start + size_ms))) {
+                windows.entry((key(event), start)).or_default().push(event.value);
+            }
+            start -= slide_ms;
+        }
+    }
+    let result = |((key, start), values): ((String, i64), Vec<i64>)| {
+        let distinct = values.iter().collect::<BTreeSet<_>>().len();
+        let row = serde_json::json!({
+            key_name: key, "window_start": start, "window_end": start + size_ms,
+            "count": values.len(), "sum": values.iter().sum::<i64>(), "distinct": distinct,
+        });
+        (vec![key, start.to_string()], row)
+    };
+    windows.into_iter().map(result).collect()
+}
+
+fn pairs(rows: &[&Event], late: &BTreeSet<(String, Option<i64>)>) -> Answer {
+    let on_time = |event: &&&Event| !late.contains(&(event.id.clone(), None));
+    let fields = |prefix: &str, event: Option<&Event>, row: &mut serde_json::Map<String, Value>| {
+        let mut put = |name: &str, value: Option<Value>| row.insert(format!("{prefix}{name}"), value.unwrap_or(Value::Null));
+        put("profile", event.map(|event| event.profile.clone().into()));
+        put("id", event.map(|event| event.id.clone().into()));
+        put("ts", event.map(|event| event.at_ms.into()));
+        put("value", event.map(|event| event.value.into()));
+        put("mark", event.map(|_| "".into()));
+        put("country", event.map(|event| event.country.clone().into()));
+    };
+    let mut answer = Answer::new();
+    for play in rows.iter().filter(on_time).filter(|event| event.topic == "plays") {
+        let matches = |other: &&&Event| {
+            other.topic == "impressions"
+                && (&other.profile, &other.country) == (&play.profile, &play.country)
+                && (play.at_ms - WITHIN_MS..=play.at_ms).contains(&other.at_ms)
+        };
+        let best = rows.iter().filter(on_time).filter(matches).max_by_key(|other| (other.at_ms, other.id.as_bytes()));
+        let mut row = serde_json::Map::new();
+        fields("", Some(play), &mut row);
+        fields("imp_", best.copied(), &mut row);
+        answer.insert(vec![play.id.clone()], Value::Object(row));
+    }
+    answer
+}
+
+/// Takes `rev` and `final` off a row.
+fn split(row: &Value) -> (Value, Option<u64>, Option<bool>) {
+    let mut fields = row.as_object().expect("outputs are JSON objects").clone();
+    let (rev, is_final) = (fields.remove("rev"), fields.remove("final"));
+    (Value::Object(fields), rev.and_then(|rev| rev.as_u64()), is_final.and_then(|is_final| is_final.as_bool()))
+}
+
+fn key_of(shape: &Shape, row: &Value) -> Vec<String> {
+    let text = |name: &str| row[name].as_str().expect("a key is text").to_owned();
+    match shape.kind {
+        Kind::Tumbling => vec![text("profile"), row["window_start"].to_string()],
+        Kind::Hopping => vec![text("country"), row["window_start"].to_string()],
+        Kind::Join => vec![text("id")],
+    }
+}
+
+/// The last row of each key. No row may be there twice: revisions rise by one, final rows are the last.
+fn exactly_once(shape: &Shape, rows: &[Value]) -> Answer {
+    let mut last: BTreeMap<Vec<String>, (Value, Option<u64>, Option<bool>)> = BTreeMap::new();
+    for row in rows {
+        let (fields, rev, is_final) = split(row);
+        let key = key_of(shape, &fields);
+        let before = last.get(&key);
+        match shape.emission {
+            Emission::Final => assert!(before.is_none(), "{key:?} was emitted twice: {before:?} and {row}"),
+            Emission::Upsert => {
+                let expected = before.map_or(0, |(_, rev, _)| rev.expect("checked before") + 1);
+                assert_eq!(rev, Some(expected), "the revision of {row} after {before:?}");
+                assert!(before.is_none_or(|(_, _, is_final)| *is_final == Some(false)), "{row} after the final {before:?}");
+            }
+        }
+        last.insert(key, (fields, rev, is_final));
+    }
+    if shape.emission == Emission::Upsert {
+        let open: Vec<_> = last.iter().filter(|(_, (_, _, is_final))| *is_final != Some(true)).collect();
+        assert!(open.is_empty(), "everything is final at the end: {open:?}");
+    }
+    last.into_iter().map(|(key, (fields, ..))| (key, fields)).collect()
+}
+
+/// The final rows of each key, which may repeat but not differ.
+fn at_least_once(shape: &Shape, rows: &[Value], answer: &Answer) -> Answer {
+    let mut finals = Answer::new();
+    for row in rows {
+        let (fields, _, is_final) = split(row);
+        let key = key_of(shape, &fields);
+        if is_final != Some(false) {
+            assert_eq!(Some(&fields), answer.get(&key), "a final result of {key:?}");
+            finals.insert(key, fields);
+        }
+    }
+    finals
+}

@@ -1,0 +1,235 @@
+//! The three pipelines of the simulation, built by hand: every kind of stage, one and two sources, with and without a shuffle.
+
+use std::sync::Arc;
+
+use reelflow_core::{
+    plan::{
+        Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, Plan, ShufflePlan, SinkPlan, SourcePlan, StageKind,
+        StagePlan, Stream, WindowSpec,
+    },
+    schema::{FieldType, Schema},
+};
+use reelflow_ports::{
+    engine::Plugin,
+    native::ready::{field, pairs, pass, tally},
+};
+
+/// Windows of the tumbling pipeline, in ms.
+pub const TUMBLING_MS: i64 = 60_000;
+/// Size and slide of the hopping pipeline, in ms.
+pub const HOPPING_MS: (i64, i64) = (60_000, 20_000);
+/// How far back the join looks, in ms.
+pub const WITHIN_MS: i64 = 90_000;
+/// Longer than any run's event time is long.
+pub const FOR_EVER_MS: i64 = 30 * 86_400_000;
+pub const BOUND_MS: i64 = 5_000;
+pub const FUTURE_MS: i64 = 600_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// plays → transform → dedup → tumbling aggregate by profile
+    Tumbling,
+    /// plays → dedup, impressions → dedup, join latest before
+    Join,
+    /// plays → transform → dedup → shuffle by country → hopping aggregate
+    Hopping,
+}
+
+/// A pipeline of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub kind: Kind,
+    pub n_partitions: u32,
+    /// [`FOR_EVER_MS`]: complete, nothing is ever late.
+    pub lateness_ms: i64,
+    pub emission: Emission,
+}
+
+/// The fields of both sources, in the order of their columns.
+fn source_schema(prefix: &str) -> Schema {
+    let text = |name: &str| field(name, FieldType::Text);
+    let int = |name: &str| field(name, FieldType::Int);
+    let mut schema = Schema { fields: vec![text("profile"), text("id"), int("ts"), int("value"), text("mark"), text("country")] };
+    // The join's output has the columns of both sides; the source finds them under the same path.
+    schema.fields.iter_mut().for_each(|field| field.name = format!("{prefix}{}", field.name));
+    schema
+}
+
+const PROFILE: usize = 0;
+const ID: usize = 1;
+const TS: usize = 2;
+const VALUE: usize = 3;
+const MARK: usize = 4;
+const COUNTRY: usize = 5;
+
+impl Shape {
+    /// The plan, and its plugins in order.
+    pub fn build(&self) -> (Plan, Vec<Arc<dyn Plugin>>) {
+        match self.kind {
+            Kind::Tumbling => self.tumbling(),
+            Kind::Join => self.join(),
+            Kind::Hopping => self.hopping(),
+        }
+    }
+
+    /// The stage whose late topic tells what did not count.
+    pub fn last_stage(&self) -> &'static str {
+        match self.kind {
+            Kind::Tumbling | Kind::Hopping => "tally",
+            Kind::Join => "pairs",
+        }
+    }
+
+    fn upsert(&self) -> bool {
+        self.emission == Emission::Upsert
+    }
+
+    fn empty(&self) -> Plan {
+        Plan {
+            name: "sim".into(),
+            n_partitions: self.n_partitions,
+            sources: Vec::new(),
+            stages: Vec::new(),
+            shuffles: Vec::new(),
+            sinks: Vec::new(),
+            fragments: Vec::new(),
+            dead_letter_topic: "dead.sim".into(),
+            side_partitions: 1,
+            changelog_topic: "reel.sim.changelog".into(),
+        }
+    }
+
+    fn tumbling(&self) -> (Plan, Vec<Arc<dyn Plugin>>) {
+        let mut plan = self.empty();
+        plan.sources.push(source("plays", "", 0));
+        plan.stages.push(transform("clean", 0, source_schema(""), 1));
+        plan.stages.push(dedup("unique", source_schema(""), Consumer::Stage { stage: 2, port: 0 }));
+        plan.stages.push(self.aggregate(0, PROFILE, WindowSpec::Tumbling { size_ms: TUMBLING_MS }));
+        plan.sinks.push(self.sink(plan.stages[2].outputs[0].schema.clone(), vec![0, 1]));
+        plan.fragments.push(fragment("plays", vec![FragmentInput::Source(0)], vec![0, 1, 2]));
+        (plan, vec![Arc::new(pass(source_schema(""), MARK)), Arc::new(tally(text_key("profile")))])
+    }
+
+    fn hopping(&self) -> (Plan, Vec<Arc<dyn Plugin>>) {
+        let mut plan = self.empty();
+        let (size_ms, slide_ms) = HOPPING_MS;
+        plan.sources.push(source("plays", "", 0));
+        plan.stages.push(transform("clean", 0, source_schema(""), 1));
+        plan.stages.push(dedup("unique", source_schema(""), Consumer::Shuffle(0)));
+        plan.shuffles.push(ShufflePlan {
+            topic: "reel.sim.tally".into(),
+            from_fragment: 0,
+            to_fragment: 1,
+            key: vec![COUNTRY],
+            stream: Stream { schema: source_schema(""), consumers: vec![Consumer::Stage { stage: 2, port: 0 }] },
+        });
+        plan.stages.push(self.aggregate(1, COUNTRY, WindowSpec::Hopping { size_ms, slide_ms }));
+        plan.sinks.push(self.sink(plan.stages[2].outputs[0].schema.clone(), vec![0, 1]));
+        plan.fragments.push(fragment("plays", vec![FragmentInput::Source(0)], vec![0, 1]));
+        plan.fragments.push(fragment("reel.sim.tally", vec![FragmentInput::Shuffle(0)], vec![2]));
+        (plan, vec![Arc::new(pass(source_schema(""), MARK)), Arc::new(tally(text_key("country")))])
+    }
+
+    fn join(&self) -> (Plan, Vec<Arc<dyn Plugin>>) {
+        let mut plan = self.empty();
+        let (left, right) = (source_schema(""), source_schema("imp_"));
+        let pairs = pairs(left.clone(), right.clone());
+        plan.sources.push(source("plays", "", 0));
+        plan.sources.push(source("impressions", "imp_", 1));
+        plan.stages.push(dedup("unique_plays", left.clone(), Consumer::Stage { stage: 2, port: 0 }));
+        plan.stages.push(dedup("unique_impressions", right.clone(), Consumer::Stage { stage: 2, port: 1 }));
+        let all: Vec<usize> = (0..left.len()).collect();
+        let output = pairs.declaration().outputs[0].1.clone();
+        plan.stages.push(StagePlan {
+            name: "pairs".into(),
+            fragment: 0,
+            inputs: vec![left, right],
+            kind: StageKind::Join {
+                plugin: 0,
+                left_columns: all.clone(),
+                right_columns: all,
+                left_key: vec![PROFILE, COUNTRY],
+                right_key: vec![PROFILE, COUNTRY],
+                within_ms: WITHIN_MS,
+                tie: Some(ID),
+                outer: true,
+                lateness_ms: self.lateness_ms,
+                emission: self.emission,
+            },
+            outputs: vec![Stream { schema: output.clone(), consumers: vec![Consumer::Sink(0)] }],
+            late_topic: Some("late.pairs".into()),
+        });
+        plan.sinks.push(self.sink(output, vec![ID]));
+        plan.fragments.push(fragment("plays", vec![FragmentInput::Source(0), FragmentInput::Source(1)], vec![0, 1, 2]));
+        (plan, vec![Arc::new(pairs)])
+    }
+
+    fn aggregate(&self, fragment: usize, key: usize, window: WindowSpec) -> StagePlan {
+        let key_name = if key == PROFILE { "profile" } else { "country" };
+        let output = tally(text_key(key_name)).declaration().outputs[0].1.clone();
+        StagePlan {
+            name: "tally".into(),
+            fragment,
+            inputs: vec![source_schema("")],
+            kind: StageKind::Aggregate {
+                plugin: 1,
+                columns: vec![VALUE],
+                key: vec![key],
+                window,
+                lateness_ms: self.lateness_ms,
+                emission: self.emission,
+            },
+            outputs: vec![Stream { schema: output, consumers: vec![Consumer::Sink(0)] }],
+            late_topic: Some("late.tally".into()),
+        }
+    }
+
+    fn sink(&self, schema: Schema, key: Vec<usize>) -> SinkPlan {
+        SinkPlan { name: "out".into(), topic: "out".into(), n_partitions: 2, schema, key, upsert: self.upsert() }
+    }
+}
+
+fn source(topic: &str, prefix: &str, stage: usize) -> SourcePlan {
+    let consumers = vec![Consumer::Stage { stage, port: 0 }];
+    SourcePlan {
+        name: topic.into(),
+        topic: topic.into(),
+        fragment: 0,
+        stream: Stream { schema: source_schema(prefix), consumers },
+        event_time: EventTimeFrom::Field(TS),
+        bound_ms: BOUND_MS,
+        idle_after_ms: 60_000,
+        future_ms_max: FUTURE_MS,
+        value_bytes_max: 1_000,
+    }
+}
+
+fn transform(name: &str, plugin: usize, schema: Schema, next: usize) -> StagePlan {
+    StagePlan {
+        name: name.into(),
+        fragment: 0,
+        kind: StageKind::Transform { plugin, columns: (0..schema.len()).collect() },
+        inputs: vec![schema.clone()],
+        outputs: vec![Stream { schema, consumers: vec![Consumer::Stage { stage: next, port: 0 }] }],
+        late_topic: None,
+    }
+}
+
+fn dedup(name: &str, schema: Schema, next: Consumer) -> StagePlan {
+    StagePlan {
+        name: name.into(),
+        fragment: 0,
+        inputs: vec![schema.clone()],
+        kind: StageKind::Dedup { id: ID, horizon_ms: FOR_EVER_MS },
+        outputs: vec![Stream { schema, consumers: vec![next] }],
+        late_topic: None,
+    }
+}
+
+fn fragment(name: &str, inputs: Vec<FragmentInput>, stages: Vec<usize>) -> FragmentPlan {
+    FragmentPlan { name: name.into(), inputs, stages }
+}
+
+fn text_key(name: &str) -> Schema {
+    Schema { fields: vec![field(name, FieldType::Text)] }
+}

@@ -1,0 +1,57 @@
+//! Hundreds of seeded runs. A failing one prints the command that replays it.
+
+use std::panic;
+
+use reelflow_simulation::driver::{Report, run};
+
+/// Runs each of `seeds` on a few threads; panics with the first failing seed.
+fn run_all(seeds: std::ops::Range<u64>) -> Vec<Report> {
+    let seeds: Vec<u64> = seeds.collect();
+    let half = seeds.len().div_ceil(2).max(1);
+    let threads: Vec<_> = seeds
+        .chunks(half)
+        .map(|part| {
+            let part = part.to_vec();
+            std::thread::spawn(move || part.into_iter().map(|seed| run_one(seed, false)).collect::<Vec<_>>())
+        })
+        .collect();
+    threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic))).collect()
+}
+
+fn run_one(seed: u64, is_loud: bool) -> Report {
+    panic::catch_unwind(|| run(seed, is_loud)).unwrap_or_else(|panic| {
+        eprintln!("\nseed {seed} failed; replay it with\n  REEL_SEED={seed} cargo test -p reelflow-simulation -- --nocapture\n");
+        panic::resume_unwind(panic)
+    })
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number, not \"{text}\"")))
+}
+
+/// I-2, I-4, I-5: whatever fails and in whatever order things happen, the output is that of a batch job.
+#[test]
+fn the_stream_gives_the_batch_answer() {
+    if let Some(seed) = number("REEL_SEED") {
+        eprintln!("{:?}", run_one(seed, true));
+        return;
+    }
+    let n_seeds = number("REEL_SEEDS").unwrap_or(500);
+    let reports = run_all(0..n_seeds);
+    let sum = |of: fn(&Report) -> usize| reports.iter().map(of).sum::<usize>();
+    eprintln!(
+        "{n_seeds} seeds: {} steps, {} epochs sealed, {} crashes, {} sessions lost",
+        sum(|report| report.n_steps),
+        sum(|report| report.n_sealed),
+        sum(|report| report.n_crashes),
+        sum(|report| report.n_retries),
+    );
+    assert!(sum(|report| report.n_crashes) > 0 && sum(|report| report.n_retries) > 0, "the seeds try something");
+}
+
+/// I-2: one seed, two runs, equal traces.
+#[test]
+fn a_seed_gives_the_same_run_twice() {
+    assert_eq!(run_all(0..20), run_all(0..20));
+    assert_ne!(run_one(1, false).trace, run_one(2, false).trace, "the trace tells runs apart");
+}
