@@ -7,11 +7,13 @@
 //! Every check runs, whatever the others found; what is wrong becomes a [`Problem`] with a [`Code`], and [`explain`] has a page
 //! for each code. [`render`] draws problems as rustc does, [`report`] gives the same as data.
 //!
-//! Modules in reading order: [`problem`], [`code`], [`config`], `value`, `walk`, `raw`, `wiring`, `plan`, `render`, `schema`.
+//! Modules in reading order: [`problem`], [`code`], [`config`], `value`, `walk`, `raw`, `wiring`, [`plan`](mod@plan),
+//! `describe`, `environment`, `render`, `schema`.
 
 pub mod code;
 pub mod config;
 mod describe;
+mod environment;
 pub mod plan;
 pub mod problem;
 mod raw;
@@ -25,6 +27,7 @@ pub use crate::{
     code::{Code, explain},
     config::{Config, External},
     describe::{StageText, describe_plan},
+    environment::external_missing,
     plan::{Partitions, plan},
     problem::{At, Problem, Problems, Severity, Span, Valid},
     raw::parse,

@@ -2,3 +2,6 @@
 
 mod agreement;
 mod cases;
+mod environment;
+mod explained;
+mod planned;

@@ -1,0 +1,51 @@
+//! Problems of the world outside: with a place in the manifest where there is one, and without.
+
+use reelflow_config::{Code, Problem, Problems, config::Log, external_missing, parse, render, report};
+
+use crate::cases;
+
+fn all(config: &reelflow_config::Config) -> Vec<Problem> {
+    let Log::Kafka { brokers, .. } = &config.log else { panic!("the case is about Kafka") };
+    vec![
+        config.topic_missing("plays"),
+        config.partitions_differ("impressions", 12, "plays", 8),
+        config.partitions_differ("reel.p.trending", 12, "plays", 8),
+        config.broker_unreachable("connection refused"),
+        Problem::nowhere(Code::ManifestUnreadable, "the manifest \"reel.toml\" cannot be read").note("no such file"),
+        Problem::at(Code::PluginFileUnreadable, config.plugins[0].path.span.clone(), "a plugin cannot be read", "no such file"),
+        external_missing(brokers, "the environment variable KAFKA_BROKERS is not set"),
+        config.broker_too_old("3.9.0"),
+        config.log_unusable("another process has it open"),
+        config.data_lost("plays", 3, 100, 220),
+        config.reset_needed(),
+        config.access_denied("not allowed to read group \"reel.p\""),
+        config.plan_changed("stage \"trending\" had the key (profile_id)"),
+        Problem::nowhere(Code::AddressInUse, "cannot listen on 127.0.0.1:7070").help("choose another port with `--ui`"),
+    ]
+}
+
+#[test]
+fn the_environment_is_drawn_at_the_manifest() {
+    let path = cases::folder().join("environment/kafka.toml");
+    let text = std::fs::read_to_string(&path).expect("the case is there");
+    let config = parse(&text).expect("the case is a good manifest").value;
+    let mut problems = Problems::default();
+    all(&config).into_iter().for_each(|problem| problems.push(problem));
+    cases::check(&path.with_extension("txt"), &format!("{}\n", render(&problems, "kafka.toml", &text, false)));
+}
+
+#[test]
+fn problems_as_data_say_where_and_what_to_write_instead() {
+    let text = "[pipeline]\nname = \"p\"\nguarantee = \"exactly_once\"\n";
+    let problems = parse(text).expect_err("it has mistakes");
+    let reports = serde_json::to_value(report(&problems, "reel.toml", text)).expect("a report is JSON");
+    let found = reports.as_array().expect("a list").iter().find(|report| report["code"] == "RF0112").expect("the guarantee");
+    let expected = serde_json::json!({
+        "code": "RF0112", "severity": "error", "file": "reel.toml", "line": 3, "column": 13,
+        "message": "\"guarantee\" of [pipeline] is unknown", "label": "must be \"exactly-once\" or \"at-least-once\"",
+        "notes": [], "help": "write", "replacement": "\"exactly-once\""
+    });
+    assert_eq!(*found, expected);
+    let nowhere = reports.as_array().expect("a list").iter().find(|report| report["code"] == "RF0201").expect("no source");
+    assert!(nowhere["line"].is_null() && nowhere["column"].is_null(), "{nowhere}");
+}
