@@ -31,6 +31,8 @@ pub(crate) struct Recovered {
     pub positions: Vec<Offset>,
     /// How many changelog records were applied.
     pub n_changes: usize,
+    /// The positions stand in the changelog alone and should be committed again.
+    pub is_forgotten: bool,
 }
 
 /// The records of one changelog partition, in log order.
@@ -85,19 +87,23 @@ fn partition_tasks(
         .collect::<Result<_, _>>()?;
 
     let changelog = TopicPartition { topic: plan.changelog_topic.clone(), partition };
-    let changes = if found.iter().all(Option::is_some) {
-        let points = || found.iter().flatten().map(|found| found.point);
-        let (base, end) = (points().map(|point| point.base).min(), points().map(|point| point.end).max());
-        read(log, &changelog, base.unwrap_or(0), end.unwrap_or(0))?
+    let points = || found.iter().flatten().map(|found| found.point);
+    let needed = points().map(|point| point.end).max().unwrap_or(0);
+    let (from, to) = if found.iter().all(Option::is_some) {
+        (points().map(|point| point.base).min().unwrap_or(0), needed)
     } else {
+        // The visible end may lie before a committed epoch, while a dead worker's open transaction hides it: the scan must say so.
         let (earliest, end) = log.offsets(&changelog)?;
-        read(log, &changelog, earliest, end)?
+        (earliest, end.max(needed))
     };
+    let changes = read(log, &changelog, from, to)?;
 
     let mut recovered = Vec::new();
-    for (fragment, found) in found.into_iter().enumerate() {
-        let found = found.or_else(|| of_changes(&plan.fragments[fragment].name, guarantee, &changes));
-        recovered.push(one_task(log, plan, fragment, partition, found, &changes)?);
+    for (fragment, committed) in found.into_iter().enumerate() {
+        let is_committed = committed.is_some();
+        let found = committed.or_else(|| of_changes(&plan.fragments[fragment].name, guarantee, &changes));
+        let is_forgotten = found.is_some() && !is_committed;
+        recovered.push(Recovered { is_forgotten, ..one_task(log, plan, fragment, partition, found, &changes)? });
     }
     Ok(recovered)
 }
@@ -136,7 +142,7 @@ fn one_task(
         }
         positions.push(next);
     }
-    Ok(Recovered { fragment, partition, task, point, positions, n_changes })
+    Ok(Recovered { fragment, partition, task, point, positions, n_changes, is_forgotten: false })
 }
 
 /// What the committed positions of one task's inputs say. All of them were written by one `add_offsets`, so they carry the same
@@ -155,7 +161,8 @@ fn of_commits<'a>(commits: impl Iterator<Item = &'a Commit>) -> Result<Option<Fo
 /// The last epoch of `fragment` in the changelog that must have been committed.
 ///
 /// In a transactional changelog that is the last one. Without transactions its owner may have died before it committed the
-/// positions, and before its outputs were acknowledged; an epoch that another one was built on was committed for certain.
+/// positions, and before its outputs were acknowledged; an epoch that another one was built on was committed for certain. So was
+/// one whose predecessor is gone: the changelog is trimmed only after a committed base. A first epoch with neither is done again.
 fn of_changes(fragment: &Arc<str>, guarantee: Guarantee, changes: &Changes) -> Option<Found> {
     let own = || (0..changes.headers.len()).filter(|idx| changes.headers[*idx].fragment == *fragment).rev();
     let has_child = |idx: &usize| {
@@ -164,7 +171,7 @@ fn of_changes(fragment: &Arc<str>, guarantee: Guarantee, changes: &Changes) -> O
     };
     let last = match guarantee {
         Guarantee::ExactlyOnce => own().next(),
-        Guarantee::AtLeastOnce => own().find(has_child).or_else(|| own().next()),
+        Guarantee::AtLeastOnce => own().find(has_child).or_else(|| own().next().filter(|idx| changes.headers[*idx].epoch > 1)),
     }?;
     let EpochRecord { epoch, incarnation, .. } = changes.headers[last];
     let end = changes.offsets[last] + 1;

@@ -183,6 +183,7 @@ impl Run {
                 120..124 => self.pause(),
                 124..127 => self.replace(),
                 127..130 => self.leave(),
+                130 => self.forget(),
                 _ => self.step(),
             }
         }
@@ -266,6 +267,14 @@ impl Run {
         slot.wakes = later(self.clock.now(), self.rng.random_range(0..5_000));
         slot.worker.take().into_iter().for_each(stop);
         self.bury();
+    }
+
+    /// Everybody is gone for so long that the log forgets the positions.
+    fn forget(&mut self) {
+        self.zombies.clear();
+        self.stop_all();
+        self.bury();
+        self.log.expire_commits(&self.job.group());
     }
 
     fn stop_all(&mut self) {

@@ -36,7 +36,7 @@ fn the_stream_gives_the_batch_answer() {
         eprintln!("{:?}", run_one(seed, true));
         return;
     }
-    let n_seeds = number("REEL_SEEDS").unwrap_or(500);
+    let n_seeds = number("REEL_SEEDS").unwrap_or(3_000);
     let reports = run_all(0..n_seeds);
     let sum = |of: fn(&Report) -> usize| reports.iter().map(of).sum::<usize>();
     eprintln!(

@@ -104,6 +104,9 @@ impl Life {
                 self.by_input.insert(at.clone(), (self.tasks.len(), input_idx));
             }
             let watermark_sealed = one.task.watermark();
+            if one.is_forgotten {
+                self.open.since.get_or_insert_with(|| job.clock.now());
+            }
             self.tasks.push(OwnedTask {
                 fragment: one.fragment,
                 partition: one.partition,
@@ -113,7 +116,7 @@ impl Life {
                 inputs,
                 committed: one.positions.clone(),
                 positions: one.positions,
-                changed: false,
+                changed: one.is_forgotten,
                 watermark_sealed,
             });
         }
