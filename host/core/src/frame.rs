@@ -403,6 +403,35 @@ mod tests {
         assert!(decode(&sealed(huge), &schema()).is_err());
     }
 
+    /// A good frame of rows that no decoder and no checked plugin makes.
+    #[test]
+    fn rows_that_break_a_promise_are_refused() {
+        let fields = |field_type| {
+            let field = Field { name: "a".into(), path: "a".into(), field_type, required: true };
+            Schema { fields: vec![field] }
+        };
+        let check = |field_type: FieldType, values: [Value<'_>; 2], time: i64, expected: Result<(), &'static str>| {
+            let mut builder = RowBuilder::new([field_type.kind()]);
+            values.iter().for_each(|value| builder.push([*value]));
+            let times = vec![EventTime(0), EventTime(time)];
+            let batch = Batch { rows: builder.finish(), times, origins: Origins::Rows, revisions: None };
+            let frame = encode_rows(&batch, 0).remove(0);
+            let decoded = decode(&frame, &fields(field_type)).map(|frame| assert_eq!(frame, Frame::Rows { upstream: 0, batch }));
+            assert_eq!(decoded, expected.map_err(StateError::Damaged), "{values:?}");
+        };
+        let (one, not_a_number, infinite) = (Value::Float(1.0), Value::Float(f64::NAN), Value::Float(f64::NEG_INFINITY));
+        check(FieldType::Float, [one, one], EventTime::MAX.0, Ok(()));
+        check(FieldType::Float, [one, one], EventTime::MAX.0 + 1, Err("an event time"));
+        check(FieldType::Float, [one, one], EventTime::MIN.0 - 1, Err("an event time"));
+        check(FieldType::Float, [one, not_a_number], 0, Err("a float that is not finite"));
+        check(FieldType::Float, [infinite, one], 0, Err("a float that is not finite"));
+        // Together these are one character, apart they are none.
+        let halves = [Value::Bytes(b"\xc3"), Value::Bytes(b"\xa9")];
+        check(FieldType::Bytes, halves, 0, Ok(()));
+        check(FieldType::Text, halves, 0, Err("text that is not UTF-8"));
+        check(FieldType::Text, [Value::Bytes(b"ok"), Value::Bytes(b"\xff")], 0, Err("text that is not UTF-8"));
+    }
+
     /// The stored form of version 1: shuffle topics outlive a build, so these bytes must be read for ever.
     #[test]
     fn the_bytes_of_version_1() {
