@@ -215,6 +215,7 @@ impl Column {
     }
 
     /// Appends `value`. Panics if it is of another kind: kinds are fixed by the schema before any row exists.
+    #[inline]
     pub fn push(&mut self, value: Value<'_>) {
         match (&mut self.values, value) {
             (_, Value::Null) => return self.push_null(),

@@ -12,7 +12,7 @@ use std::io::Write;
 
 use crate::{
     column::{Rows, Value},
-    json::base64,
+    json::{base64, scan::plain_len},
     schema::{FieldType, Schema},
     stage::Revision,
     time::{EventTime, Watermark},
@@ -142,8 +142,12 @@ fn float(value: f64, out: &mut Vec<u8>) {
 fn string(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     let mut rest = text;
-    while let Some(at) = rest.iter().position(|byte| *byte < 0x20 || *byte == b'"' || *byte == b'\\') {
+    loop {
+        let at = plain_len(rest);
         out.extend_from_slice(&rest[..at]);
+        if at == rest.len() {
+            break;
+        }
         match rest[at] {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
@@ -154,7 +158,6 @@ fn string(text: &[u8], out: &mut Vec<u8>) {
         }
         rest = &rest[at + 1..];
     }
-    out.extend_from_slice(rest);
     out.push(b'"');
 }
 

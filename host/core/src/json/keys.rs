@@ -87,14 +87,21 @@ impl Object {
     pub fn expected(&self, cursor: Cursor<'_>, place: &mut usize) -> Option<(usize, Action)> {
         let rest = cursor.rest();
         let head = u128::from_le_bytes(padded(rest));
-        let ahead = self.order.get(*place..)?;
-        for (n_absent, expected) in ahead.iter().take(EXPECTED_AHEAD_MAX).enumerate() {
-            if expected.begins(head, rest) {
-                *place += n_absent + 1;
-                return Some((expected.len.into(), expected.action));
-            }
+        let expected = self.order.get(*place)?;
+        if expected.begins(head, rest) {
+            *place += 1;
+            return Some((expected.len.into(), expected.action));
         }
-        None
+        self.expected_later(head, rest, place)
+    }
+
+    /// The same, when the key that was expected next is absent.
+    #[cold]
+    fn expected_later(&self, head: u128, rest: &[u8], place: &mut usize) -> Option<(usize, Action)> {
+        let ahead = self.order[*place..].iter().take(EXPECTED_AHEAD_MAX);
+        let (n_absent, expected) = ahead.enumerate().find(|(_, expected)| expected.begins(head, rest))?;
+        *place += n_absent + 1;
+        Some((expected.len.into(), expected.action))
     }
 
     /// Looks up the key at `cursor` and remembers that it came at `place`. Returns what comes after the colon.

@@ -254,10 +254,20 @@ impl<'a> Cursor<'a> {
     pub fn skip(&mut self, depth: u32) -> Result<(), Fault> {
         match self.peek() {
             b'"' => drop(self.string()?),
-            b'-' | b'0'..=b'9' => drop(self.number()?),
+            b'-' | b'0'..=b'9' => {
+                if self.short_integer().is_none() {
+                    *self = self.after_number()?;
+                }
+            }
             _ => *self = self.after_any(depth)?,
         }
         Ok(())
+    }
+
+    #[cold]
+    fn after_number(mut self) -> Result<Cursor<'a>, Fault> {
+        self.number()?;
+        Ok(self)
     }
 
     /// Does not recurse: what is open is a bit each, since the depth is bounded.
@@ -347,7 +357,7 @@ fn leading_digits(word: u64) -> (u64, usize) {
 
 /// How many bytes come before the first quote, backslash or control character, or before the end.
 #[inline(always)]
-fn plain_len(bytes: &[u8]) -> usize {
+pub(super) fn plain_len(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
     let mut len = 0;
