@@ -56,7 +56,12 @@ impl FromStr for RecoveryPoint {
             digits.parse::<u64>().map_err(|_| foreign())
         };
         let offset = |name: &str| Offset::try_from(number(name)?).map_err(|_| foreign());
-        Ok(RecoveryPoint { epoch: number("epoch")?, incarnation: number("incarnation")?, base: offset("base")?, end: offset("end")? })
+        Ok(RecoveryPoint {
+            epoch: number("epoch")?,
+            incarnation: number("incarnation")?,
+            base: offset("base")?,
+            end: offset("end")?,
+        })
     }
 }
 

@@ -38,7 +38,10 @@ pub struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consumer {
     /// Input `port` of a stage of the same fragment: 0, or 0 = left and 1 = right of a join.
-    Stage { stage: StageIdx, port: usize },
+    Stage {
+        stage: StageIdx,
+        port: usize,
+    },
     /// The internal topic that leads to another fragment.
     Shuffle(ShuffleIdx),
     Sink(SinkIdx),
@@ -130,9 +133,14 @@ pub enum StageKind {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WindowSpec {
-    Tumbling { size_ms: i64 },
+    Tumbling {
+        size_ms: i64,
+    },
     /// `size_ms` is a multiple of `slide_ms`; panes are `slide_ms` long.
-    Hopping { size_ms: i64, slide_ms: i64 },
+    Hopping {
+        size_ms: i64,
+        slide_ms: i64,
+    },
 }
 
 impl WindowSpec {

@@ -117,7 +117,14 @@ impl Outgoing {
         self.partitions.is_empty()
     }
 
-    pub fn push(&mut self, partition: Partition, timestamp_ms: i64, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[Header]) {
+    pub fn push(
+        &mut self,
+        partition: Partition,
+        timestamp_ms: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[Header],
+    ) {
         self.records.push(Record { offset: self.partitions.len() as Offset, timestamp_ms, key, value, headers });
         self.partitions.push(partition);
     }

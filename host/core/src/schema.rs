@@ -40,7 +40,9 @@ impl FieldType {
 
     /// The type that [`FieldType::name`] names, or `None`.
     pub fn of_name(name: &str) -> Option<FieldType> {
-        [FieldType::Bool, FieldType::Int, FieldType::Float, FieldType::Text, FieldType::Bytes].into_iter().find(|t| t.name() == name)
+        [FieldType::Bool, FieldType::Int, FieldType::Float, FieldType::Text, FieldType::Bytes]
+            .into_iter()
+            .find(|t| t.name() == name)
     }
 }
 

@@ -57,7 +57,9 @@ pub enum Origins {
 impl PartialEq for Origins {
     fn eq(&self, other: &Origins) -> bool {
         match (self, other) {
-            (Origins::Records { records: a, partition: p, .. }, Origins::Records { records: b, partition: q, .. }) => a == b && p == q,
+            (Origins::Records { records: a, partition: p, .. }, Origins::Records { records: b, partition: q, .. }) => {
+                a == b && p == q
+            }
             (Origins::Rows, Origins::Rows) => true,
             _ => false,
         }

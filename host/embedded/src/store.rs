@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, OwnedWriteBatch};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 use reelflow_core::record::{Offset, Partition, RecordBatch};
 use reelflow_ports::log::{Commit, LogError, TopicPartition};
 

@@ -9,7 +9,10 @@ use crate::{
 pub(super) fn response(request: &Request, response: &Response, outputs: &[(String, Schema)]) -> Result<(), String> {
     let n_units = request.n_units();
     let rejects = match (request, response) {
-        (Request::Transform { .. } | Request::Emit { .. } | Request::Pair { .. }, Response::Rows { outputs: routed, rejects }) => {
+        (
+            Request::Transform { .. } | Request::Emit { .. } | Request::Pair { .. },
+            Response::Rows { outputs: routed, rejects },
+        ) => {
             let mut seen = vec![false; outputs.len()];
             for one in routed {
                 let output_idx = one.output as usize;
@@ -69,7 +72,9 @@ fn column_of(field: &Field, column: &Column) -> Result<(), String> {
     }
     match column.values() {
         Values::Float(values) if values.iter().any(|value| !value.is_finite()) => Err("a float that is not finite".to_owned()),
-        Values::Bytes(packed) if field.field_type == FieldType::Text && !text(packed, column) => Err("text that is not UTF-8".to_owned()),
+        Values::Bytes(packed) if field.field_type == FieldType::Text && !text(packed, column) => {
+            Err("text that is not UTF-8".to_owned())
+        }
         _ => Ok(()),
     }
 }
