@@ -24,6 +24,7 @@ use crate::{
     problem::{Problem, Problems, Valid},
 };
 
+mod asked;
 mod cut;
 mod stages;
 mod streams;

@@ -11,10 +11,11 @@ use reelflow_core::{
     schema::{Field, FieldType, Schema},
 };
 
+use super::asked::{Ask, Asked, Role};
 use crate::{
     code::Code,
     config::{Config, EventTimeFrom, Source, StageKind},
-    problem::{At, Problem, Problems, Span},
+    problem::{At, Problem, Problems},
     value::closest,
     wiring::producer,
 };
@@ -323,84 +324,4 @@ fn of_stages<'c>(
         Some(declaration)
     };
     config.stages.iter().map(|stage| of_stage(&stage.kind, &stage.name)).collect()
-}
-
-/// Who asks for a field, which decides what a disagreement is called.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    /// `event_time` or `id`, which fix the type.
-    Fixed(Code),
-    /// `fields`, which say what the records hold.
-    Declared,
-    Reader,
-}
-
-struct Ask<'a> {
-    name: &'a str,
-    path: &'a str,
-    field_type: FieldType,
-    required: bool,
-    by: String,
-    span: &'a Span,
-    role: Role,
-}
-
-impl<'a> Ask<'a> {
-    fn of_source(path: &'a str, field_type: FieldType, by: &str, span: &'a Span, code: Code) -> Ask<'a> {
-        Ask { name: path, path, field_type, required: true, by: by.to_owned(), span, role: Role::Fixed(code) }
-    }
-}
-
-/// What was asked so far; who asked first stands at the same place in `first`.
-#[derive(Default)]
-struct Asked {
-    fields: Vec<Field>,
-    first: Vec<(String, Span, Role)>,
-}
-
-impl Asked {
-    fn ask(&mut self, ask: Ask<'_>, problems: &mut Problems) {
-        let Some(at) = self.fields.iter().position(|field| field.path == ask.path) else {
-            // Two paths may end in one name: then the later one is called by its path.
-            let is_taken = self.fields.iter().any(|field| field.name == ask.name);
-            let name = if is_taken { ask.path } else { ask.name };
-            let Ask { path, field_type, required, .. } = ask;
-            self.fields.push(Field { name: name.to_owned(), path: path.to_owned(), field_type, required });
-            self.first.push((ask.by, ask.span.clone(), ask.role));
-            return;
-        };
-        let field = &mut self.fields[at];
-        let (first_by, first_span, first_role) = &self.first[at];
-        if field.field_type != ask.field_type {
-            let (code, message) = match (first_role, ask.role) {
-                (Role::Fixed(Code::IdType), _) => {
-                    (Code::IdType, format!("field \"{}\" is the source's id and so a string", ask.path))
-                }
-                (Role::Fixed(code), _) => (*code, format!("field \"{}\" is the event time and so an i64", ask.path)),
-                _ => (Code::FieldConflict, format!("field \"{}\" of a source is wanted as two types", ask.path)),
-            };
-            let label = format!("{} wants {}", ask.by, ask.field_type.name());
-            let first_label = format!("{first_by} wants {}", field.field_type.name());
-            problems.push(Problem::at(code, ask.span.clone(), message, label).also(first_span.clone(), first_label));
-            return;
-        }
-        if ask.required && !field.required && *first_role == Role::Declared {
-            let message = format!("field \"{}\" may be null where a value is needed", ask.path);
-            problems.push(
-                Problem::at(Code::FieldOptional, ask.span.clone(), message, format!("{} needs a value", ask.by))
-                    .also(first_span.clone(), "may be null")
-                    .patch("if every record has it, say so", first_span.clone(), format!("\"{}\"", field.field_type.name())),
-            );
-            return;
-        }
-        if ask.role == Role::Declared && !ask.required {
-            let message = format!("field \"{}\" is {first_by} and can never be null", ask.path);
-            problems.push(
-                Problem::at(Code::FieldOptional, ask.span.clone(), message, "may be null")
-                    .also(first_span.clone(), "needs a value")
-                    .patch("every record has it", ask.span.clone(), format!("\"{}\"", field.field_type.name())),
-            );
-        }
-        field.required |= ask.required;
-    }
 }

@@ -39,6 +39,10 @@ path = "d.wasm"
 path = "e.wasm"
 [plugin.rank]
 path = "f.wasm"
+[plugin.profile-as-text]
+path = "i.wasm"
+[plugin.reads-page]
+path = "j.wasm"
 [plugin.pair-countries]
 path = "g.wasm"
 [plugin.pair-profiles]
@@ -146,6 +150,15 @@ fn a_key_that_holds_the_partition_key_needs_no_shuffle() {
 }
 
 #[test]
+fn all_of_the_partition_key_must_be_in_the_key() {
+    let pairs = "[source.pairs]\ntopic = \"pairs\"\nevent_time = \"at\"\nbound = \"2m\"\nkey = [\"profile_id\", \"country\"]\nfields = { profile_id = \"i64\", country = \"string\" }\n";
+    let by = |key: &str| plan(&(pairs.to_owned() + &aggregate("n", "pairs", key, "count")), &["n"]);
+    assert_eq!(fragments(&by(r#"["title_id", "country", "profile_id"]"#)), ["pairs: pairs -> n"]);
+    assert_eq!(fragments(&by(r#"["profile_id"]"#)), ["pairs: pairs -> ", "n: reel.p.n -> n"]);
+    assert_eq!(fragments(&by(r#"["country", "title_id"]"#)), ["pairs: pairs -> ", "n: reel.p.n -> n"]);
+}
+
+#[test]
 fn another_key_cuts_the_pipeline() {
     let stages = dedup("once", "plays", "") + &aggregate("by_country", "once", r#"["country"]"#, "trending");
     let plan = plan(&stages, &["by_country"]);
@@ -162,6 +175,8 @@ fn a_transform_keeps_the_partitioning_if_its_output_has_the_field() {
     assert_eq!(fragments(&plan(&kept, &["n"])), ["plays: plays -> clean n"]);
     let lost = transform("renamed", "plays", "rename-profile") + &aggregate("n", "renamed", r#"["member_id"]"#, "count");
     assert_eq!(fragments(&plan(&lost, &["n"])), ["plays: plays -> renamed", "n: reel.p.n -> n"]);
+    let retyped = transform("text", "plays", "profile-as-text") + &aggregate("n", "text", r#"["profile_id"]"#, "count");
+    assert_eq!(fragments(&plan(&retyped, &["n"])), ["plays: plays -> text", "n: reel.p.n -> n"]);
 }
 
 #[test]
@@ -250,6 +265,19 @@ fn sources_decode_what_their_readers_ask_for() {
     assert_eq!(source.event_time, EventTimeFrom::Field(0));
     let StageKind::Transform { plugin, columns } = &plan.stages[1].kind else { panic!("{:?}", plan.stages[1].kind) };
     assert_eq!((*plugin, &columns[..]), (0, &[1, 0, 2, 4, 3, 5, 6, 7][..]));
+}
+
+#[test]
+fn readers_of_one_path_share_a_column_and_the_strictest_decides() {
+    // The first reader calls context.page `page`, and may do without it; the second calls it `where`, and something else `page`.
+    let stages = transform("clean", "plays", "clean-plays") + &transform("where", "plays", "reads-page");
+    let plan = plan(&stages, &["clean", "where"]);
+    let schema = &plan.sources[0].stream.schema;
+    let pages: Vec<(&str, &str, bool)> =
+        schema.fields[7..].iter().map(|field| (&*field.name, &*field.path, field.required)).collect();
+    assert_eq!(pages, [("page", "context.page", true), ("link.page", "link.page", true)]);
+    let StageKind::Transform { columns, .. } = &plan.stages[1].kind else { panic!("{:?}", plan.stages[1].kind) };
+    assert_eq!(columns, &[7, 8]);
 }
 
 #[test]
