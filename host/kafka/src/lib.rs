@@ -9,7 +9,7 @@
 //! (EndTxn 5) is not in it. Brokers from 4.0 verify on their side that a produced batch belongs to an open transaction,
 //! which closes the hole of hanging transactions for such a client too, so they are required for exactly-once.
 //!
-//! Modules in reading order: [`config`], `error`, [`log`], `admin`, `scan`, `session`, `visible`, and `native`, the only one with unsafe code.
+//! Modules in reading order: [`config`], `error`, [`log`], `admin`, `scan`, `session`, `reading`, `sending`, `visible`, and `native`, the only one with unsafe code.
 
 pub mod config;
 pub mod log;
@@ -17,7 +17,9 @@ pub mod log;
 mod admin;
 mod error;
 mod native;
+mod reading;
 mod scan;
+mod sending;
 mod session;
 mod visible;
 

@@ -20,8 +20,8 @@ use crate::{
     config::KafkaConfig,
     error::{is_missing, is_moving, kafka_error, log_error, with_cause},
     native::{Health, producer::Producer},
-    scan,
-    session::{self, KafkaSession},
+    scan, sending,
+    session::KafkaSession,
     visible::Visible,
 };
 
@@ -31,6 +31,8 @@ pub struct KafkaLog {
     inquirer: BaseConsumer<Inquiry>,
     admin: OnceLock<Admin>,
     uncommitted_inquirer: OnceLock<BaseConsumer<Inquiry>>,
+    /// Who asks for a group's positions: the group that was asked for last, since opening a client takes longer than asking.
+    group_inquirer: Mutex<Option<(String, Arc<BaseConsumer<Inquiry>>)>>,
     writer: Mutex<Option<Producer>>,
     visible: Arc<Visible>,
 }
@@ -70,6 +72,7 @@ impl KafkaLog {
             inquirer,
             admin: OnceLock::new(),
             uncommitted_inquirer: OnceLock::new(),
+            group_inquirer: Mutex::new(None),
             writer: Mutex::new(None),
             visible: Arc::default(),
         })
@@ -138,6 +141,20 @@ impl KafkaLog {
         found.ok_or_else(|| LogError::Unavailable(format!("a transaction holds {at} back at offset {end}, {end_min} is wanted")))
     }
 
+    fn group_inquirer(&self, group: &str) -> Result<Arc<BaseConsumer<Inquiry>>, LogError> {
+        let mut place = self.group_inquirer.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*place {
+            Some((known, client)) if known == group => Ok(client.clone()),
+            _ => {
+                let client = self.config.group_inquirer(group).create_with_context(Inquiry::default());
+                let client: BaseConsumer<Inquiry> = client.map_err(|error| kafka_error(&error, "cannot open a Kafka client"))?;
+                let client = Arc::new(client);
+                *place = Some((group.to_owned(), client.clone()));
+                Ok(client)
+            }
+        }
+    }
+
     fn check_exists(&self, at: &TopicPartition) -> Result<(), LogError> {
         match self.n_partitions(&at.topic)? {
             Some(n_partitions) if at.partition < n_partitions => Ok(()),
@@ -195,6 +212,13 @@ impl Log for KafkaLog {
         Ok((earliest, end))
     }
 
+    fn is_undecided(&self, at: &TopicPartition) -> Result<bool, LogError> {
+        self.check_exists(at)?;
+        // In this order: records that come in between are taken for undecided, never the other way.
+        let (_, end) = self.watermarks(&self.inquirer, at)?;
+        Ok(self.uncommitted_end(at)? > end)
+    }
+
     fn scan(
         &self,
         at: &TopicPartition,
@@ -219,11 +243,7 @@ impl Log for KafkaLog {
             wanted.add_partition_range(topic, 0, n_partitions.saturating_sub(1) as i32);
         }
         let doing = format!("cannot ask what group \"{group}\" has committed");
-        let consumer: BaseConsumer<Inquiry> = self
-            .config
-            .group_inquirer(group)
-            .create_with_context(Inquiry::default())
-            .map_err(|error| kafka_error(&error, &doing))?;
+        let consumer = self.group_inquirer(group)?;
         let found = until(self.config.wait_max, || match consumer.committed_offsets(wanted.clone(), self.config.wait_max) {
             Ok(list) => commits(&list, topics, &doing),
             Err(error) if error.rdkafka_error_code().is_some_and(is_moving) => Ok(None),
@@ -257,9 +277,9 @@ impl Log for KafkaLog {
             Some(producer) => producer,
             None => Producer::new(&self.config.writer()).map_err(|error| kafka_error(&error, "cannot open a producer"))?,
         };
-        session::check_sizes(&producer, records)?;
-        session::send(&mut producer, records, None, self.config.wait_max)?;
-        session::settle(&producer, self.config.wait_max)?;
+        sending::check_sizes(&producer, records)?;
+        sending::send(&mut producer, records, None, self.config.wait_max)?;
+        sending::settle(&producer, self.config.wait_max)?;
         *place = Some(producer);
         Ok(())
     }

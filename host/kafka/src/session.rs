@@ -6,36 +6,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::{TopicPartitionList, error::RDKafkaErrorCode};
-use reelflow_core::record::{Offset, Outgoing, Partition, RecordBatch};
-use reelflow_ports::log::{Appended, Commit, Fetched, Guarantee, LogError, MemberSpec, Polled, Session, TopicPartition};
+use rdkafka::TopicPartitionList;
+use reelflow_core::record::{Offset, Outgoing, Partition};
+use reelflow_ports::log::{Appended, Commit, Guarantee, LogError, MemberSpec, Polled, Session, TopicPartition};
 
 use crate::{
     admin::{kafka_partition, positions},
     config::KafkaConfig,
-    error::{is_missing, is_transient, kafka_error, log_error, native_error, with_cause},
+    error::{kafka_error, native_error, with_cause},
     native::{
         NativeError,
         consumer::{GroupConsumer, GroupMetadata, Rebalance},
-        messages::News,
-        producer::{Deliveries, End, Producer},
+        producer::{End, Producer},
     },
+    reading::{CHUNK_RECORDS, Readings},
+    sending::{check_sizes, send, settle, unsettled},
     visible::Visible,
 };
 
-/// How many messages one call into the client takes: with its answers of some MB, far from the 4 GiB that a batch may hold.
-const CHUNK_RECORDS: usize = 1024;
-/// What one poll gives at most, but for what the last chunk overshoots: epochs are cut between polls.
-const POLL_RECORDS_MAX: usize = 8 * CHUNK_RECORDS;
-const POLL_BYTES_MAX: usize = 8 << 20;
-/// The group's decisions do not end a wait for messages, so no wait is longer.
-const WAIT_SLICE: Duration = Duration::from_millis(20);
 /// A refusal that comes sooner is the answer to the first sending of a commit, since librdkafka waits about 100 ms before it
 /// sends again: nothing was kept. One that comes later may follow on a commit that worked and whose answer was lost.
 const FIRST_ANSWER_MAX: Duration = Duration::from_millis(50);
-/// How many batches are kept for their memory.
-const SPARE_BATCHES_MAX: usize = 16;
-
 /// A session on Kafka.
 pub(crate) struct KafkaSession {
     consumer: GroupConsumer,
@@ -44,8 +35,7 @@ pub(crate) struct KafkaSession {
     wait_max: Duration,
     /// The generation in which the partitions were given, while they are ours.
     group: Option<GroupMetadata>,
-    readings: Vec<Reading>,
-    spare: Vec<Arc<RecordBatch>>,
+    readings: Readings,
     /// Whether a transaction is open.
     is_open: bool,
     n_deltas: usize,
@@ -54,15 +44,6 @@ pub(crate) struct KafkaSession {
     /// What the epoch has written, known from `drain` on.
     ends: Vec<End>,
     visible: Arc<Visible>,
-}
-
-/// One partition that is being read.
-struct Reading {
-    at: TopicPartition,
-    next: Offset,
-    /// What this poll gives.
-    batch: Option<RecordBatch>,
-    at_end: bool,
 }
 
 impl KafkaSession {
@@ -88,8 +69,7 @@ impl KafkaSession {
             guarantee: spec.guarantee,
             wait_max: config.wait_max,
             group: None,
-            readings: Vec::new(),
-            spare: Vec::new(),
+            readings: Readings::new(config.wait_max),
             is_open: false,
             n_deltas: 0,
             commits: Vec::new(),
@@ -111,128 +91,6 @@ impl KafkaSession {
             }
             Rebalance::Revoked => Polled::Revoked,
             Rebalance::Lost => Polled::Lost,
-        }
-    }
-
-    /// Fetches until there is something, the group has decided something, or `wait` has passed.
-    fn fetch(&mut self, wait: Duration) -> Result<(), LogError> {
-        let deadline = Instant::now() + wait;
-        let (mut n_records, mut n_bytes) = (0, 0);
-        loop {
-            let n_messages = self.take(Duration::ZERO, CHUNK_RECORDS)?;
-            n_records += n_messages;
-            if n_messages == CHUNK_RECORDS && n_records < POLL_RECORDS_MAX {
-                n_bytes = self.readings.iter().filter_map(|reading| reading.batch.as_ref()).map(RecordBatch::n_bytes).sum();
-                if n_bytes < POLL_BYTES_MAX {
-                    continue;
-                }
-            }
-            let is_over = n_bytes > 0 || self.readings.iter().any(|reading| reading.batch.is_some());
-            let left = deadline.saturating_duration_since(Instant::now());
-            if is_over || left.is_zero() || self.consumer.has_rebalance() {
-                return Ok(());
-            }
-            // One only, since asking for more waits until all of them are there.
-            n_records += self.take(left.min(WAIT_SLICE), 1)?;
-        }
-    }
-
-    /// Moves messages into the batches of their partitions. Returns how many messages there were.
-    fn take(&mut self, wait: Duration, n_messages_max: usize) -> Result<usize, LogError> {
-        let KafkaSession { consumer, readings, spare, .. } = self;
-        let messages = consumer.consume(wait, n_messages_max);
-        let n_messages = messages.len();
-        let mut failure = None;
-        let mut current = None;
-        for message in messages.iter() {
-            let source = message.source();
-            let reading_idx = match current {
-                Some((same, reading_idx)) if same == source => reading_idx,
-                _ => readings.iter().position(|reading| {
-                    kafka_partition(&reading.at) == message.partition() && &*reading.at.topic == message.topic()
-                }),
-            };
-            current = Some((source, reading_idx));
-            match (message.news(), reading_idx) {
-                (News::Failed(code, reason), _) => {
-                    failure.get_or_insert_with(|| (code, reason, message.topic().to_owned(), reading_idx));
-                }
-                (_, None) => {} // of a partition that was given up meanwhile
-                (News::Record, Some(reading_idx)) => {
-                    let reading = &mut readings[reading_idx];
-                    if message.offset() >= reading.next {
-                        let batch = reading.batch.get_or_insert_with(|| take_spare(spare));
-                        batch.push(message.record(&message.headers()));
-                        (reading.next, reading.at_end) = (message.offset() + 1, false);
-                    }
-                }
-                (News::End(offset), Some(reading_idx)) => {
-                    let reading = &mut readings[reading_idx];
-                    reading.batch.get_or_insert_with(|| take_spare(spare));
-                    (reading.next, reading.at_end) = (reading.next.max(offset), true);
-                }
-            }
-        }
-        drop(messages);
-        match failure {
-            Some((code, reason, topic, reading_idx)) => self.failed(code, &reason, &topic, reading_idx)?,
-            None if n_messages > 0 => self.consumer.health().brokers_answered(),
-            None => {}
-        }
-        Ok(n_messages)
-    }
-
-    /// What an error that came instead of a message means; `Ok` if the client recovers from it by itself.
-    fn failed(&self, code: RDKafkaErrorCode, reason: &str, topic: &str, reading_idx: Option<usize>) -> Result<(), LogError> {
-        if let Some(error) = self.consumer.fatal_error() {
-            return Err(native_error(&error, "the consumer has ended"));
-        }
-        match (code, reading_idx) {
-            (RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange, Some(reading_idx)) => {
-                let Reading { at, next, .. } = &self.readings[reading_idx];
-                let found = self.consumer.client().fetch_watermarks(&at.topic, kafka_partition(at), self.wait_max);
-                let (earliest, end) =
-                    found.map_err(|error| kafka_error(&error, &format!("cannot ask for the offsets of {at}")))?;
-                Err(LogError::OffsetLost { at: at.clone(), wanted: *next, earliest, end })
-            }
-            (code, _) if is_missing(code) && !topic.is_empty() => Err(LogError::TopicMissing(topic.into())),
-            (code, _) if is_transient(code) => {
-                tracing::debug!(%code, reason, topic, "kafka consumer reported");
-                Ok(())
-            }
-            (code, _) => Err(log_error(code, "cannot consume", reason)),
-        }
-    }
-
-    /// What the poll has gathered.
-    fn gathered(&mut self) -> Vec<Fetched> {
-        let mut gathered = Vec::new();
-        for reading in &mut self.readings {
-            let Some(batch) = reading.batch.take() else { continue };
-            let batch = Arc::new(batch);
-            if self.spare.len() < SPARE_BATCHES_MAX {
-                self.spare.push(batch.clone());
-            }
-            gathered.push(Fetched { at: reading.at.clone(), batch, next: reading.next, at_end: mem::take(&mut reading.at_end) });
-        }
-        gathered
-    }
-
-    /// librdkafka tells when the last connection breaks, never when one is back: so after a while somebody must ask.
-    fn check_brokers(&self) -> Result<(), LogError> {
-        let health = self.consumer.health();
-        match health.all_brokers_down_since() {
-            Some(since) if since.elapsed() >= self.wait_max => {
-                let topic = self.readings.first().map(|reading| &*reading.at.topic);
-                match self.consumer.client().fetch_metadata(topic, Duration::from_secs(1)) {
-                    Ok(_) => {
-                        health.brokers_answered();
-                        Ok(())
-                    }
-                    Err(error) => Err(with_cause(kafka_error(&error, "no broker answers"), health)),
-                }
-            }
-            _ => Ok(()),
         }
     }
 
@@ -266,6 +124,13 @@ impl KafkaSession {
         }
     }
 
+    /// A transaction with records up to `ends` has ended, one way or the other.
+    fn remember_ends(&mut self) {
+        self.visible.ended(mem::take(&mut self.ends).into_iter().map(|End { topic, partition, end, .. }| {
+            (TopicPartition { topic: topic.into(), partition: partition as Partition }, end)
+        }));
+    }
+
     fn commit_offsets(&mut self) -> Result<(), LogError> {
         const DOING: &str = "cannot commit offsets";
         let commits = mem::take(&mut self.commits);
@@ -287,24 +152,23 @@ impl Session for KafkaSession {
         if let Some(rebalance) = self.consumer.next_rebalance() {
             return Ok(self.rebalanced(rebalance));
         }
-        self.fetch(wait)?;
+        self.readings.fetch(&mut self.consumer, wait)?;
         // Records first: they came before the group's decision, or together with it.
-        let gathered = self.gathered();
+        let gathered = self.readings.gathered();
         if !gathered.is_empty() {
             return Ok(Polled::Fetched(gathered));
         }
         if let Some(rebalance) = self.consumer.next_rebalance() {
             return Ok(self.rebalanced(rebalance));
         }
-        self.check_brokers()?;
+        self.readings.check_brokers(&self.consumer)?;
         Ok(Polled::Idle)
     }
 
-    fn start(&mut self, positions_: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
-        let list = positions(positions_.iter().map(|(at, offset)| (at, *offset)))?;
+    fn start(&mut self, starts: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
+        let list = positions(starts.iter().map(|(at, offset)| (at, *offset)))?;
         self.consumer.assign(&list).map_err(|error| native_error(&error, "cannot take on partitions"))?;
-        self.readings =
-            positions_.iter().map(|(at, offset)| Reading { at: at.clone(), next: *offset, batch: None, at_end: false }).collect();
+        self.readings.start(starts);
         Ok(())
     }
 
@@ -371,9 +235,7 @@ impl Session for KafkaSession {
             Guarantee::AtLeastOnce => self.commit_offsets()?,
         }
         self.is_open = false;
-        self.visible.committed(mem::take(&mut self.ends).into_iter().map(|End { topic, partition, end, .. }| {
-            (TopicPartition { topic: topic.into(), partition: partition as Partition }, end)
-        }));
+        self.remember_ends();
         Ok(())
     }
 
@@ -390,8 +252,8 @@ impl Session for KafkaSession {
             Guarantee::AtLeastOnce if !self.producer.flush(self.wait_max) => return Err(unsettled(&self.producer)),
             Guarantee::AtLeastOnce => self.commits.clear(),
         }
-        drop(self.producer.take_deliveries());
-        self.ends.clear();
+        self.ends.extend(self.producer.take_deliveries().ends);
+        self.remember_ends();
         (self.is_open, self.n_deltas) = (false, 0);
         Ok(())
     }
@@ -406,82 +268,6 @@ impl Session for KafkaSession {
     }
 }
 
-/// Sends records, the first as number `first_tracked` if their offsets are wanted. Waits only for room in the client.
-pub(crate) fn send(
-    producer: &mut Producer,
-    records: &Outgoing,
-    first_tracked: Option<usize>,
-    wait_max: Duration,
-) -> Result<(), LogError> {
-    let deadline = Instant::now() + wait_max;
-    for (record_idx, (record, partition)) in records.records.iter().zip(&records.partitions).enumerate() {
-        let tracked = first_tracked.map(|first| first + record_idx);
-        while let Err(error) = producer.produce(&records.topic, *partition, &record, tracked) {
-            match error.code {
-                RDKafkaErrorCode::QueueFull if Instant::now() < deadline => producer.poll(Duration::from_millis(10)),
-                RDKafkaErrorCode::QueueFull => return Err(unsettled(producer)),
-                _ => return Err(not_sent(producer, &error, records)),
-            }
-        }
-    }
-    producer.poll(Duration::ZERO);
-    Ok(())
-}
-
-/// Before anything of `records` is sent, so that the transaction is as it was.
-pub(crate) fn check_sizes(producer: &Producer, records: &Outgoing) -> Result<(), LogError> {
-    for record in records.records.iter() {
-        let n_header_bytes: usize = record.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-        let n_bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + n_header_bytes;
-        if n_bytes > producer.record_bytes_max() {
-            return Err(LogError::RecordTooLarge { topic: records.topic.clone(), n_bytes });
-        }
-    }
-    Ok(())
-}
-
-/// Waits until all that was sent is acknowledged.
-pub(crate) fn settle(producer: &Producer, wait_max: Duration) -> Result<Deliveries, LogError> {
-    if !producer.flush(wait_max) {
-        return Err(unsettled(producer));
-    }
-    let deliveries = producer.take_deliveries();
-    match &deliveries.first_error {
-        None => Ok(deliveries),
-        Some(error) => Err(undelivered(producer, error.code, &error.topic, error.n_bytes)),
-    }
-}
-
-fn unsettled(producer: &Producer) -> LogError {
-    let error = LogError::Unavailable("records are not acknowledged in time".to_owned());
-    with_cause(error, producer.health())
-}
-
-fn not_sent(producer: &Producer, error: &NativeError, records: &Outgoing) -> LogError {
-    let first_failure = producer.take_deliveries().first_error;
-    match first_failure {
-        // The transaction cannot be committed since an earlier record failed: that one says why.
-        Some(failure) if error.code == RDKafkaErrorCode::State => {
-            undelivered(producer, failure.code, &failure.topic, failure.n_bytes)
-        }
-        _ => undelivered(producer, error.code, &records.topic, records.records.n_bytes()),
-    }
-}
-
-fn undelivered(producer: &Producer, code: RDKafkaErrorCode, topic: &str, n_bytes: usize) -> LogError {
-    let doing = format!("cannot write to topic \"{topic}\"");
-    if let Some(error) = producer.fatal_error() {
-        return native_error(&error, &doing);
-    }
-    match code {
-        RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge => {
-            LogError::RecordTooLarge { topic: topic.into(), n_bytes }
-        }
-        code if is_missing(code) => LogError::TopicMissing(topic.into()),
-        code => with_cause(log_error(code, &doing, &code.to_string()), producer.health()),
-    }
-}
-
 fn offsets_with_metadata(commits: &[Commit]) -> Result<TopicPartitionList, LogError> {
     let list = positions(commits.iter().map(|commit| (&commit.at, commit.next)))?;
     for commit in commits {
@@ -490,14 +276,4 @@ fn offsets_with_metadata(commits: &[Commit]) -> Result<TopicPartitionList, LogEr
         element.set_metadata(&commit.metadata);
     }
     Ok(list)
-}
-
-/// A batch whose memory was used before and is not looked at any more, or a new one.
-fn take_spare(spare: &mut Vec<Arc<RecordBatch>>) -> RecordBatch {
-    let unused = spare.iter().position(|batch| Arc::strong_count(batch) == 1);
-    let batch = unused.and_then(|idx| Arc::into_inner(spare.swap_remove(idx)));
-    batch.map_or_else(RecordBatch::default, |mut batch| {
-        batch.clear();
-        batch
-    })
 }

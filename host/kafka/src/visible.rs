@@ -1,4 +1,4 @@
-//! Commits of this process that readers may not see yet.
+//! Transactions of this process whose end readers may not see yet.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +8,7 @@ use std::{
 use reelflow_core::record::Offset;
 use reelflow_ports::log::TopicPartition;
 
-/// How far each partition must be readable because a transaction that wrote to it was committed here.
+/// How far each partition must be readable because a transaction that wrote to it was committed or aborted here.
 ///
 /// Kafka answers a commit as soon as it is decided. The markers that make it visible follow a moment later, partition by
 /// partition, so that a question for the end asked in between would leave out the records of a commit that is known to be done.
@@ -16,8 +16,8 @@ use reelflow_ports::log::TopicPartition;
 pub(crate) struct Visible(Mutex<BTreeMap<TopicPartition, Offset>>);
 
 impl Visible {
-    /// A transaction with records up to `ends` was committed.
-    pub(crate) fn committed(&self, ends: impl IntoIterator<Item = (TopicPartition, Offset)>) {
+    /// A transaction with records up to `ends` was committed or aborted.
+    pub(crate) fn ended(&self, ends: impl IntoIterator<Item = (TopicPartition, Offset)>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (at, end) in ends {
             let known = known.entry(at).or_default();
@@ -25,7 +25,7 @@ impl Visible {
         }
     }
 
-    /// What the end of `at` is at least; 0 if nothing was committed here.
+    /// What the end of `at` is at least; 0 if nothing was written here.
     pub(crate) fn end_of(&self, at: &TopicPartition) -> Offset {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(at).copied().unwrap_or_default()
     }

@@ -84,7 +84,7 @@ fn a_broker_that_dies_in_the_middle_leaves_all_of_an_epoch_or_nothing() {
 }
 
 #[test]
-fn a_session_whose_broker_stays_away_ends_and_one_whose_broker_returns_goes_on() {
+fn a_session_survives_its_broker_or_has_an_heir_and_ends_when_no_broker_comes() {
     let mut broker = Broker::start().unwrap();
     let log = impatient(broker.bootstrap());
     let input = topic(&log_on(&broker), "in", 1);
@@ -96,20 +96,29 @@ fn a_session_whose_broker_stays_away_ends_and_one_whose_broker_returns_goes_on()
     let spec = spec("group", "m0", &[&input], Guarantee::ExactlyOnce);
     let mut life = Life::start(&log, &spec);
     write("before");
-    assert_eq!(first_record(&mut life), "before");
+    assert_eq!(first_record(&mut life), Ok("before".to_owned()));
     broker.restart().unwrap();
     write("after");
-    assert_eq!(first_record(&mut life), "after");
+    let after = first_record(&mut life).or_else(|error| {
+        // The broker may have lost its answer to the member's return, and then takes its second try for somebody else's.
+        assert!(error.ends_only_the_session(), "{error}");
+        life = Life::start_at(&log, &spec, |_| 1);
+        first_record(&mut life)
+    });
+    assert_eq!(after, Ok("after".to_owned()));
     broker.kill().unwrap();
     let ended = poll_until(&mut *life.session, |polled| polled.as_ref().err().cloned());
     assert!(matches!(ended, LogError::Unavailable(_)), "{ended}");
 }
 
-fn first_record(life: &mut Life) -> String {
-    poll_until(&mut *life.session, |polled| {
-        let Ok(Polled::Fetched(fetched)) = polled else { return None };
-        let record = fetched.iter().flat_map(|part| part.batch.iter()).next()?;
-        Some(String::from_utf8_lossy(record.value?).into_owned())
+fn first_record(life: &mut Life) -> Result<String, LogError> {
+    poll_until(&mut *life.session, |polled| match polled {
+        Ok(Polled::Fetched(fetched)) => {
+            let record = fetched.iter().flat_map(|part| part.batch.iter()).next()?;
+            Some(Ok(String::from_utf8_lossy(record.value?).into_owned()))
+        }
+        Ok(_) => None,
+        Err(error) => Some(Err(error.clone())),
     })
 }
 
