@@ -1,1 +1,82 @@
-fn main() {}
+//! The `reel` command: flags, exit codes, and the composition of everything else.
+//!
+//! Modules in reading order: [`args`], [`failure`], [`output`], [`manifest`] (reads what a manifest names), [`wire`] (the only place
+//! that knows which log and which engine), [`progress`], [`commands`].
+
+use std::{io::IsTerminal, process::ExitCode};
+
+use clap::{CommandFactory, Parser};
+
+use crate::{
+    args::{Cli, Colour, Command},
+    failure::{Exit, Failure},
+};
+
+mod args;
+mod commands;
+mod failure;
+mod manifest;
+mod output;
+mod progress;
+mod summary;
+mod wire;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.color {
+        Colour::Auto => {}
+        Colour::Always => anstream::ColorChoice::Always.write_global(),
+        Colour::Never => anstream::ColorChoice::Never.write_global(),
+    }
+    match start_logging(cli.log.as_deref()).and_then(|()| dispatch(&cli.command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report(&failure);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn dispatch(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Run(args) => commands::run::run(args),
+        Command::Check(args) => commands::check::check(args),
+        Command::Explain(args) => commands::explain::explain(args),
+        Command::New(args) => commands::new::new(args),
+        Command::Build(args) => commands::build::build(args),
+        Command::Plugin(command) => commands::plugin::plugin(command),
+        Command::Topic(command) => commands::topic::topic(command),
+        Command::Schema => output::print(reelflow_config::manifest_schema().trim_end()),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "reel", &mut script);
+            output::print(String::from_utf8_lossy(&script).trim_end())
+        }
+    }
+}
+
+fn start_logging(filter: Option<&str>) -> Result<(), Failure> {
+    let Some(filter) = filter else { return Ok(()) };
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .map_err(|why| Failure::new(Exit::User, format!("--log \"{filter}\" is no filter: {why}")))?;
+    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
+    Ok(())
+}
+
+/// Says on standard error what went wrong.
+fn report(failure: &Failure) {
+    match failure {
+        Failure::Manifest { file, text, problems } => {
+            let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
+                && std::io::stderr().is_terminal();
+            anstream::eprint!("{}", reelflow_config::render(problems, file, text, color));
+        }
+        Failure::Other { message, help, .. } => {
+            anstream::eprintln!("error: {message}");
+            if let Some(help) = help {
+                anstream::eprintln!("help: {help}");
+            }
+        }
+        Failure::Said(_) | Failure::Closed => {}
+    }
+}

@@ -1,0 +1,9 @@
+//! One module for each verb of `reel`.
+
+pub(crate) mod build;
+pub(crate) mod check;
+pub(crate) mod explain;
+pub(crate) mod new;
+pub(crate) mod plugin;
+pub(crate) mod run;
+pub(crate) mod topic;

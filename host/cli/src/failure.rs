@@ -1,0 +1,108 @@
+//! How a command ends when it does not end well: a text for a person, an exit code for a program.
+
+use std::fmt;
+
+use reelflow_config::Problems;
+use reelflow_ports::log::{LogError, Who};
+use reelflow_runtime::error::RunError;
+
+/// The process's exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// The run, or a test, failed.
+    Runtime = 1,
+    /// The command line, the manifest, the data or the plugin must be mended.
+    User = 2,
+    /// Something outside does not answer or is full.
+    Environment = 3,
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Problems of a manifest, with the text that they point into.
+    Manifest { file: String, text: String, problems: Problems },
+    /// Anything else: what happened, and what can be done.
+    Other { exit: Exit, message: String, help: Option<String> },
+    /// All was said already; only the exit code is left.
+    Said(u8),
+    /// Standard output was closed: not worth a word.
+    Closed,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, message: impl fmt::Display) -> Failure {
+        Failure::Other { exit, message: message.to_string(), help: None }
+    }
+
+    pub(crate) fn help(self, text: impl Into<String>) -> Failure {
+        match self {
+            Failure::Other { exit, message, .. } => Failure::Other { exit, message, help: Some(text.into()) },
+            other => other,
+        }
+    }
+
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Failure::Manifest { problems, .. } => {
+                // A manifest that is right but cannot be used here is the environment's.
+                let environment = problems.iter().all(|problem| problem.code.number() / 100 == 5);
+                if environment { Exit::Environment as u8 } else { Exit::User as u8 }
+            }
+            Failure::Other { exit, .. } => *exit as u8,
+            Failure::Said(code) => *code,
+            Failure::Closed => 0,
+        }
+    }
+}
+
+fn exit_of(who: Who) -> Exit {
+    match who {
+        Who::User => Exit::User,
+        Who::Environment => Exit::Environment,
+        Who::Plugin | Who::Bug => Exit::Runtime,
+    }
+}
+
+impl From<LogError> for Failure {
+    fn from(error: LogError) -> Failure {
+        let help = match &error {
+            LogError::Unavailable(_) => Some("Check that the broker runs and that log.brokers names it."),
+            LogError::TopicMissing(_) => Some("Create it with `reel topic create`, or mend the name in the manifest."),
+            LogError::PartitionCount { .. } => {
+                Some("All topics that one pipeline reads must have the same number of partitions.")
+            }
+            LogError::OffsetLost { .. } => Some(
+                "Retention deleted records before they were read, or the topic was created anew. Results would be wrong, so nothing was started.",
+            ),
+            LogError::RecordTooLarge { .. } => Some("Raise the topic's max.message.bytes, or write smaller records."),
+            LogError::DiskFull(_) => Some("Free some space and start again: nothing that was committed is lost."),
+            LogError::Fenced(_) => Some("Another process with the same --instance runs this pipeline."),
+            LogError::InDoubt(_) | LogError::Refused(_) | LogError::Damaged(_) => None,
+        };
+        Failure::Other { exit: exit_of(error.who()), message: error.to_string(), help: help.map(str::to_owned) }
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Failure {
+        match error {
+            RunError::Log(error) => error.into(),
+            RunError::GaveUp { failing_for, last } => {
+                let message = format!("gave up after {} s: {last}", failing_for.as_secs());
+                let Failure::Other { exit, help, .. } = Failure::from(last) else { unreachable!("log errors become Other") };
+                Failure::Other { exit, message, help }
+            }
+            RunError::Topics { ref problems, .. } => {
+                let missing = problems.iter().any(|problem| matches!(problem, LogError::TopicMissing(_)));
+                let help = if missing {
+                    "Create the missing topics with `reel topic create`, or mend their names in the manifest."
+                } else {
+                    "All topics that one pipeline reads must have the same number of partitions."
+                };
+                Failure::new(exit_of(error.who()), &error).help(help)
+            }
+            error => Failure::new(exit_of(error.who()), &error),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Reads a manifest and what it names: references to the environment, components, the log. Everything wrong is said at once.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use reelflow_config::{
+    Code, Config, External, Partitions, Problem, Problems,
+    config::{Log as LogSection, Plugin as PluginSection},
+};
+use reelflow_core::plan::Plan;
+use reelflow_ports::{
+    engine::{Limits, Plugin},
+    log::Log,
+};
+
+use crate::{
+    failure::{Exit, Failure},
+    wire::{self, LogTarget},
+};
+
+/// A manifest that is valid by itself.
+pub(crate) struct Manifest {
+    path: PathBuf,
+    text: String,
+    pub(crate) config: Config,
+    pub(crate) warnings: Problems,
+}
+
+/// A pipeline that fits its plugins.
+pub(crate) struct Planned {
+    pub(crate) plan: Plan,
+    /// In the order of the plan's plugin indices.
+    pub(crate) plugins: Vec<Arc<dyn Plugin>>,
+    pub(crate) warnings: Problems,
+}
+
+impl Manifest {
+    /// Reads and checks the file at `path`.
+    pub(crate) fn load(path: &Path) -> Result<Manifest, Failure> {
+        let text = fs::read_to_string(path).map_err(|why| unreadable(path, &why))?;
+        match reelflow_config::parse(&text) {
+            Ok(valid) => Ok(Manifest { path: path.to_owned(), text, config: valid.value, warnings: valid.warnings }),
+            Err(problems) => Err(Failure::Manifest { file: path.display().to_string(), text, problems }),
+        }
+    }
+
+    /// What the messages about this manifest point into.
+    pub(crate) fn failure(&self, problems: impl Into<Problems>) -> Failure {
+        Failure::Manifest { file: self.file(), text: self.text.clone(), problems: problems.into() }
+    }
+
+    pub(crate) fn file(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Paths in a manifest are relative to it.
+    fn beside(&self, path: &str) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new("")).join(path)
+    }
+
+    /// Opens the log that the manifest names.
+    pub(crate) fn open_log(&self) -> Result<Box<dyn Log>, Failure> {
+        let mut problems = Problems::default();
+        let target = match &self.config.log {
+            LogSection::Embedded { path } => LogTarget::Embedded { folder: self.beside(path) },
+            LogSection::Kafka { brokers, client } => {
+                let mut resolve = |external: &reelflow_config::At<External>| match self.resolve(external) {
+                    Ok(value) => value,
+                    Err(why) => {
+                        let span = external.span.clone();
+                        problems.push(Problem::at(Code::ExternalMissing, span, "a value from outside is not there", why));
+                        String::new()
+                    }
+                };
+                let brokers = resolve(brokers);
+                let client = client.iter().map(|(name, value)| (name.value.clone(), resolve(value))).collect();
+                LogTarget::Kafka { brokers, client }
+            }
+        };
+        if problems.has_errors() {
+            return Err(self.failure(problems));
+        }
+        Ok(wire::log(target)?)
+    }
+
+    fn resolve(&self, external: &External) -> Result<String, String> {
+        match external {
+            External::Inline(value) => Ok(value.clone()),
+            External::Env(name) => std::env::var(name).map_err(|_| format!("the environment variable {name} is not set")),
+            External::File(path) => match fs::read_to_string(self.beside(path)) {
+                Ok(text) => Ok(text.trim_end_matches(['\n', '\r']).to_owned()),
+                Err(why) => Err(format!("\"{path}\" cannot be read: {why}")),
+            },
+        }
+    }
+
+    /// Loads the plugins and fits the pipeline to them.
+    pub(crate) fn plan(&self, partitions: Partitions) -> Result<Planned, Failure> {
+        let mut problems = Problems::default();
+        let mut plugins: BTreeMap<String, Arc<dyn Plugin>> = BTreeMap::new();
+        let engine = wire::engine();
+        for section in &self.config.plugins {
+            let loaded =
+                fs::read(self.beside(&section.path)).map_err(|why| self.plugin_unreadable(section, &why)).and_then(|component| {
+                    let config = section.config.to_string();
+                    engine
+                        .load(&component, &config, &limits(section))
+                        .map_err(|why| self.config.plugin_refused(&section.name, why))
+                });
+            match loaded {
+                Ok(plugin) => {
+                    plugins.insert(section.name.value.clone(), plugin);
+                }
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if problems.has_errors() {
+            return Err(self.failure(problems));
+        }
+        let declarations = plugins.iter().map(|(name, plugin)| (name.clone(), plugin.declaration().clone())).collect();
+        let planned =
+            reelflow_config::plan(&self.config, &declarations, partitions).map_err(|problems| self.failure(problems))?;
+        // The plan's plugin indices follow the manifest.
+        let plugins = self.config.plugins.iter().map(|section| plugins[&section.name.value].clone()).collect();
+        Ok(Planned { plan: planned.value, plugins, warnings: planned.warnings })
+    }
+
+    fn plugin_unreadable(&self, section: &PluginSection, why: &std::io::Error) -> Problem {
+        let path = self.beside(&section.path);
+        let message = format!("the component of plugin \"{}\" cannot be read", *section.name);
+        Problem::at(Code::PluginFileUnreadable, section.path.span.clone(), message, format!("{}: {why}", path.display()))
+            .help("Build it with `reel build`, or mend the path, which is relative to the manifest.")
+    }
+}
+
+fn limits(section: &PluginSection) -> Limits {
+    let reelflow_config::config::Limits { memory_bytes_max, call_ms_max, output_bytes_max, component_bytes_max } = section.limits;
+    Limits { memory_bytes_max, call_ms_max, output_bytes_max, component_bytes_max }
+}
+
+fn unreadable(path: &Path, why: &std::io::Error) -> Failure {
+    let failure = Failure::new(Exit::Environment, format!("manifest \"{}\" cannot be read: {why}", path.display()));
+    let name = path.file_name().unwrap_or_default();
+    let above = std::env::current_dir()
+        .ok()
+        .and_then(|dir| dir.ancestors().skip(1).map(|dir| dir.join(name)).find(|file| file.is_file()));
+    match above {
+        Some(found) => failure.help(format!("Did you mean {}?", found.display())),
+        None => failure.help("Name the manifest, or start one with `reel new NAME`."),
+    }
+}

@@ -1,0 +1,30 @@
+//! The only place that knows which logs and which plugin engine there are.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use reelflow_embedded::EmbeddedLog;
+use reelflow_kafka::{KafkaConfig, KafkaLog};
+use reelflow_ports::{
+    engine::PluginEngine,
+    log::{Log, LogError},
+};
+use reelflow_wasm::WasmEngine;
+
+/// A log with every reference of the manifest resolved. Holds secrets, so it has no `Debug`.
+pub(crate) enum LogTarget {
+    Embedded { folder: std::path::PathBuf },
+    Kafka { brokers: String, client: BTreeMap<String, String> },
+}
+
+/// Opens the log, or connects to it.
+pub(crate) fn log(target: LogTarget) -> Result<Box<dyn Log>, LogError> {
+    Ok(match target {
+        LogTarget::Embedded { folder } => Box::new(EmbeddedLog::open(&folder)?),
+        LogTarget::Kafka { brokers, client } => Box::new(KafkaLog::new(KafkaConfig { client, ..KafkaConfig::new(brokers) })?),
+    })
+}
+
+/// The engine that runs plugins; one for the whole process.
+pub(crate) fn engine() -> Arc<dyn PluginEngine> {
+    Arc::new(WasmEngine::new())
+}
