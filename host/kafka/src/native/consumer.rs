@@ -3,9 +3,10 @@
 use std::{
     collections::VecDeque,
     ffi::{CStr, c_void},
+    mem::ManuallyDrop,
     ptr, slice,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -77,8 +78,9 @@ impl ClientContext for GroupEvents {}
 
 /// The consumer.
 pub(crate) struct GroupConsumer {
-    queue: Queue,
-    client: Client<GroupEvents>,
+    /// Both are dropped by [`GroupConsumer`] itself.
+    queue: ManuallyDrop<Queue>,
+    client: ManuallyDrop<Client<GroupEvents>>,
     buffer: Buffer,
 }
 
@@ -95,6 +97,7 @@ impl GroupConsumer {
             bindings::rd_kafka_poll_set_consumer(client.native_ptr());
             Queue(bindings::rd_kafka_queue_get_consumer(client.native_ptr()))
         };
+        let (queue, client) = (ManuallyDrop::new(queue), ManuallyDrop::new(client));
         Ok(GroupConsumer { queue, client, buffer: Buffer::new(n_messages_max) })
     }
 
@@ -229,22 +232,34 @@ impl GroupConsumer {
         }
     }
 
-    /// From now on nobody will answer the group's decisions, so the callback does. The last one may be open: giving up answers
+    /// From now on nobody else answers the group's decisions, so the callback does. The last one may be open: giving up answers
     /// that partitions go, and taking on none answers that some came. The respective other does nothing.
     fn close(&self) {
         self.client.context().is_closing.store(true, Ordering::Relaxed);
         if let Err(error) = self.unassign().and_then(|()| self.assign(&TopicPartitionList::new())) {
             tracing::debug!(error.text, "partitions of a closing consumer could not be given up");
         }
-        self.rebalances().clear(); // their group metadata must go before the client
+        self.rebalances().clear();
     }
 }
 
 impl Drop for GroupConsumer {
     /// Ends the member without a word to the group: a static member that comes back within its session time-out gets its
     /// partitions back without a rebalance.
+    ///
+    /// Not by `rd_kafka_destroy`, which would first let the callback answer what the group decided meanwhile: an answer that comes
+    /// while the group's handler ends is thrown away, and the caller waits for ever (librdkafka issue 4884).
     fn drop(&mut self) {
-        self.close();
+        self.rebalances().clear(); // their group metadata must go before the client
+        // SAFETY: nothing uses queue or client afterwards. The client is destroyed here instead of by its own `drop`, which never
+        // runs; so the reference that it holds to the context is given back here, too, once no callback can come any more.
+        unsafe {
+            ManuallyDrop::drop(&mut self.queue);
+            let context = Arc::as_ptr(self.client.context());
+            let flags = bindings::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE;
+            bindings::rd_kafka_destroy_flags(self.client.native_ptr(), flags);
+            Arc::decrement_strong_count(context);
+        }
     }
 }
 
