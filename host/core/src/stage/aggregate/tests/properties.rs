@@ -1,0 +1,176 @@
+//! Random runs of the aggregate against a recomputation.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::{super::*, harness::*};
+use crate::plan::WindowSpec;
+
+/// One step of a random run.
+#[derive(Clone, Debug)]
+enum Step {
+    Rows(Vec<Row>),
+    Advance(i64),
+    Restart { with_image: bool },
+}
+
+fn rows() -> impl Strategy<Value = Vec<(i64, Option<&'static str>, u8)>> {
+    let near = -60_i64..60;
+    // Far away: a gap, and the ends of time.
+    let far = prop::sample::select(vec![5_000, EventTime::MIN.0, EventTime::MAX.0, -5_001]);
+    let boundary = prop::sample::select(vec![-31, -30, -29, -1, 0, 1, 29, 30, 31]);
+    let at = prop_oneof![12 => near, 4 => boundary, 1 => far];
+    let key =
+        prop::sample::select(vec![None, Some("a"), Some("b"), Some("b\0"), Some("a key that is longer than sixteen bytes")]);
+    prop::collection::vec((at, key, 0_u8..40), 0..12)
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => rows().prop_map(|rows| Step::Rows(rows.into_iter().map(|(at, key, id)| Row { at, key, id: id.into() }).collect())),
+        4 => (-80_i64..120).prop_map(Step::Advance),
+        1 => prop::sample::select(vec![4_000, i64::MIN, -5_000]).prop_map(Step::Advance),
+        2 => any::<bool>().prop_map(|with_image| Step::Restart { with_image }),
+    ];
+    prop::collection::vec(step, 1..14).prop_map(|mut steps| {
+        // The last digit of an id says what the plugin does with it; the rest makes it unique.
+        let mut n_rows = 0;
+        for step in &mut steps {
+            if let Step::Rows(rows) = step {
+                for row in rows {
+                    n_rows += 1;
+                    row.id = n_rows * 10 + if row.id < 10 { row.id } else { row.id % 8 };
+                }
+            }
+        }
+        steps
+    })
+}
+
+/// A stream that goes on for long, a little out of order, with few restarts: windows slide over what was merged before.
+fn sliding_steps() -> impl Strategy<Value = Vec<Step>> {
+    let row = (-25_i64..8, prop::sample::select(vec![Some("a"), Some("b"), None]));
+    let round = (0_i64..12, prop::collection::vec(row, 0..4), prop::bool::weighted(0.03));
+    prop::collection::vec(round, 10..50).prop_map(|rounds| {
+        let (mut steps, mut watermark, mut n_rows) = (Vec::new(), -100, 0);
+        for (rise, rows, restarts) in rounds {
+            let rows = rows.into_iter().map(|(distance, key)| {
+                n_rows += 1;
+                Row { at: watermark + distance, key, id: n_rows * 10 }
+            });
+            steps.push(Step::Rows(rows.collect()));
+            watermark += rise;
+            steps.push(Step::Advance(watermark));
+            if restarts {
+                steps.push(Step::Restart { with_image: rise % 2 == 0 });
+            }
+        }
+        steps
+    })
+}
+
+fn specs() -> impl Strategy<Value = WindowSpec> {
+    (1_i64..20, 1_i64..6).prop_map(|(slide_ms, n_panes)| match n_panes {
+        1 => WindowSpec::Tumbling { size_ms: slide_ms },
+        _ => WindowSpec::Hopping { size_ms: slide_ms * n_panes, slide_ms },
+    })
+}
+
+/// Which ids each window holds in the end, and which (id, window end) pairs are late: straight from the rules.
+fn brute_force(steps: &[Step], spec: WindowSpec, lateness_ms: i64) -> (IdsOfPanes, BTreeSet<(i64, i64)>) {
+    let (size, slide) = (spec.size_ms(), spec.slide_ms());
+    let (mut panes, mut late) = (IdsOfPanes::new(), BTreeSet::new());
+    let mut watermark = i64::MIN;
+    for step in steps {
+        match step {
+            Step::Rows(rows) => {
+                for row in rows {
+                    // All multiples of the slide that lie in (at, at + size].
+                    let ends = (1..=size / slide).map(|n| row.at - row.at.rem_euclid(slide) + n * slide);
+                    let (missed, open): (Vec<i64>, Vec<i64>) = ends.partition(|end| end + lateness_ms <= watermark);
+                    let is_dead = row.id % 10 >= REFUSED && !open.is_empty();
+                    if !is_dead {
+                        late.extend(missed.iter().map(|end| (row.id, *end)));
+                        for end in open {
+                            panes.entry((end, row.key.map(str::to_owned))).or_default().push(row.id);
+                        }
+                    }
+                }
+            }
+            Step::Advance(to) => watermark = watermark.max(*to),
+            Step::Restart { .. } => {}
+        }
+    }
+    panes.values_mut().for_each(|ids| ids.sort());
+    (panes, late)
+}
+
+fn run(steps: &[Step], spec: WindowSpec, lateness_ms: i64, emission: Emission) -> Harness {
+    let mut harness = Harness::new(spec, lateness_ms, emission);
+    for step in steps {
+        match step {
+            Step::Rows(rows) => drop(harness.accept(rows)),
+            Step::Advance(to) => drop(harness.advance(*to)),
+            Step::Restart { with_image } => harness.restart(*with_image),
+        }
+    }
+    harness.advance(END);
+    harness
+}
+
+/// The last row of each pane; checks that revisions rise by one from 0 and that nothing follows a final row.
+fn last_rows(harness: &Harness) -> IdsOfPanes {
+    let mut last: BTreeMap<Pane, Emitted> = BTreeMap::new();
+    for one in &harness.emitted {
+        let before = last.insert(one.pane.clone(), one.clone());
+        match (before, one.revision) {
+            (None, None | Some((0, _))) => {}
+            (Some(Emitted { revision: Some((rev, false)), .. }), Some((next, _))) if next == rev + 1 => {}
+            (before, _) => panic!("{one:?} after {before:?}"),
+        }
+    }
+    assert!(last.values().all(|one| one.revision.is_none_or(|(_, is_final)| is_final)), "not all is final: {last:?}");
+    last.into_iter().map(|(pane, one)| (pane, one.ids)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+
+    #[test]
+    fn the_last_rows_are_those_of_a_batch_job(steps in steps(), spec in specs(), lateness_ms in 0_i64..40, is_final in any::<bool>()) {
+        let emission = if is_final { Emission::Final } else { Emission::Upsert };
+        let harness = run(&steps, spec, lateness_ms, emission);
+        let (panes, late) = brute_force(&steps, spec, lateness_ms);
+        prop_assert_eq!(last_rows(&harness), panes);
+        prop_assert_eq!(harness.late(), late);
+        let counts = harness.out.counts;
+        prop_assert_eq!(counts.rows_in, counts.accepted + counts.late + counts.dead);
+        prop_assert_eq!(counts.rows_out as usize, harness.emitted.len());
+        prop_assert_eq!(harness.stage.state_bytes(), 0);
+    }
+
+    #[test]
+    fn long_slides_merge_what_a_batch_job_would(
+        steps in sliding_steps(), slide_ms in 1_i64..6, n_panes in 2_i64..12, lateness_ms in 0_i64..30, is_final in any::<bool>(),
+    ) {
+        let spec = WindowSpec::Hopping { size_ms: slide_ms * n_panes, slide_ms };
+        let emission = if is_final { Emission::Final } else { Emission::Upsert };
+        let harness = run(&steps, spec, lateness_ms, emission);
+        let (panes, late) = brute_force(&steps, spec, lateness_ms);
+        prop_assert_eq!(last_rows(&harness), panes);
+        prop_assert_eq!(harness.late(), late);
+    }
+
+    #[test]
+    fn cutting_a_batch_changes_no_last_row(steps in steps(), spec in specs(), lateness_ms in 0_i64..40) {
+        let single = |step: &Step| match step {
+            Step::Rows(rows) => rows.iter().map(|row| Step::Rows(vec![row.clone()])).collect(),
+            step => vec![step.clone()],
+        };
+        let cut: Vec<Step> = steps.iter().flat_map(single).collect();
+        let whole = last_rows(&run(&steps, spec, lateness_ms, Emission::Upsert));
+        prop_assert_eq!(&last_rows(&run(&cut, spec, lateness_ms, Emission::Upsert)), &whole);
+        prop_assert_eq!(last_rows(&run(&cut, spec, lateness_ms, Emission::Final)), whole);
+    }
+}
