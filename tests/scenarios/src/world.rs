@@ -20,7 +20,7 @@ use reelflow_core::{
     time::{WallTime, Watermark},
 };
 
-use crate::{counts, pipeline, plugins::Plugin, print};
+use crate::{counts, pipeline, plugins::Plugin, print, script};
 
 /// Where wall time begins.
 const START: WallTime = WallTime(1_000_000_000_000);
@@ -199,7 +199,7 @@ impl World {
             }
             "raw" => {
                 let (source, partition, rest) = self.address(rest)?;
-                let value = unescape(rest)?;
+                let value = script::unescape(rest)?;
                 let mut batch = RecordBatch::default();
                 self.push(&mut batch, Some(b"raw"), Some(&value), 0);
                 self.give(source, partition, batch, out)
@@ -377,25 +377,4 @@ impl World {
             }
         }
     }
-}
-
-/// The bytes of a `raw` value: `\xff`, `\n`, and `(empty)`, `(900 bytes)`.
-fn unescape(text: &str) -> Result<Vec<u8>, String> {
-    if text == "(empty)" {
-        return Ok(Vec::new());
-    }
-    if let Some(len) = text.strip_prefix('(').and_then(|text| text.strip_suffix(" bytes)")) {
-        let len: usize = len.parse().map_err(|_| format!("\"{len}\" is no number"))?;
-        return Ok("x".repeat(len).into_bytes());
-    }
-    let mut bytes = Vec::new();
-    let mut rest = text;
-    while let Some(at) = rest.find("\\x") {
-        bytes.extend_from_slice(&rest.as_bytes()[..at]);
-        let digits = rest.get(at + 2..at + 4).ok_or("\\x without two digits")?;
-        bytes.push(u8::from_str_radix(digits, 16).map_err(|_| format!("\\x{digits}"))?);
-        rest = &rest[at + 4..];
-    }
-    bytes.extend_from_slice(rest.as_bytes());
-    Ok(bytes)
 }
