@@ -2,7 +2,7 @@
 //!
 //! Input: plays, keyed by country, in windows of the manifest's choice. Output: for each window the ten titles (setting `top`) with the
 //! most distinct profiles; of equal ones the more played, then the lower title id. State: for each title its plays and its profiles,
-//! exactly; it grows with the number of (title, profile) pairs of a window.
+//! exactly; it grows with the number of (title, profile) pairs of a window. Plays without a country form a list of their own.
 
 use std::{
     cmp::Reverse,
@@ -61,7 +61,7 @@ impl Aggregate for Trending {
     type State = Titles;
     type Output<'a> = Place<'a>;
 
-    const KEY: &'static [KeyField] = &[KeyField::str("country")];
+    const KEY: &'static [KeyField] = &[KeyField::str("country").optional()];
 
     fn add(&self, state: &mut Titles, play: Play) -> Result<(), Reject> {
         let watched = state.titles.entry(play.title_id).or_default();

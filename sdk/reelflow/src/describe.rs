@@ -19,7 +19,7 @@ pub fn aggregate<P: Aggregate>() -> String {
         list(out, P::KEY, |out, KeyField(field)| {
             text(out, "{\"name\":", field.name);
             text(out, ",\"type\":", field.field_type.name());
-            out.push('}');
+            out.push_str(if field.required { "}" } else { ",\"required\":false}" });
         });
         text(out, ",\"state\":{\"name\":", P::State::NAME);
         out.push_str(",\"version\":");

@@ -95,6 +95,12 @@ impl KeyField {
         KeyField::of(name, FieldType::Bool)
     }
 
+    /// The same column, which may be null: all rows without a value form one group ([`Key::is_null`]), as in SQL. Without this, a
+    /// manifest whose key may be null is refused.
+    pub const fn optional(self) -> KeyField {
+        KeyField(FieldSpec { required: false, ..self.0 })
+    }
+
     const fn of(name: &'static str, field_type: FieldType) -> KeyField {
         KeyField(FieldSpec { name, path: name, field_type, required: true })
     }
@@ -145,7 +151,7 @@ impl<'a> Key<'a> {
         }
     }
 
-    /// Whether the key column is null, as it may be for optional fields.
+    /// Whether the key column is null, as it may be where it is declared [`KeyField::optional`].
     pub fn is_null(self) -> bool {
         let validity = &self.columns[self.column].validity;
         !validity.is_empty() && !bit(validity, self.row)

@@ -211,10 +211,12 @@ impl Cut {
 }
 
 /// How the rows of an output lie: as those of the input, where the output has the same fields. That such a field keeps its value
-/// is the plugin's word, as the manifest's `key` is the producer's.
+/// is the plugin's word, as the manifest's `key` is the producer's. A field that may have lost its value says no longer where it lies.
 fn kept(spread: &Spread, input: &Schema, output: &Schema) -> Option<Spread> {
-    let same =
-        |field: &Field| output.fields.iter().position(|other| other.name == field.name && other.field_type == field.field_type);
+    let is_same = |field: &Field, other: &Field| {
+        other.name == field.name && other.field_type == field.field_type && (other.required || !field.required)
+    };
+    let same = |field: &Field| output.fields.iter().position(|other| is_same(field, other));
     let columns = spread.columns.iter().map(|column| same(&input.fields[*column])).collect::<Option<Vec<_>>>()?;
     Some(Spread { columns, is_ours: spread.is_ours })
 }

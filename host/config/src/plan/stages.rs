@@ -68,7 +68,10 @@ impl<'a> Check<'a, '_, '_> {
             config::StageKind::Aggregate { input, key, window, lateness_ms, emission, plugin } => {
                 let input = self.input(0, input)?;
                 let columns = self.plugin_columns(stage, 0, plugin, &input);
-                let key = self.columns(stage, "key", key, &input);
+                let declared = self.streams.declaration(self.idx).map(|declaration| &declaration.key.fields);
+                // A plugin that declares no key takes any.
+                let nulls = |at: usize| declared.is_some_and(|fields| fields.get(at).is_none_or(|field| !field.required));
+                let key = self.columns(stage, "key", key, &input, nulls);
                 let key_fits = key.as_ref().is_some_and(|key| self.declared_key(stage, plugin, key, &input));
                 let (columns, key) = (columns?, key.filter(|_| key_fits)?);
                 let (plugin, lateness_ms) = (self.plugin_idx(plugin), lateness_ms.value);
@@ -77,7 +80,9 @@ impl<'a> Check<'a, '_, '_> {
             config::StageKind::Join { left, right, on, within_ms, outer, tie, lateness_ms, emission, plugin } => {
                 let (left_input, right_input) = (self.input(0, left), self.input(1, right));
                 let mut side = |port, input: &Option<Input<'a>>| match input {
-                    Some(input) => (self.plugin_columns(stage, port, plugin, input), self.columns(stage, "on", on, input)),
+                    Some(input) => {
+                        (self.plugin_columns(stage, port, plugin, input), self.columns(stage, "on", on, input, |_| false))
+                    }
                     None => (None, None),
                 };
                 let (left_columns, left_key) = side(0, &left_input);
@@ -128,16 +133,23 @@ impl<'a> Check<'a, '_, '_> {
         (columns.len() == declaration.inputs[port].len()).then_some(columns)
     }
 
-    /// The columns of a key: they must be there, have a value and be no floats.
-    fn columns(&mut self, stage: &Stage, key: &str, names: &[At<String>], input: &Input<'_>) -> Option<Vec<usize>> {
+    /// The columns of a key: they must be there and be no floats. `nulls`: whether the n-th one may be null.
+    fn columns(
+        &mut self,
+        stage: &Stage,
+        key: &str,
+        names: &[At<String>],
+        input: &Input<'_>,
+        nulls: impl Fn(usize) -> bool,
+    ) -> Option<Vec<usize>> {
         let what = format!("\"{key}\" of stage \"{}\"", *stage.name);
         let mut columns = Vec::new();
-        for name in names {
+        for (key_idx, name) in names.iter().enumerate() {
             let Some(at) = column(&input.schema, name) else {
                 self.problems.push(unknown_column(Code::UnknownColumn, &what, name, input));
                 continue;
             };
-            if let Some(problem) = not_a_key(&what, name, &input.schema.fields[at], input) {
+            if let Some(problem) = not_a_key(&what, name, &input.schema.fields[at], input, nulls(key_idx)) {
                 self.problems.push(problem);
                 continue;
             }
@@ -270,7 +282,8 @@ fn sink_key(config: &Config, streams: &Streams<'_>, idx: usize, problems: &mut P
             problems.push(unknown_column(Code::UnknownSinkKey, &what, name, &input));
             continue;
         };
-        match not_a_key(&what, name, &input.schema.fields[at], &input) {
+        // A record whose only key column is null has no key.
+        match not_a_key(&what, name, &input.schema.fields[at], &input, true) {
             Some(problem) => problems.push(problem),
             None => columns.push(at),
         }
@@ -368,11 +381,11 @@ fn unknown_column(code: Code, what: &str, name: &At<String>, input: &Input<'_>) 
     problem
 }
 
-/// Floats have two zeros and no fixed text, and null is in no partition.
-fn not_a_key(what: &str, name: &At<String>, field: &Field, input: &Input<'_>) -> Option<Problem> {
+/// Floats have two zeros and no fixed text. Nulls are a matter of whom the key is for: a group of their own, or equal to nothing.
+fn not_a_key(what: &str, name: &At<String>, field: &Field, input: &Input<'_>, allows_null: bool) -> Option<Problem> {
     let (code, message) = if field.field_type == FieldType::Float {
         (Code::FloatKey, format!("{what} names a float"))
-    } else if !field.required {
+    } else if !field.required && !allows_null {
         (Code::FieldOptional, format!("{what} names a field that may be null"))
     } else {
         return None;

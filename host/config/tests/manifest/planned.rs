@@ -159,6 +159,12 @@ fn all_of_the_partition_key_must_be_in_the_key() {
 }
 
 #[test]
+fn rows_without_a_value_for_the_key_meet_in_one_partition() {
+    let stages = transform("clean", "plays", "clean-plays") + &aggregate("by_page", "clean", r#"["page"]"#, "count");
+    assert_eq!(fragments(&plan(&stages, &["by_page"])), ["plays: plays -> clean", "by_page: reel.p.by_page -> by_page"]);
+}
+
+#[test]
 fn another_key_cuts_the_pipeline() {
     let stages = dedup("once", "plays", "") + &aggregate("by_country", "once", r#"["country"]"#, "trending");
     let plan = plan(&stages, &["by_country"]);
