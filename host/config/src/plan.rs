@@ -127,24 +127,8 @@ fn assemble(config: &Config, order: &[usize], streams: &Streams<'_>, mut built: 
         upsert: streams.is_upsert(config, streams.of_sink(idx)),
     });
     let source_plans = sources.iter().map(|idx| {
-        let source = &config.sources[*idx];
-        let schema = streams.schema(Origin::Source(*idx));
-        SourcePlan {
-            name: source.name.value.as_str().into(),
-            topic: source.topic.value.as_str().into(),
-            fragment: cut.fragment_of_source(*idx),
-            event_time: match &source.event_time.value {
-                config::EventTimeFrom::LogTimestamp => EventTimeFrom::LogTimestamp,
-                config::EventTimeFrom::Field(path) => {
-                    EventTimeFrom::Field(streams::column(&schema, path).expect("the event time is always decoded"))
-                }
-            },
-            stream: Stream { schema, consumers: consumers(Origin::Source(*idx)) },
-            bound_ms: source.bound_ms,
-            idle_after_ms: source.idle_after_ms,
-            future_ms_max: source.future_ms_max,
-            value_bytes_max: source.value_bytes_max,
-        }
+        let stream = Stream { schema: streams.schema(Origin::Source(*idx)), consumers: consumers(Origin::Source(*idx)) };
+        source_plan(&config.sources[*idx], stream, cut.fragment_of_source(*idx))
     });
     let stage_plans = order.iter().map(|idx| {
         let stage = &config.stages[*idx];
@@ -184,6 +168,26 @@ fn assemble(config: &Config, order: &[usize], streams: &Streams<'_>, mut built: 
         side_partitions: partitions.side,
         changelog_topic: format!("reel.{name}.changelog").into(),
         name,
+    }
+}
+
+fn source_plan(source: &config::Source, stream: Stream, fragment: usize) -> SourcePlan {
+    let event_time = match &source.event_time.value {
+        config::EventTimeFrom::LogTimestamp => EventTimeFrom::LogTimestamp,
+        config::EventTimeFrom::Field(path) => {
+            EventTimeFrom::Field(streams::column(&stream.schema, path).expect("the event time is always decoded"))
+        }
+    };
+    SourcePlan {
+        name: source.name.value.as_str().into(),
+        topic: source.topic.value.as_str().into(),
+        fragment,
+        event_time,
+        stream,
+        bound_ms: source.bound_ms,
+        idle_after_ms: source.idle_after_ms,
+        future_ms_max: source.future_ms_max,
+        value_bytes_max: source.value_bytes_max,
     }
 }
 

@@ -108,7 +108,7 @@ struct Pipeline {
     guarantee: Option<Guarantee>,
     /// An epoch is sealed after this long; at most 60s. Default 200ms.
     commit_interval: Option<Duration>,
-    /// … or after this many records. Default 100000.
+    /// An epoch is sealed after this many records, even if it is younger. Default 100000.
     #[schemars(range(min = 1, max = 10_000_000))]
     epoch_records_max: Option<u64>,
     /// The topic of refused records. Default `dead.<name>`.

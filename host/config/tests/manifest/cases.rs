@@ -1,6 +1,6 @@
 //! Each `tests/cases/bad/*.toml` has its problems in `*.txt`, each `tests/cases/good/*.toml` the plan's words.
 //!
-//! `BLESS=1 cargo test -p reelflow-config` writes the texts anew: read the difference before it is committed.
+//! `REEL_BLESS=1 cargo test -p reelflow-config` writes the texts anew: read the difference before it is committed.
 
 use std::{
     collections::BTreeMap,
@@ -31,13 +31,13 @@ pub fn manifests(kind: &str) -> Vec<(PathBuf, String)> {
     paths.into_iter().map(|path| (path.clone(), fs::read_to_string(&path).expect("a case is UTF-8"))).collect()
 }
 
-/// Compares `found` with the text at `path`, or writes it there under `BLESS=1`.
+/// Compares `found` with the text at `path`, or writes it there under `REEL_BLESS=1`.
 pub fn check(path: &Path, found: &str) {
-    if std::env::var_os("BLESS").is_some() {
+    if std::env::var_os("REEL_BLESS").is_some() {
         fs::write(path, found).expect("the case can be written");
     }
     let expected = fs::read_to_string(path).unwrap_or_default();
-    assert!(expected == found, "{}: expected\n{expected}\nfound\n{found}\n(BLESS=1 accepts it)", path.display());
+    assert!(expected == found, "{}: expected\n{expected}\nfound\n{found}\n(REEL_BLESS=1 accepts it)", path.display());
 }
 
 /// The declarations in `plugins.json`: a field is `name: type`, `name@path: type`, and `type?` if it may be null.

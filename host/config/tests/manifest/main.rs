@@ -5,3 +5,4 @@ mod cases;
 mod environment;
 mod explained;
 mod planned;
+mod reference;
