@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     name = "reel",
     version,
     propagate_version = true,
-    after_help = "First steps:\n  reel new trending && cd trending\n  reel build && reel topic write plays sample.ndjson --key profile_id --end\n  reel run --until-end && reel topic read trending\n\nExit codes: 0 ok, 1 the run failed, 2 usage or manifest, 3 environment, 130 interrupted."
+    after_help = "First steps:\n  reel new trending && cd trending\n  reel build && reel topic write plays plays.ndjson --key profile_id --timestamp event_ts --partitions 1 --end\n  reel run --until-end && reel topic read trending\n\nExit codes: 0 ok, 1 the run failed, 2 usage or manifest, 3 environment, 130 interrupted."
 )]
 pub(crate) struct Cli {
     /// Colours: auto follows the terminal and NO_COLOR.

@@ -69,7 +69,7 @@ fn report(failure: &Failure) {
         Failure::Manifest { file, text, problems } => {
             let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
                 && std::io::stderr().is_terminal();
-            anstream::eprint!("{}", reelflow_config::render(problems, file, text, color));
+            anstream::eprintln!("{}", reelflow_config::render(problems, file, text, color));
         }
         Failure::Other { message, help, .. } => {
             anstream::eprintln!("error: {message}");

@@ -26,7 +26,7 @@ pub(crate) fn check(args: &Check) -> Result<(), Failure> {
                 print_json(&warnings, &manifest.file(), manifest.text())?;
             } else {
                 if !warnings.is_empty() {
-                    anstream::eprint!("{}", reelflow_config::render(&warnings, &manifest.file(), manifest.text(), false));
+                    anstream::eprintln!("{}", reelflow_config::render(&warnings, &manifest.file(), manifest.text(), false));
                 }
                 let n_warnings = if warnings.is_empty() { String::new() } else { format!(", {} warnings", warnings.len()) };
                 print(&format!("{}: no errors{n_warnings}", manifest.file()))?;

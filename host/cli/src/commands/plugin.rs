@@ -44,7 +44,8 @@ pub(crate) fn line(inspection: &Inspection) -> String {
             let n_fields: usize = declaration.inputs.iter().map(Schema::len).sum();
             let state =
                 declaration.state.as_ref().map_or(String::new(), |state| format!("  state {} v{}", state.name, state.version));
-            format!("{}  reads {n_fields} fields{state}", declaration.world.name())
+            let fields = if n_fields == 1 { "field" } else { "fields" };
+            format!("{}  reads {n_fields} {fields}{state}", declaration.world.name())
         }
         // A plugin that needs a config can be built without one.
         Err(why) => format!("({why})"),

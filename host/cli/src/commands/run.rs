@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Run) -> Result<(), Failure> {
 /// Says warnings of the manifest, if there are any.
 fn warn(manifest: &Manifest, warnings: &reelflow_config::Problems) {
     if !warnings.is_empty() {
-        anstream::eprint!("{}", reelflow_config::render(warnings, &manifest.file(), manifest.text(), false));
+        anstream::eprintln!("{}", reelflow_config::render(warnings, &manifest.file(), manifest.text(), false));
     }
 }
 
