@@ -79,12 +79,12 @@ def compare(db, name, keys):
     columns = [row[0] for row in db.execute(f"DESCRIBE {name}").fetchall()]
     on = " AND ".join(f'a."{k}" IS NOT DISTINCT FROM b."{k}"' for k in keys)
     same = " AND ".join(f'a."{c}" IS NOT DISTINCT FROM b."{c}"' for c in columns)
-    first = keys[0]
+    never_null = keys[-1]
     count = lambda sql: db.execute(sql).fetchall()[0][0]
     matched = count(f"SELECT count(*) FROM {name} a JOIN got_{name} b ON {on} WHERE {same}")
     different = count(f"SELECT count(*) FROM {name} a JOIN got_{name} b ON {on} WHERE NOT ({same})")
-    missing = count(f'SELECT count(*) FROM {name} a LEFT JOIN got_{name} b ON {on} WHERE b."{first}" IS NULL')
-    unexpected = count(f'SELECT count(*) FROM got_{name} b LEFT JOIN {name} a ON {on} WHERE a."{first}" IS NULL')
+    missing = count(f'SELECT count(*) FROM {name} a LEFT JOIN got_{name} b ON {on} WHERE b."{never_null}" IS NULL')
+    unexpected = count(f'SELECT count(*) FROM got_{name} b LEFT JOIN {name} a ON {on} WHERE a."{never_null}" IS NULL')
     listed = ", ".join(f'"{k}"' for k in keys)
     twice = count(f"SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM got_{name} GROUP BY {listed})")
     return matched, missing, unexpected, different, int(twice)
