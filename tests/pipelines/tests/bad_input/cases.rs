@@ -1,0 +1,180 @@
+//! The table.
+
+pub struct Case {
+    pub name: &'static str,
+    /// (from, to) in the manifest.
+    pub edit: (&'static str, &'static str),
+    /// Written beside the manifest.
+    pub file: (&'static str, &'static [u8]),
+    pub args: &'static [&'static str],
+    pub exit: i32,
+    /// All of them must be said.
+    pub says: &'static [&'static str],
+}
+
+pub const NO_EDIT: (&str, &str) = ("", "");
+pub const NO_FILE: (&str, &[u8]) = ("", b"");
+const CHECK: &[&str] = &["check"];
+pub const RUN: &[&str] = &["run", "--until-end", "--give-up-after", "1"];
+
+const fn manifest(name: &'static str, from: &'static str, to: &'static str, says: &'static [&'static str]) -> Case {
+    Case { name, edit: (from, to), file: NO_FILE, args: CHECK, exit: 2, says }
+}
+
+const fn component(name: &'static str, bytes: &'static [u8], says: &'static [&'static str]) -> Case {
+    Case { name, edit: ("plugins/clean_plays.wasm", "bad.wasm"), file: ("bad.wasm", bytes), args: CHECK, exit: 2, says }
+}
+
+const fn usage(name: &'static str, args: &'static [&'static str], exit: i32, says: &'static [&'static str]) -> Case {
+    Case { name, edit: NO_EDIT, file: NO_FILE, args, exit, says }
+}
+
+pub const CASES: &[Case] = &[
+    // The manifest.
+    manifest("unknown key", "bound = \"0s\"", "bound = \"0s\"\nbund = \"1s\"", &["RF0102", "bund", "bound"]),
+    manifest("unknown table", "[sink.clean]", "[sinks.clean]", &["RF0102", "sinks"]),
+    manifest("wrong type", "topic = \"plays\"", "topic = 7", &["RF0103"]),
+    manifest("missing key", "event_time = \"event_ts\"\n", "", &["RF0104", "event_time"]),
+    manifest("no TOML", "[pipeline]", "[pipeline", &["RF0101", "reel.toml:2"]),
+    manifest("bad duration", "bound = \"0s\"", "bound = \"soon\"", &["RF0106", "soon"]),
+    manifest("bad name", "name = \"bad-input\"", "name = \"Bad Input\"", &["RF0109"]),
+    manifest("bad topic", "topic = \"clean\"", "topic = \"cl ean\"", &["RF0110"]),
+    manifest(
+        "unknown guarantee",
+        "name = \"bad-input\"",
+        "name = \"bad-input\"\nguarantee = \"maybe-once\"",
+        &["RF0112", "exactly-once"],
+    ),
+    manifest("unknown kind of stage", "kind = \"transform\"", "kind = \"transfrom\"", &["transform"]),
+    manifest("unknown input", "input = \"plays\"", "input = \"play\"", &["RF0210", "plays"]),
+    manifest("a cycle", "input = \"plays\"", "input = \"clean\"", &["RF0203"]),
+    manifest("a source and a stage of one name", "[stage.clean]", "[stage.plays]", &["RF0202"]),
+    manifest("two stages of one name", "[sink.clean]", "[stage.clean]\n[sink.clean]", &["RF0"]),
+    manifest("unknown plugin", "plugin = \"clean\"", "plugin = \"clan\"", &["RF0207", "clean"]),
+    manifest("a topic read and written", "topic = \"clean\"", "topic = \"plays\"", &["RF0209"]),
+    manifest("an internal topic as sink", "topic = \"clean\"", "topic = \"reel.bad-input.changelog\"", &["RF0212"]),
+    manifest("missing bound", "bound = \"0s\"\n", "", &["RF0305"]),
+    manifest(
+        "unknown sink key",
+        "topic = \"clean\"\nkey = [\"profile_id\"]",
+        "topic = \"clean\"\nkey = [\"profil_id\"]",
+        &["RF0410", "profile_id"],
+    ),
+    manifest("unknown output", "[sink.clean]\ninput = \"clean\"", "[sink.clean]\ninput = \"clean.trailers\"", &["RF0408"]),
+    manifest("event time that a plugin reads as text", "event_time = \"event_ts\"", "event_time = \"country\"", &["RF04"]),
+    manifest(
+        "an inline secret",
+        "kind = \"embedded\"\npath = \"log\"",
+        "kind = \"kafka\"\nbrokers = \"b:1\"\n[log.client]\n\"sasl.password\" = \"hunter2\"",
+        &["RF0105"],
+    ),
+    manifest(
+        "a config key that the plugin does not know",
+        "path = \"plugins/clean_plays.wasm\"",
+        "path = \"plugins/clean_plays.wasm\"\nconfig = { speed = 3 }",
+        &["RF0417", "speed"],
+    ),
+    manifest(
+        "limits of zero",
+        "path = \"plugins/clean_plays.wasm\"",
+        "path = \"plugins/clean_plays.wasm\"\nlimits = { call = \"0s\" }",
+        &["RF0303"],
+    ),
+    // The world of the component against the stage.
+    manifest("a component of the wrong world", "plugins/clean_plays.wasm", "plugins/trending.wasm", &["RF0401", "aggregate"]),
+    Case {
+        name: "a field that the stream does not have",
+        edit: (
+            "[sink.clean]",
+            "[plugin.cap]\npath = \"plugins/clean_impressions.wasm\"\n[stage.cap]\nkind = \"transform\"\ninput = \"clean\"\nplugin = \"cap\"\n[sink.cap]\ninput = \"cap\"\ntopic = \"cap\"\n[sink.clean]",
+        ),
+        file: NO_FILE,
+        args: CHECK,
+        exit: 2,
+        says: &["RF0402", "position"],
+    },
+    // Components.
+    component("an empty file", b"", &["RF0417", "not a WebAssembly component"]),
+    component("text", b"fn main() {}", &["RF0417", "not a WebAssembly component"]),
+    component("a core module", b"\0asm\x01\0\0\0", &["RF0417", "reel build"]),
+    component("a component that is cut off", b"\0asm\x0d\0\x01\0\x01", &["RF0417"]),
+    component("an empty component", b"\0asm\x0d\0\x01\0", &["RF0417", "world"]),
+    component("a length prefix of a gigabyte", b"\0asm\x0d\0\x01\0\x01\x80\x80\x80\x80\x04", &["RF0417"]),
+    Case {
+        name: "a component that is not there",
+        edit: ("clean_plays.wasm", "cleen_plays.wasm"),
+        file: NO_FILE,
+        args: CHECK,
+        exit: 3,
+        says: &["RF0505", "reel build"],
+    },
+    // The environment.
+    Case {
+        name: "no manifest",
+        edit: NO_EDIT,
+        file: NO_FILE,
+        args: &["run", "nothing.toml"],
+        exit: 3,
+        says: &["nothing.toml", "cannot be read"],
+    },
+    Case {
+        name: "an environment variable that is not set",
+        edit: ("kind = \"embedded\"\npath = \"log\"", "kind = \"kafka\"\nbrokers = { env = \"REEL_NOT_SET\" }"),
+        file: NO_FILE,
+        args: RUN,
+        exit: 3,
+        says: &["RF0506", "REEL_NOT_SET"],
+    },
+    Case {
+        name: "a secret's file that is not there",
+        edit: ("kind = \"embedded\"\npath = \"log\"", "kind = \"kafka\"\nbrokers = { file = \"nowhere\" }"),
+        file: NO_FILE,
+        args: RUN,
+        exit: 3,
+        says: &["RF0506", "nowhere"],
+    },
+    Case {
+        name: "a broker that is down",
+        edit: ("kind = \"embedded\"\npath = \"log\"", "kind = \"kafka\"\nbrokers = \"127.0.0.1:1\""),
+        file: NO_FILE,
+        // Longer than one attempt, which waits 10 s.
+        args: &["run", "--until-end", "--give-up-after", "11"],
+        exit: 3,
+        says: &["trying again", "gave up after", "unavailable"],
+    },
+    Case {
+        name: "a setting that the Kafka client does not know",
+        edit: (
+            "kind = \"embedded\"\npath = \"log\"",
+            "kind = \"kafka\"\nbrokers = \"127.0.0.1:1\"\n[log.client]\n\"no.such.setting\" = \"1\"",
+        ),
+        file: NO_FILE,
+        args: RUN,
+        exit: 2,
+        says: &["no.such.setting"],
+    },
+    Case {
+        name: "a log folder that is a file",
+        edit: ("path = \"log\"", "path = \"reel.toml\""),
+        file: NO_FILE,
+        args: RUN,
+        exit: 2,
+        says: &["reel.toml"],
+    },
+    // Topics.
+    usage("a source topic that does not exist", RUN, 2, &["\"plays\" does not exist", "reel topic create"]),
+    usage("reading a topic that does not exist", &["topic", "read", "plays"], 2, &["\"plays\" does not exist"]),
+    usage("writing to a topic that does not exist", &["topic", "write", "plays", "reel.toml"], 2, &["--partitions"]),
+    usage("a topic without partitions", &["topic", "create", "plays", "--partitions", "0"], 2, &["--partitions"]),
+    // The command line.
+    usage("no such command", &["rnu"], 2, &["rnu"]),
+    usage("no such option", &["run", "--untilend"], 2, &["--until-end"]),
+    usage("no workers", &["run", "--workers", "0"], 2, &["--workers"]),
+    usage("no such code", &["explain", "RF9999"], 2, &["RF9999"]),
+    usage("a bad log filter", &["--log", "reelflow=loud", "check"], 2, &["--log"]),
+    usage("building what is no crate", &["build", "plugins"], 2, &["Cargo.toml"]),
+    usage("a plugin's name in capitals", &["new", "Trending"], 2, &["Trending"]),
+    usage("a plugin that exists", &["new", "plugins"], 2, &["exists already"]),
+    usage("inspecting what is not there", &["plugin", "inspect", "nothing.wasm"], 3, &["nothing.wasm"]),
+    usage("inspecting what is no component", &["plugin", "inspect", "reel.toml"], 2, &["is no plugin"]),
+];

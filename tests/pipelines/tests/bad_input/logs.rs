@@ -1,0 +1,111 @@
+//! Topics, files of lines, and the log itself.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result};
+use rand::{Rng, SeedableRng, distr::Alphanumeric};
+use rand_chacha::ChaCha8Rng;
+use reelflow_pipelines::{Job, LogKind, prepared};
+
+use crate::{
+    PLAY,
+    cases::{NO_EDIT, RUN},
+    job, judge,
+};
+
+/// Two topics that should lie side by side do not.
+#[test]
+fn different_partition_counts_are_refused() -> Result<()> {
+    let job = Job::example("personalization", &LogKind::Embedded, &[])?;
+    for (topic, n) in [("impressions", "4"), ("play_starts", "3"), ("playback_events", "4")] {
+        job.read(&["topic", "create", topic, "--partitions", n])?;
+    }
+    let mut failures = Vec::new();
+    let output = job.reel(RUN).output()?;
+    judge("run", &output, 2, &["different partition counts", "\"play_starts\" has 3"], &mut failures);
+    let output = job.reel(&["check", "--online"]).output()?;
+    judge("check --online", &output, 2, &["partitions"], &mut failures);
+    let output = job.reel(&["topic", "create", "impressions", "--partitions", "5"]).output()?;
+    judge("topic create", &output, 2, &["has 4 partitions instead of 5"], &mut failures);
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    Ok(())
+}
+
+/// Files that `reel topic write` cannot take: the line is named, and what came before it is not written twice on a second try.
+#[test]
+fn lines_that_cannot_be_written_are_named() -> Result<()> {
+    let job = job(NO_EDIT)?;
+    let mut failures = Vec::new();
+    for (name, bytes, args, says) in [
+        ("no key", "{\"a\":1}\n{\"b\":1}\n", &["--key", "a"][..], "no key:2: no field \"a\""),
+        ("no JSON", "{\"a\":1}\nhello\n", &["--key", "a"], "no JSON:2: not JSON"),
+        ("no time", "{\"a\":\"now\"}\n", &["--timestamp", "a"], "no time:1: field \"a\" is not a timestamp"),
+        ("no tabs", "a b c\n", &["--lines", "tsv"], "no tabs:1: not key, timestamp and value"),
+    ] {
+        fs::write(job.path().join(name), bytes)?;
+        let output = job.reel(&[&["topic", "write", "lines", name, "--partitions", "1"], args].concat()).output()?;
+        judge(name, &output, 2, &[says], &mut failures);
+    }
+    let output = job.reel(&["topic", "write", "lines", "nothing.ndjson", "--partitions", "1"]).output()?;
+    judge("no file", &output, 3, &["nothing.ndjson"], &mut failures);
+    let huge = format!("{}\n", "x".repeat(2_000_000));
+    fs::write(job.path().join("huge"), huge)?;
+    let output = job.reel(&["topic", "write", "lines", "huge", "--partitions", "1"]).output()?;
+    judge("a record of two megabytes", &output, 2, &["larger than the log takes"], &mut failures);
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    Ok(())
+}
+
+/// The embedded log runs out of space: a clear error, and nothing that was committed is lost.
+#[test]
+fn a_full_disk_loses_nothing() -> Result<()> {
+    let job = job(NO_EDIT)?;
+    let line = format!("k\t1767225600000\t{PLAY}\n");
+    fs::write(job.path().join("first.tsv"), line.repeat(1_000))?;
+    job.read(&["topic", "write", "plays", "first.tsv", "--lines", "tsv", "--partitions", "1"])?;
+    // A limit on the size of files stands for the full disk: an error of the same call, on every machine. What is written must not
+    // be compressible.
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let mut second = String::new();
+    for _ in 0..400 {
+        let noise: String = (0..100_000).map(|_| char::from(rng.sample(Alphanumeric))).collect();
+        second.push_str(&format!("k\t1767225600000\t{noise}\n"));
+    }
+    fs::write(job.path().join("second.tsv"), second)?;
+    let reel = prepared("debug/reel");
+    let script = format!("trap '' XFSZ; ulimit -f 16384; exec {} topic write plays second.tsv --lines tsv", quoted(&reel));
+    let output = std::process::Command::new("bash").args(["-c", &script]).current_dir(job.path()).output()?;
+    let mut failures = Vec::new();
+    judge("topic write", &output, 3, &["no space is left for the log"], &mut failures);
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let kept = job.read(&["topic", "read", "plays"])?;
+    assert!(kept.lines().filter(|line| *line == PLAY).count() == 1_000, "committed records were lost");
+    Ok(())
+}
+
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display())
+}
+
+/// Two processes on one embedded log: the second is told, the first is not disturbed.
+#[test]
+fn an_embedded_log_serves_one_process() -> Result<()> {
+    let job = job(NO_EDIT)?;
+    job.read(&["topic", "create", "plays"])?;
+    let mut first = job.reel(&["run"]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn()?;
+    // It says so once it has the log.
+    let mut reader = std::io::BufReader::new(first.stderr.take().context("it was asked for")?);
+    let mut line = String::new();
+    while !line.contains("stop with ctrl-c") {
+        line.clear();
+        let n_bytes = std::io::BufRead::read_line(&mut reader, &mut line)?;
+        assert!(n_bytes > 0, "the first process ended");
+    }
+    let output = job.reel(&["topic", "list"]).output()?;
+    let mut failures = Vec::new();
+    judge("topic list", &output, 2, &["another process has the embedded log"], &mut failures);
+    first.kill()?;
+    first.wait()?;
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! Components that misbehave while the pipeline runs: the guilty records become dead letters with the reason, their neighbours come
+//! through once, the process ends well. What each limit does by itself is tested in `host/wasm/tests`.
+
+use std::{fs, process::Command, sync::OnceLock};
+
+use anyhow::Result;
+use reelflow_pipelines::{Job, LogKind, prepared, root, target};
+
+/// The guest of `host/wasm/tests` that breaks in the way its config names when it meets 13.
+const MANIFEST: &str = r#"
+[pipeline]
+name = "hostile"
+[log]
+kind = "embedded"
+path = "log"
+[source.numbers]
+topic = "numbers"
+event_time = "ts"
+bound = "0s"
+[plugin.guest]
+path = "guest.wasm"
+config = { mode = "MODE", at = "apply" }
+limits = { memory = "16MiB", call = "200ms", output = "1MiB" }
+[stage.guest]
+kind = "transform"
+input = "numbers"
+plugin = "guest"
+[sink.out]
+input = "guest"
+topic = "out"
+"#;
+
+/// (how the guest breaks, the reason in the dead letter's header, what its error says)
+const MODES: &[(&str, &str, &str)] = &[
+    ("loop", "deadline", "200 ms"),
+    ("hoard", "memory", "16777216"),
+    ("recurse", "trap", "call stack exhausted"),
+    ("panic", "trap", "asked to panic in apply"),
+    ("trap", "trap", "unreachable"),
+    ("flood", "output", "1048576"),
+    ("rows-without-end", "malformed", ""),
+    ("column-missing", "malformed", ""),
+    ("column-extra", "malformed", ""),
+    ("kind", "malformed", ""),
+    ("nan", "malformed", ""),
+    ("infinite", "malformed", ""),
+    ("utf8", "malformed", ""),
+    ("ends-beyond", "malformed", ""),
+    ("output-unknown", "malformed", ""),
+    ("output-twice", "malformed", ""),
+];
+
+fn guest() -> std::path::PathBuf {
+    static BUILT: OnceLock<std::path::PathBuf> = OnceLock::new();
+    let build = || {
+        let out = target().join("guests/transform.wasm");
+        let mut reel = Command::new(prepared("debug/reel"));
+        reel.arg("build").arg(root().join("tests/guests/transform")).arg("--out").arg(&out);
+        let output = reel.env("CARGO_TARGET_DIR", target().join("guests")).output().expect("reel can be started");
+        assert!(output.status.success(), "{}", reelflow_pipelines::said(&output));
+        out
+    };
+    BUILT.get_or_init(build).clone()
+}
+
+fn check(mode: &str, reason: &str, error: &str) -> Result<()> {
+    const N_RECORDS: usize = 30;
+    let job = Job::example("flights", &LogKind::Embedded, &[])?;
+    fs::write(job.path().join("reel.toml"), MANIFEST.replace("MODE", mode))?;
+    fs::copy(guest(), job.path().join("guest.wasm"))?;
+    let guilty = [4, 5, 21];
+    let line = |idx: usize| {
+        let n = if guilty.contains(&idx) { 13 } else { 100 + idx };
+        format!("{{\"ts\":{idx},\"n\":{n},\"idx\":{idx}}}\n")
+    };
+    fs::write(job.path().join("in.ndjson"), (0..N_RECORDS).map(line).collect::<String>())?;
+    job.read(&["topic", "write", "numbers", "in.ndjson", "--timestamp", "ts", "--partitions", "1", "--end"])?;
+    let summary = job.run_to_end(&[])?;
+    assert_eq!(summary["stages"][0]["total"]["dead"], guilty.len(), "{mode}: {summary}");
+    let letters = job.read(&["topic", "read", "dead.hostile", "--format", "json"])?;
+    let letters: Vec<serde_json::Value> = letters.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    assert_eq!(letters.len(), guilty.len(), "{mode}: {letters:#?}");
+    for (letter, idx) in letters.iter().zip(guilty) {
+        assert_eq!(letter["value"], line(idx).trim(), "{mode}");
+        assert_eq!(
+            (&letter["headers"]["reel-stage"], &letter["headers"]["reel-offset"]),
+            (&"guest".into(), &idx.to_string().into())
+        );
+        assert_eq!(letter["headers"]["reel-reason"], reason, "{mode}: {letter}");
+        let text = letter["headers"]["reel-error"].as_str().unwrap_or_default();
+        assert!(!text.is_empty() && text.contains(error), "{mode}: {letter}");
+    }
+    let rows = job.read(&["topic", "read", "out"])?;
+    let mut numbers: Vec<i64> = Vec::new();
+    for row in rows.lines() {
+        numbers.push(serde_json::from_str::<serde_json::Value>(row)?["n"].as_i64().unwrap_or(-1));
+    }
+    let wanted: Vec<i64> = (0..N_RECORDS).filter(|idx| !guilty.contains(idx)).map(|idx| 100 + idx as i64).collect();
+    assert_eq!(numbers, wanted, "{mode}: a neighbour was lost, doubled or moved");
+    Ok(())
+}
+
+#[test]
+fn a_plugin_that_breaks_harms_the_guilty_records_alone() -> Result<()> {
+    for (mode, reason, error) in MODES {
+        check(mode, reason, error)?;
+    }
+    Ok(())
+}

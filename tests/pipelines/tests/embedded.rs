@@ -1,0 +1,67 @@
+//! The main job on the embedded log.
+
+use std::{thread, time::Duration};
+
+use anyhow::Result;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use reelflow_pipelines::{Job, Lateness, LogKind, workload};
+
+const N_EVENTS: u64 = 60_000;
+
+fn check(lateness: Lateness, workers: &str) -> Result<()> {
+    let data = workload(N_EVENTS, 11);
+    let job = Job::personalization(&LogKind::Embedded, lateness)?;
+    job.load(&data)?;
+    job.run_to_end(&["--workers", workers])?;
+    job.dump()?;
+    job.oracle("fates", &data)?;
+    let table = job.oracle("personalization", &data)?;
+    if lateness == Lateness::Bounded {
+        for dataset in ["d1 ", "d10 "] {
+            let has_late = table.lines().any(|line| line.starts_with(dataset) && !line.ends_with(" 0"));
+            assert!(has_late, "{dataset}: a bounded run has late records:\n{table}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn nothing_is_late_and_all_datasets_equal_the_batch_job() -> Result<()> {
+    check(Lateness::Complete, "1")
+}
+
+#[test]
+fn what_is_not_late_equals_the_batch_job_without_what_is() -> Result<()> {
+    check(Lateness::Bounded, "2")
+}
+
+/// I-6 and R5: killed at random moments, the outputs are the same.
+#[test]
+fn a_run_that_is_killed_again_and_again_gives_the_same_rows() -> Result<()> {
+    let data = workload(N_EVENTS, 11);
+    let calm = Job::personalization(&LogKind::Embedded, Lateness::Complete)?;
+    calm.load(&data)?;
+    calm.run_to_end(&[])?;
+    calm.dump()?;
+
+    let killed = Job::personalization(&LogKind::Embedded, Lateness::Complete)?;
+    killed.load(&data)?;
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    for _ in 0..8 {
+        let mut child = killed
+            .reel(&["run", "--until-end", "--workers", "2"])
+            .stderr(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .spawn()?;
+        thread::sleep(Duration::from_millis(rng.random_range(50..900)));
+        child.kill()?;
+        child.wait()?;
+    }
+    killed.run_to_end(&["--workers", "2"])?;
+    killed.dump()?;
+    killed.oracle("fates", &data)?;
+    killed.oracle("personalization", &data)?;
+    assert!(calm.canonical()? == killed.canonical()?, "the rows differ after kills");
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! Writes the workload as its producers would: transactionally, with one batch in two hundred aborted and sent again.
+
+use std::{fs, path::Path, time::Duration};
+
+use anyhow::{Context, Result};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rdkafka::{
+    ClientConfig,
+    producer::{BaseProducer, BaseRecord, Producer},
+};
+use reelflow_pipelines::TOPICS;
+
+const BATCH: usize = 500;
+const N_PARTITIONS: i32 = 4;
+const WAIT: Duration = Duration::from_secs(30);
+
+/// Feeds the topic files of a workload, side by side and in order.
+pub struct Feeder {
+    producer: BaseProducer,
+    /// Of each topic: its lines, and how many of them were fed.
+    files: Vec<(&'static str, Vec<Line>, usize)>,
+    rng: ChaCha8Rng,
+}
+
+struct Line {
+    key: Vec<u8>,
+    timestamp_ms: i64,
+    value: Vec<u8>,
+}
+
+impl Feeder {
+    pub fn new(brokers: &str, data: &Path) -> Result<Feeder> {
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", brokers)
+            .set("transactional.id", "feeder")
+            .set("partitioner", "murmur2_random")
+            .set("linger.ms", "5")
+            .set("compression.type", "lz4")
+            .create()?;
+        producer.init_transactions(WAIT)?;
+        let mut files = Vec::new();
+        for topic in TOPICS {
+            let bytes = fs::read(data.join(format!("topics/{topic}.tsv")))?;
+            let lines =
+                bytes.strip_suffix(b"\n").unwrap_or(&bytes).split(|byte| *byte == b'\n').map(line).collect::<Result<_>>()?;
+            files.push((topic, lines, 0));
+        }
+        Ok(Feeder { producer, files, rng: ChaCha8Rng::seed_from_u64(3) })
+    }
+
+    /// Everything.
+    pub fn feed_all(&mut self) -> Result<()> {
+        while self.feed_slice(50_000)? {}
+        Ok(())
+    }
+
+    /// About `n` more records over all topics, each in proportion, so that event times run side by side. Gives whether more is left;
+    /// after the last record every partition is ended.
+    pub fn feed_slice(&mut self, n: usize) -> Result<bool> {
+        let total: usize = self.files.iter().map(|(_, lines, _)| lines.len()).sum();
+        let mut more = false;
+        for idx in 0..self.files.len() {
+            let (_, lines, fed) = &self.files[idx];
+            let share = (lines.len() * n).div_ceil(total).max(1);
+            let (start, end) = (*fed, (*fed + share).min(lines.len()));
+            for batch_start in (start..end).step_by(BATCH) {
+                self.batch(idx, batch_start, (batch_start + BATCH).min(end))?;
+            }
+            self.files[idx].2 = end;
+            more |= end < self.files[idx].1.len();
+        }
+        if !more {
+            self.end()?;
+        }
+        Ok(more)
+    }
+
+    /// One transaction; one in two hundred is aborted first.
+    fn batch(&mut self, file: usize, start: usize, end: usize) -> Result<()> {
+        let aborted_first = self.rng.random_bool(0.005);
+        for commit in if aborted_first { vec![false, true] } else { vec![true] } {
+            self.producer.begin_transaction()?;
+            let (topic, lines, _) = &self.files[file];
+            for line in &lines[start..end] {
+                let record = BaseRecord::to(topic).key(&line.key).payload(&line.value).timestamp(line.timestamp_ms);
+                self.producer.send(record).map_err(|(why, _)| why)?;
+            }
+            if commit {
+                self.producer.commit_transaction(WAIT)?;
+            } else {
+                self.producer.flush(WAIT)?;
+                self.producer.abort_transaction(WAIT)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.producer.begin_transaction()?;
+        for topic in TOPICS {
+            for partition in 0..N_PARTITIONS {
+                let record = BaseRecord::to(topic).key("__end").payload("").partition(partition);
+                self.producer.send(record).map_err(|(why, _)| why)?;
+            }
+        }
+        Ok(self.producer.commit_transaction(WAIT)?)
+    }
+}
+
+fn line(bytes: &[u8]) -> Result<Line> {
+    let mut parts = bytes.splitn(3, |byte| *byte == b'\t');
+    let (key, timestamp, value) = (parts.next(), parts.next(), parts.next());
+    let timestamp_ms = std::str::from_utf8(timestamp.context("a timestamp")?)?.parse()?;
+    Ok(Line { key: key.context("a key")?.to_vec(), timestamp_ms, value: value.context("a value")?.to_vec() })
+}

@@ -1,0 +1,172 @@
+//! The main job on a real Apache Kafka, as large as CI affords, calm and under fire.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    process::{Child, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use reelflow_broker_tests::Broker;
+use reelflow_pipelines::{Job, Lateness, LogKind, TOPICS, workload};
+
+mod feeder;
+
+use feeder::Feeder;
+
+const N_EVENTS: u64 = 400_000;
+const SEED: u64 = 1;
+
+/// Two workers, everything there from the start, nothing late.
+fn calm() -> Result<Job> {
+    let data = workload(N_EVENTS, SEED);
+    let broker = Broker::start()?;
+    let job = Job::personalization(&LogKind::Kafka(broker.bootstrap()), Lateness::Complete)?;
+    create_topics(&job)?;
+    Feeder::new(&broker.bootstrap(), &data)?.feed_all()?;
+    job.run_to_end(&["--workers", "2"])?;
+    job.dump()?;
+    job.oracle("fates", &data)?;
+    job.oracle("personalization", &data)?;
+    Ok(job)
+}
+
+fn create_topics(job: &Job) -> Result<()> {
+    for topic in TOPICS {
+        job.read(&["topic", "create", topic, "--partitions", "4"])?;
+    }
+    Ok(())
+}
+
+/// While records come in, so that what comes late is late: read at once, a day is one batch.
+#[test]
+fn bounded_lateness_equals_batch_without_the_late() -> Result<()> {
+    let data = workload(N_EVENTS, SEED);
+    let broker = Broker::start()?;
+    let job = Job::personalization(&LogKind::Kafka(broker.bootstrap()), Lateness::Bounded)?;
+    create_topics(&job)?;
+    let mut feeder = Feeder::new(&broker.bootstrap(), &data)?;
+    let processes: BTreeMap<&str, Child> = [("a", start(&job, "a")?), ("b", start(&job, "b")?)].into();
+    while feeder.feed_slice(4_000)? {
+        thread::sleep(Duration::from_millis(100));
+    }
+    finish(&job, processes)?;
+    job.dump()?;
+    job.oracle("fates", &data)?;
+    let table = job.oracle("personalization", &data)?;
+    for dataset in ["d1 ", "d3 ", "d10 "] {
+        let has_late = table.lines().any(|line| line.starts_with(dataset) && !line.ends_with(" 0"));
+        ensure!(has_late, "{dataset}: nothing was late:\n{table}");
+    }
+    Ok(())
+}
+
+/// R3 and R5: 20 kills of the processes and 3 of the broker, while records come in; the rows are those of a calm run.
+#[test]
+fn kills_and_restarts_change_no_row() -> Result<()> {
+    const N_KILLS: usize = 20;
+    let data = workload(N_EVENTS, SEED);
+    let mut broker = Broker::start()?;
+    let job = Job::personalization(&LogKind::Kafka(broker.bootstrap()), Lateness::Complete)?;
+    create_topics(&job)?;
+    let feeder = Arc::new(Mutex::new(Feeder::new(&broker.bootstrap(), &data)?));
+    let feeding = thread::spawn({
+        let feeder = feeder.clone();
+        // In slices, so that there is always something left to be killed in.
+        move || -> Result<()> {
+            loop {
+                let more = feeder.lock().unwrap_or_else(PoisonError::into_inner).feed_slice(8_000)?;
+                if !more {
+                    return Ok(());
+                }
+                thread::sleep(Duration::from_millis(700));
+            }
+        }
+    });
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let mut processes: BTreeMap<&str, Child> = BTreeMap::new();
+    for name in ["a", "b"] {
+        processes.insert(name, start(&job, name)?);
+    }
+    for kill in 0..N_KILLS {
+        thread::sleep(Duration::from_millis(rng.random_range(200..2_500)));
+        if [5, 10, 15].contains(&kill) {
+            // Nothing may be in the air from the feeder: it would not know what arrived.
+            let guard = feeder.lock().unwrap_or_else(PoisonError::into_inner);
+            broker.kill()?;
+            broker.restart()?;
+            drop(guard);
+        }
+        let name = if rng.random_bool(0.5) { "a" } else { "b" };
+        let victim = processes.get_mut(name).context("both run")?;
+        victim.kill()?;
+        victim.wait()?;
+        *victim = start(&job, name)?;
+    }
+    feeding.join().expect("the feeder does not panic")?;
+    finish(&job, processes)?;
+    job.dump()?;
+    job.oracle("fates", &data)?;
+    job.oracle("personalization", &data)?;
+
+    let undisturbed = calm()?;
+    assert!(undisturbed.canonical()? == job.canonical()?, "the rows differ from those of an undisturbed run");
+    Ok(())
+}
+
+/// A process that runs until it is stopped. It keeps its name, so a new life takes over at once.
+fn start(job: &Job, name: &str) -> Result<Child> {
+    let log = fs::File::options().create(true).append(true).open(job.path().join(format!("{name}.log")))?;
+    let args = ["run", "--instance", name, "--session-timeout", "6", "--format", "json"];
+    Ok(job.reel(&args).stdout(Stdio::null()).stderr(log).spawn()?)
+}
+
+/// Waits until everything fed is processed, stops the processes, and gathers the summaries.
+fn finish(job: &Job, processes: BTreeMap<&str, Child>) -> Result<()> {
+    for (_, mut process) in processes {
+        process.kill()?;
+        process.wait()?;
+    }
+    // One more life of both, this time with an end.
+    let mut last = Vec::new();
+    for name in ["a", "b"] {
+        let args = ["run", "--until-end", "--instance", name, "--session-timeout", "6", "--format", "json"];
+        last.push((name, job.reel(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?));
+    }
+    for (name, process) in last {
+        let output = process.wait_with_output()?;
+        ensure!(output.status.success(), "process {name} ended with {}: {}", output.status, reelflow_pipelines::said(&output));
+        job.keep_summary(&format!("summary-{name}.json"), &String::from_utf8(output.stdout)?)?;
+    }
+    Ok(())
+}
+
+/// At least once: rows may stand twice, counts are right.
+#[test]
+fn at_least_once_counts_once() -> Result<()> {
+    let data = workload(60_000, 11);
+    let broker = Broker::start()?;
+    let text = [
+        ("guarantee = \"exactly-once\"", "guarantee = \"at-least-once\""),
+        ("lateness = \"6h\"", "lateness = \"8d\""),
+        ("lateness = \"2m\"", "lateness = \"8d\""),
+    ];
+    let job = Job::example("personalization", &LogKind::Kafka(broker.bootstrap()), &text)?;
+    create_topics(&job)?;
+    Feeder::new(&broker.bootstrap(), &data)?.feed_all()?;
+    for _ in 0..4 {
+        let mut process = start(&job, "a")?;
+        thread::sleep(Duration::from_millis(1_500));
+        process.kill()?;
+        process.wait()?;
+    }
+    job.run_to_end(&["--instance", "a"])?;
+    job.dump()?;
+    job.oracle("fates", &data)?;
+    Ok(())
+}
