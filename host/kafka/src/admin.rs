@@ -15,7 +15,7 @@ use rdkafka::{
     error::RDKafkaErrorCode,
 };
 use reelflow_core::record::Offset;
-use reelflow_ports::log::{LogError, NewTopic, TopicPartition};
+use reelflow_ports::log::{LogError, NewTopic, Retention, TopicPartition};
 
 use crate::{
     config::KafkaConfig,
@@ -46,9 +46,13 @@ impl Admin {
         let n_partitions =
             i32::try_from(topic.n_partitions).map_err(|_| LogError::Refused(format!("{doing}: too many partitions")))?;
         let mut wanted = KafkaTopic::new(&topic.name, n_partitions, TopicReplication::Fixed(-1));
-        if topic.keep_forever {
-            wanted = wanted.set("retention.ms", "-1").set("retention.bytes", "-1").set("cleanup.policy", "delete");
-        }
+        wanted = match topic.retention {
+            Retention::FromTimestamp => wanted,
+            Retention::FromArrival => wanted.set("message.timestamp.type", "LogAppendTime"),
+            Retention::UntilTrimmed => {
+                wanted.set("retention.ms", "-1").set("retention.bytes", "-1").set("cleanup.policy", "delete")
+            }
+        };
         let results =
             block_on(self.client.create_topics([&wanted], &self.options)).map_err(|error| kafka_error(&error, &doing))?;
         match results.into_iter().next() {

@@ -7,7 +7,7 @@ use std::{cell::Cell, sync::Arc, time::Duration};
 
 use reelflow_core::record::{Header, Offset, Outgoing, Partition};
 
-use crate::log::{Commit, Guarantee, Log, LogError, MemberSpec, NewTopic, Polled, Session, TopicPartition};
+use crate::log::{Commit, Guarantee, Log, LogError, MemberSpec, NewTopic, Polled, Retention, Session, TopicPartition};
 
 mod groups;
 mod reading;
@@ -98,7 +98,7 @@ impl<'a> Bench<'a> {
     fn topic(&self, name: &str, n_partitions: u32) -> Arc<str> {
         let name: Arc<str> = format!("{}.{name}", self.name).into();
         self.log
-            .create_topic(&NewTopic { name: name.clone(), n_partitions, keep_forever: true })
+            .create_topic(&NewTopic { name: name.clone(), n_partitions, retention: Retention::UntilTrimmed })
             .expect("a new topic is created");
         name
     }

@@ -31,8 +31,19 @@ pub enum Guarantee {
 pub struct NewTopic {
     pub name: Arc<str>,
     pub n_partitions: u32,
-    /// Records are kept for ever (changelogs); otherwise as the log's default says.
-    pub keep_forever: bool,
+    pub retention: Retention,
+}
+
+/// How long a topic keeps its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retention {
+    /// As the log is configured, counted from the records' own timestamps.
+    FromTimestamp,
+    /// As the log is configured, counted from when they arrive: what a pipeline says about last year must not be gone before it is
+    /// read. Kafka then replaces the records' timestamps by the time of arrival.
+    FromArrival,
+    /// For ever, until [`Log::trim`].
+    UntilTrimmed,
 }
 
 /// Who joins a group, and how.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use reelflow_core::{record::Outgoing, time::WallTime};
 use reelflow_ports::{
-    log::{Commit, Guarantee, Log, LogError, MemberSpec, NewTopic, Polled, Session},
+    log::{Commit, Guarantee, Log, LogError, MemberSpec, NewTopic, Polled, Retention, Session},
     simulated::{Call, Fault, Faults, NoFaults, SimulatedLog, VirtualClock, at},
 };
 
@@ -29,7 +29,7 @@ impl Bench {
         let clock = VirtualClock::starting_at(WallTime(0));
         let log = SimulatedLog::new(clock.clone(), Box::new(NoFaults));
         for name in ["in", "out"] {
-            log.create_topic(&NewTopic { name: name.into(), n_partitions: 1, keep_forever: true }).unwrap();
+            log.create_topic(&NewTopic { name: name.into(), n_partitions: 1, retention: Retention::UntilTrimmed }).unwrap();
         }
         Bench { clock, log }
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use reelflow_core::{plan::Plan, time::WallTime};
-use reelflow_ports::log::{Log, LogError, NewTopic};
+use reelflow_ports::log::{Log, LogError, NewTopic, Retention, TopicPartition};
 use tracing::warn;
 
 use crate::{
@@ -83,7 +83,11 @@ impl Pipeline {
         }
         let summary = Summary::of(&job.plan, elapsed(&job, began), &statuses);
         job.observer.progress(&summary);
-        result.map(|()| summary)
+        result?;
+        if let Err(error) = await_visible(&*job.log, &job.plan) {
+            warn!(%error, "it is not known whether readers see all that was committed yet");
+        }
+        Ok(summary)
     }
 }
 
@@ -119,13 +123,24 @@ pub fn prepare(log: &dyn Log, plan: &Plan, observer: &dyn Observer) -> Result<()
 
 /// All topics that the pipeline writes.
 fn own_topics(plan: &Plan) -> Vec<NewTopic> {
-    let topic = |name: &Arc<str>, n_partitions, keep_forever| NewTopic { name: name.clone(), n_partitions, keep_forever };
-    let mut topics = vec![topic(&plan.changelog_topic, plan.n_partitions, true)];
-    topics.extend(plan.shuffles.iter().map(|shuffle| topic(&shuffle.topic, plan.n_partitions, false)));
-    topics.extend(plan.sinks.iter().map(|sink| topic(&sink.topic, sink.n_partitions, false)));
+    let topic = |name: &Arc<str>, n_partitions, retention| NewTopic { name: name.clone(), n_partitions, retention };
+    let internal = [&plan.changelog_topic].into_iter().chain(plan.shuffles.iter().map(|shuffle| &shuffle.topic));
+    let mut topics: Vec<NewTopic> = internal.map(|name| topic(name, plan.n_partitions, Retention::UntilTrimmed)).collect();
+    topics.extend(plan.sinks.iter().map(|sink| topic(&sink.topic, sink.n_partitions, Retention::FromArrival)));
     let side = plan.stages.iter().filter_map(|stage| stage.late_topic.as_ref()).chain([&plan.dead_letter_topic]);
-    topics.extend(side.map(|name| topic(name, plan.side_partitions, false)));
+    topics.extend(side.map(|name| topic(name, plan.side_partitions, Retention::FromArrival)));
     topics
+}
+
+/// Whoever reads after a run has ended well must see all that it committed: a log that makes a commit visible a moment later gives
+/// offsets only once it has.
+fn await_visible(log: &dyn Log, plan: &Plan) -> Result<(), LogError> {
+    for topic in own_topics(plan) {
+        for partition in 0..topic.n_partitions {
+            log.offsets(&TopicPartition { topic: topic.name.clone(), partition })?;
+        }
+    }
+    Ok(())
 }
 
 fn create(log: &dyn Log, topic: &NewTopic, observer: &dyn Observer) -> Result<(), LogError> {

@@ -23,8 +23,8 @@ pub struct Settings {
     pub session_timeout: Duration,
     /// An open transaction holds readers of committed records back for at most this long. Longer than any epoch takes.
     pub transaction_timeout: Duration,
-    /// Changelog records that no recovery needs any more are deleted once there are this many; at least 1.
-    pub changelog_slack: i64,
+    /// Records of internal topics that nobody needs any more are deleted once there are this many; at least 1.
+    pub trim_slack: i64,
     pub retry: Retry,
     /// Stop once everything is processed that was in the source topics at the start.
     pub until_end: bool,
@@ -52,7 +52,7 @@ impl Settings {
             epoch_bytes_max: 64 << 20,
             session_timeout: Duration::from_secs(10),
             transaction_timeout: Duration::from_secs(15),
-            changelog_slack: 1_000,
+            trim_slack: 1_000,
             retry: Retry {
                 backoff_min: Duration::from_millis(100),
                 backoff_max: Duration::from_secs(5),

@@ -200,6 +200,8 @@ fn java(libs: &Path) -> Command {
     java
 }
 
+/// Records are kept for ever: those of a workload lie in the past, and with Kafka's default of a week they would be gone half a minute
+/// after the broker's start.
 fn properties(home: &Path, protocol: &str, port: u16, controller_port: u16) -> String {
     let data = home.join("data");
     format!(
@@ -226,6 +228,7 @@ broker.heartbeat.interval.ms=500
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 log.cleaner.dedupe.buffer.size=16777216
+log.retention.ms=-1
 ",
         data = data.display()
     )

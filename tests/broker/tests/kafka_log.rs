@@ -6,9 +6,9 @@ use std::{sync::Arc, time::Duration};
 
 use common::{Life, log_on, poll_until, spec, text, topic};
 use reelflow_broker_tests::{Broker, unique};
-use reelflow_core::record::Outgoing;
+use reelflow_core::record::{Outgoing, Record};
 use reelflow_kafka::{KafkaConfig, KafkaLog};
-use reelflow_ports::log::{Commit, Guarantee, Log, LogError, NewTopic, Polled, Session, TopicPartition};
+use reelflow_ports::log::{Commit, Guarantee, Log, LogError, NewTopic, Polled, Retention, Session, TopicPartition};
 
 fn outgoing(topic: &Arc<str>, partition: u32, values: &[&str]) -> Outgoing {
     let mut records = Outgoing::new(topic.clone());
@@ -205,7 +205,7 @@ fn topics_are_found_created_and_checked() {
     let log = log_on(Broker::shared());
     let name: Arc<str> = unique("created").into();
     let missing: Arc<str> = unique("missing").into();
-    let wanted = NewTopic { name: name.clone(), n_partitions: 3, keep_forever: true };
+    let wanted = NewTopic { name: name.clone(), n_partitions: 3, retention: Retention::UntilTrimmed };
     assert_eq!(log.n_partitions(&name).unwrap(), None);
     log.create_topic(&wanted).unwrap();
     log.create_topic(&wanted).unwrap();
@@ -224,6 +224,26 @@ fn topics_are_found_created_and_checked() {
     let mut writer = log.join(&spec(&unique("group"), "m0", &[&name], Guarantee::ExactlyOnce)).unwrap();
     let written = writer.append(&outgoing(&missing, 0, &["x"])).and_then(|()| writer.drain());
     assert_eq!(written, Err(gone));
+}
+
+/// A topic's retention counts from its records' timestamps, and those of results are event times.
+#[test]
+fn results_about_long_ago_are_kept_from_their_arrival_on() {
+    let log = log_on(Broker::shared());
+    for (retention, is_replaced) in [(Retention::FromTimestamp, false), (Retention::FromArrival, true)] {
+        let name: Arc<str> = unique("old").into();
+        log.create_topic(&NewTopic { name: name.clone(), n_partitions: 1, retention }).unwrap();
+        let mut records = Outgoing::new(name.clone());
+        records.push(0, 1_000, None, Some(b"x"), &[]);
+        log.write(&records).unwrap();
+        let mut times = Vec::new();
+        let mut note = |record: Record<'_>| {
+            times.push(record.timestamp_ms);
+            true
+        };
+        log.scan(&TopicPartition { topic: name, partition: 0 }, 0, 1, &mut note).unwrap();
+        assert!(matches!(times[..], [time] if (time > 1_000) == is_replaced), "{retention:?}: {times:?}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use common::{Life, log_on, poll_until, spec, text, topic};
 use reelflow_broker_tests::Broker;
 use reelflow_core::record::Outgoing;
 use reelflow_kafka::{KafkaConfig, KafkaLog};
-use reelflow_ports::log::{Commit, Guarantee, Log, LogError, NewTopic, Polled, TopicPartition};
+use reelflow_ports::log::{Commit, Guarantee, Log, LogError, NewTopic, Polled, Retention, TopicPartition};
 
 /// A log that soon gives up waiting for a broker that is not there; still long for one that is there and busy.
 fn impatient(bootstrap: String) -> KafkaLog {
@@ -23,7 +23,7 @@ fn nobody_at_the_address_is_unavailable_and_says_where() {
     let errors = [
         log.topics().map(drop),
         log.n_partitions("somewhere").map(drop),
-        log.create_topic(&NewTopic { name: "somewhere".into(), n_partitions: 1, keep_forever: false }),
+        log.create_topic(&NewTopic { name: "somewhere".into(), n_partitions: 1, retention: Retention::FromTimestamp }),
         log.write(&records),
         log.join(&spec("group", "m0", &[&"somewhere".into()], Guarantee::ExactlyOnce)).map(drop),
     ];

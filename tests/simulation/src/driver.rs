@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use reelflow_core::{plan::Emission, time::WallTime};
 use reelflow_ports::{
     clock::Clock,
-    log::{Guarantee, Log, NewTopic},
+    log::{Guarantee, Log, NewTopic, Retention},
     simulated::{NoFaults, SimulatedLog, VirtualClock},
 };
 use reelflow_runtime::{
@@ -140,7 +140,8 @@ impl Run {
         let (plan, plugins) = shape.build();
         let watch = Arc::new(Watch { is_loud, ..Watch::default() });
         for source in &plan.sources {
-            let topic = NewTopic { name: source.topic.clone(), n_partitions: shape.n_partitions, keep_forever: false };
+            let topic =
+                NewTopic { name: source.topic.clone(), n_partitions: shape.n_partitions, retention: Retention::FromTimestamp };
             log.create_topic(&topic).expect("the model takes a new topic");
         }
         pipeline::prepare(&log, &plan, &*watch).expect("the topics are as the plan needs them");
@@ -149,7 +150,7 @@ impl Run {
             guarantee,
             commit_interval: Duration::from_millis(rng.random_range(1..500)),
             epoch_records_max: rng.random_range(1..200),
-            changelog_slack: rng.random_range(1..20),
+            trim_slack: rng.random_range(1..20),
             retry: Retry { give_up_after: Duration::from_secs(1_000_000), ..Settings::standard("sim".into()).retry },
             until_end: true,
             ..Settings::standard("sim".into())

@@ -10,7 +10,7 @@ use std::{
 use reelflow_core::record::{END_KEY, Outgoing, Record, partition_of};
 use reelflow_ports::{
     clock::{Clock, SystemClock},
-    log::{Log, LogError, NewTopic, TopicPartition},
+    log::{Log, LogError, NewTopic, Retention, TopicPartition},
 };
 use serde_json::{Value, json};
 
@@ -29,7 +29,11 @@ pub(crate) fn topic(command: &Topic) -> Result<(), Failure> {
         Topic::List { log, format } => list(&*open(&log.manifest)?, *format),
         Topic::Create { topic, partitions, log } => {
             let log = open(&log.manifest)?;
-            log.create_topic(&NewTopic { name: topic.as_str().into(), n_partitions: *partitions, keep_forever: false })?;
+            log.create_topic(&NewTopic {
+                name: topic.as_str().into(),
+                n_partitions: *partitions,
+                retention: Retention::FromTimestamp,
+            })?;
             print(&format!("topic \"{topic}\" has {partitions} partitions on the {}", log.describe()))
         }
         Topic::Write(args) => write(&*open(&args.log.manifest)?, args),
@@ -75,7 +79,7 @@ fn write(log: &dyn Log, args: &TopicWrite) -> Result<(), Failure> {
         }
         (Some(found), _) => found,
         (None, Some(n_partitions)) => {
-            log.create_topic(&NewTopic { name: topic.clone(), n_partitions, keep_forever: false })?;
+            log.create_topic(&NewTopic { name: topic.clone(), n_partitions, retention: Retention::FromTimestamp })?;
             n_partitions
         }
         (None, None) => {

@@ -1,11 +1,11 @@
 use super::{Bench, at};
-use crate::log::{LogError, NewTopic};
+use crate::log::{LogError, NewTopic, Retention};
 
 pub(super) fn created_and_described(bench: &Bench<'_>) {
     let topic = bench.topic("plays", 3);
     assert_eq!(bench.log.n_partitions(&topic).expect("a topic is described"), Some(3));
     assert_eq!(bench.log.n_partitions("no.such.topic").expect("the answer is no, not an error"), None);
-    let same = NewTopic { name: topic.clone(), n_partitions: 3, keep_forever: true };
+    let same = NewTopic { name: topic.clone(), n_partitions: 3, retention: Retention::UntilTrimmed };
     bench.log.create_topic(&same).expect("creating it again is fine");
     let other = NewTopic { n_partitions: 4, ..same };
     match bench.log.create_topic(&other) {

@@ -43,8 +43,8 @@ pub(super) struct Life {
     /// Tasks without a known change are asked at the next seal as well, since the passing of time may have changed something in
     /// them that must be told downstream (an input went idle).
     probe: bool,
-    /// Up to where the changelog was cut.
-    trimmed: BTreeMap<Partition, Offset>,
+    /// Up to where the changelog and the internal topics were cut.
+    trimmed: BTreeMap<TopicPartition, Offset>,
 }
 
 /// A task, where it stands in the log, and whether it has anything to seal.
@@ -227,21 +227,26 @@ impl Life {
         Ok(Some(SealedTotals { epoch, changelog_bytes: result.changelog_bytes }))
     }
 
-    /// Cuts off the changelog what no recovery needs any more. A failure costs space, and the next epoch tries again.
+    /// Cuts off the changelog what no recovery needs any more, and internal topics what was read. A failure costs space, and the next
+    /// epoch tries again.
     pub fn trim(&mut self, job: &Job) {
-        let mut bases: BTreeMap<Partition, Offset> = BTreeMap::new();
+        let mut unneeded: BTreeMap<TopicPartition, Offset> = BTreeMap::new();
         for owned in &self.tasks {
-            bases.entry(owned.partition).and_modify(|base| *base = owned.point.base.min(*base)).or_insert(owned.point.base);
+            let changelog = TopicPartition { topic: job.plan.changelog_topic.clone(), partition: owned.partition };
+            let base = owned.point.base;
+            unneeded.entry(changelog).and_modify(|before| *before = base.min(*before)).or_insert(base);
+            let is_internal = |at: &TopicPartition| job.plan.shuffles.iter().any(|shuffle| shuffle.topic == at.topic);
+            let read = owned.inputs.iter().zip(&owned.committed).filter(|(at, _)| is_internal(at));
+            unneeded.extend(read.map(|(at, committed)| (at.clone(), *committed)));
         }
-        for (partition, base) in bases {
-            let trimmed = self.trimmed.entry(partition).or_insert(0);
-            if base - *trimmed < job.settings.changelog_slack {
+        for (at, before) in unneeded {
+            let trimmed = self.trimmed.entry(at.clone()).or_insert(0);
+            if before - *trimmed < job.settings.trim_slack {
                 continue;
             }
-            let at = TopicPartition { topic: job.plan.changelog_topic.clone(), partition };
-            match job.log.trim(&at, base) {
-                Ok(()) => *trimmed = base,
-                Err(error) => warn!(%at, base, %error, "could not trim the changelog"),
+            match job.log.trim(&at, before) {
+                Ok(()) => *trimmed = before,
+                Err(error) => warn!(%at, before, %error, "could not trim an internal topic"),
             }
         }
     }

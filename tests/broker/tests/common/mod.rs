@@ -8,7 +8,7 @@ use std::{
 use reelflow_broker_tests::{Broker, unique};
 use reelflow_core::record::Offset;
 use reelflow_kafka::{KafkaConfig, KafkaLog};
-use reelflow_ports::log::{Guarantee, Log, LogError, MemberSpec, NewTopic, Polled, Session, TopicPartition};
+use reelflow_ports::log::{Guarantee, Log, LogError, MemberSpec, NewTopic, Polled, Retention, Session, TopicPartition};
 
 /// What a test waits for anything before it fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,7 +22,7 @@ pub fn log_on(broker: &Broker) -> KafkaLog {
 /// A new topic of a name of its own.
 pub fn topic(log: &KafkaLog, stem: &str, n_partitions: u32) -> Arc<str> {
     let name: Arc<str> = unique(stem).into();
-    log.create_topic(&NewTopic { name: name.clone(), n_partitions, keep_forever: false }).expect("a new topic");
+    log.create_topic(&NewTopic { name: name.clone(), n_partitions, retention: Retention::FromTimestamp }).expect("a new topic");
     name
 }
 
