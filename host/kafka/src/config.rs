@@ -64,9 +64,11 @@ impl KafkaConfig {
         }
     }
 
-    /// A client that only asks questions.
+    /// A client that only asks questions, and logs what brokers say of themselves.
     pub(crate) fn inquirer(&self) -> ClientConfig {
-        self.finish(self.consumer())
+        let mut config = self.finish(self.consumer());
+        config.set("debug", "feature").set_log_level(RDKafkaLogLevel::Debug);
+        config
     }
 
     /// A client that asks about records whether they are committed or not.

@@ -9,12 +9,13 @@
 //! (EndTxn 5) is not in it. Brokers from 4.0 verify on their side that a produced batch belongs to an open transaction,
 //! which closes the hole of hanging transactions for such a client too, so they are required for exactly-once.
 //!
-//! Modules in reading order: [`config`], `error`, [`log`], `admin`, `scan`, `session`, `reading`, `sending`, `visible`, and `native`, the only one with unsafe code.
+//! Modules in reading order: [`config`], `error`, `broker_version`, [`log`], `admin`, `scan`, `session`, `reading`, `sending`, `visible`, and `native`, the only one with unsafe code.
 
 pub mod config;
 pub mod log;
 
 mod admin;
+mod broker_version;
 mod error;
 mod native;
 mod reading;

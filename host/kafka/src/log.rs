@@ -13,10 +13,11 @@ use rdkafka::{
     metadata::MetadataTopic,
 };
 use reelflow_core::record::{Offset, Outgoing, Partition, Record};
-use reelflow_ports::log::{Commit, Log, LogError, MemberSpec, NewTopic, Session, TopicPartition};
+use reelflow_ports::log::{Commit, Guarantee, Log, LogError, MemberSpec, NewTopic, Session, TopicPartition};
 
 use crate::{
     admin::{Admin, kafka_partition, until},
+    broker_version::BrokerVersions,
     config::KafkaConfig,
     error::{is_missing, is_moving, kafka_error, log_error, with_cause},
     native::{Health, producer::Producer},
@@ -47,6 +48,7 @@ impl fmt::Debug for KafkaLog {
 #[derive(Debug, Default)]
 pub(crate) struct Inquiry {
     health: Health,
+    versions: BrokerVersions,
 }
 
 impl ClientContext for Inquiry {
@@ -55,6 +57,7 @@ impl ClientContext for Inquiry {
     }
 
     fn log(&self, _: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.versions.logged(facility, line);
         tracing::debug!(facility, line, "kafka client log");
     }
 }
@@ -152,6 +155,17 @@ impl KafkaLog {
                 *place = Some((group.to_owned(), client.clone()));
                 Ok(client)
             }
+        }
+    }
+
+    /// Refuses brokers that cannot keep the promise of exactly-once. The topics were just asked for, so a broker has introduced itself.
+    fn check_versions(&self) -> Result<(), LogError> {
+        const REASON: &str = "exactly-once needs Apache Kafka 4.0 or newer, whose brokers verify transactions on their side (KIP-890): \
+                              upgrade the brokers, or write guarantee = \"at-least-once\"";
+        serve_reports(&self.inquirer);
+        match self.inquirer.context().versions.are_too_old() {
+            false => Ok(()),
+            true => Err(LogError::Refused(REASON.to_owned())),
         }
     }
 
@@ -267,6 +281,9 @@ impl Log for KafkaLog {
                 return Err(LogError::PartitionCount { topic: topic.clone(), found: *found, wanted: counts[0] });
             }
         }
+        if spec.guarantee == Guarantee::ExactlyOnce {
+            self.check_versions()?;
+        }
         Ok(Box::new(KafkaSession::join(&self.config, spec, self.visible.clone())?))
     }
 
@@ -318,11 +335,16 @@ fn commits(list: &TopicPartitionList, topics: &[Arc<str>], doing: &str) -> Resul
 
 /// `error` with what `client` has to say about it: its reports come only to those who poll.
 fn explained(client: &BaseConsumer<Inquiry>, error: LogError) -> LogError {
-    const REPORTS_MAX: usize = 100;
+    serve_reports(client);
+    with_cause(error, &client.context().health)
+}
+
+/// Has a client that only asks deliver what it has to report: errors, and lines of its log.
+fn serve_reports(client: &BaseConsumer<Inquiry>) {
+    const REPORTS_MAX: usize = 1_000;
     for _ in 0..REPORTS_MAX {
         if let Some(Ok(message)) = client.poll(std::time::Duration::ZERO) {
             tracing::debug!(topic = message.topic(), "a client that only asks was given a record");
         }
     }
-    with_cause(error, &client.context().health)
 }

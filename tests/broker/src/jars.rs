@@ -8,13 +8,26 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// The folder with the jars: `target/kafka/libs`. Fetches them when they are not there or another pom asked for them.
-pub fn ensure_jars() -> Result<PathBuf> {
+/// Which Apache Kafka.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// The one that everything is tested on: `kafka/pom.xml`.
+    Current,
+    /// The last one whose brokers do not verify transactions: `kafka/pom-3.9.xml`.
+    Older,
+}
+
+/// The folder with the jars, below `target/kafka`. Fetches them when they are not there or another pom asked for them.
+pub fn ensure_jars(release: Release) -> Result<PathBuf> {
     check_java()?;
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let pom = project.join("kafka/pom.xml");
+    let (pom, libs) = match release {
+        Release::Current => ("kafka/pom.xml", "libs"),
+        Release::Older => ("kafka/pom-3.9.xml", "libs-3.9"),
+    };
+    let pom = project.join(pom);
     let kafka = project.join("../../target/kafka");
-    let libs = kafka.join("libs");
+    let libs = kafka.join(libs);
     // The pom is copied last, into a folder that appears under its name at once: who sees it sees all jars.
     let is_current =
         |libs: &Path| matches!((fs::read(libs.join("pom.xml")), fs::read(&pom)), (Ok(had), Ok(wanted)) if had == wanted);

@@ -25,7 +25,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-pub use jars::ensure_jars;
+pub use jars::{Release, ensure_jars};
 
 /// How long a broker may take to answer after its start; a loaded machine needs most of it.
 const START_MAX: Duration = Duration::from_secs(60);
@@ -41,7 +41,12 @@ pub struct Broker {
 impl Broker {
     /// Fetches the jars if needed, formats storage, starts a broker, and waits until it answers.
     pub fn start() -> Result<Broker> {
-        Broker::start_with("PLAINTEXT", &[])
+        Broker::start_with(Release::Current, "PLAINTEXT", &[])
+    }
+
+    /// A broker of another release.
+    pub fn start_release(release: Release) -> Result<Broker> {
+        Broker::start_with(release, "PLAINTEXT", &[])
     }
 
     /// Like [`Broker::start`], for clients that log in with SASL PLAIN (and no TLS).
@@ -49,6 +54,7 @@ impl Broker {
         let module = "org.apache.kafka.common.security.plain.PlainLoginModule";
         let logins = format!("{module} required username=\"{user}\" password=\"{password}\" user_{user}=\"{password}\";");
         Broker::start_with(
+            Release::Current,
             "SASL_PLAINTEXT",
             &[
                 ("sasl.enabled.mechanisms", "PLAIN"),
@@ -58,8 +64,8 @@ impl Broker {
         )
     }
 
-    fn start_with(protocol: &str, settings: &[(&str, &str)]) -> Result<Broker> {
-        let libs = ensure_jars()?;
+    fn start_with(release: Release, protocol: &str, settings: &[(&str, &str)]) -> Result<Broker> {
+        let libs = ensure_jars(release)?;
         let home = tempfile::Builder::new().prefix("reelflow-broker-").tempdir().context("no folder for the broker's data")?;
         let (port, controller_port) = (free_port()?, free_port()?);
         let mut properties = properties(home.path(), protocol, port, controller_port);

@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Life, log_on, poll_until, spec, text, topic};
-use reelflow_broker_tests::Broker;
+use reelflow_broker_tests::{Broker, Release};
 use reelflow_core::record::Outgoing;
 use reelflow_kafka::{KafkaConfig, KafkaLog};
 use reelflow_ports::log::{Commit, Guarantee, Log, LogError, NewTopic, Polled, Retention, TopicPartition};
@@ -162,4 +162,15 @@ fn bad_credentials_are_refused_and_never_printed() {
         Err(LogError::Refused(text)) => assert!(text.contains("sasl.pasword") && !text.contains("the-wrong-one"), "{text}"),
         other => panic!("{other:?}"),
     }
+}
+
+/// From 4.0 on brokers verify on their side that a record belongs to an open transaction; exactly-once rests on it.
+#[test]
+fn an_older_broker_is_refused_for_exactly_once_alone() {
+    let broker = Broker::start_release(Release::Older).unwrap();
+    let log = log_on(&broker);
+    let input = topic(&log, "in", 1);
+    let error = log.join(&spec("group", "m0", &[&input], Guarantee::ExactlyOnce)).map(drop).unwrap_err();
+    assert!(matches!(&error, LogError::Refused(reason) if reason.contains("4.0 or newer")), "{error:?}");
+    drop(Life::start(&log, &spec("group", "m0", &[&input], Guarantee::AtLeastOnce)));
 }
