@@ -89,3 +89,12 @@ pub mod __private {
     #[cfg(target_family = "wasm")]
     pub use crate::wasm;
 }
+
+/// The documents' Rust blocks run as tests.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../../docs/plugins.md")]
+    struct Plugins;
+}

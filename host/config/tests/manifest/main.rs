@@ -2,6 +2,7 @@
 
 mod agreement;
 mod cases;
+mod documents;
 mod environment;
 mod explained;
 mod planned;
