@@ -108,18 +108,18 @@ impl Manifest {
         let mut plugins: BTreeMap<String, Arc<dyn Plugin>> = BTreeMap::new();
         let engine = wire::engine();
         for section in &self.config.plugins {
-            let loaded =
-                fs::read(self.beside(&section.path)).map_err(|why| self.plugin_unreadable(section, &why)).and_then(|component| {
-                    let config = section.config.to_string();
-                    engine
-                        .load(&component, &config, &limits(section))
-                        .map_err(|why| self.config.plugin_refused(&section.name, why))
-                });
-            match loaded {
+            let component = match fs::read(self.beside(&section.path)) {
+                Ok(component) => component,
+                Err(why) => {
+                    problems.push(self.plugin_unreadable(section, &why));
+                    continue;
+                }
+            };
+            match engine.load(&component, &section.config.to_string(), &limits(section)) {
                 Ok(plugin) => {
                     plugins.insert(section.name.value.clone(), plugin);
                 }
-                Err(problem) => problems.push(problem),
+                Err(why) => problems.push(self.config.plugin_refused(&section.name, why)),
             }
         }
         if problems.has_errors() {

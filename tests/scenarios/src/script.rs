@@ -58,6 +58,27 @@ pub fn render(steps: &[Step], after: &str) -> String {
     text + after
 }
 
+/// The bytes of a `raw` value: `\xff`, `\n`, and `(empty)`, `(900 bytes)`.
+pub fn unescape(text: &str) -> Result<Vec<u8>, String> {
+    if text == "(empty)" {
+        return Ok(Vec::new());
+    }
+    if let Some(len) = text.strip_prefix('(').and_then(|text| text.strip_suffix(" bytes)")) {
+        let len: usize = len.parse().map_err(|_| format!("\"{len}\" is no number"))?;
+        return Ok("x".repeat(len).into_bytes());
+    }
+    let mut bytes = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("\\x") {
+        bytes.extend_from_slice(&rest.as_bytes()[..at]);
+        let digits = rest.get(at + 2..at + 4).ok_or("\\x without two digits")?;
+        bytes.push(u8::from_str_radix(digits, 16).map_err(|_| format!("\\x{digits}"))?);
+        rest = &rest[at + 4..];
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,25 +99,4 @@ mod tests {
         assert!(parse("records p0 a@1s\n\nx\n----\n").is_err());
         assert!(parse("records p0 a@1s").is_err());
     }
-}
-
-/// The bytes of a `raw` value: `\xff`, `\n`, and `(empty)`, `(900 bytes)`.
-pub fn unescape(text: &str) -> Result<Vec<u8>, String> {
-    if text == "(empty)" {
-        return Ok(Vec::new());
-    }
-    if let Some(len) = text.strip_prefix('(').and_then(|text| text.strip_suffix(" bytes)")) {
-        let len: usize = len.parse().map_err(|_| format!("\"{len}\" is no number"))?;
-        return Ok("x".repeat(len).into_bytes());
-    }
-    let mut bytes = Vec::new();
-    let mut rest = text;
-    while let Some(at) = rest.find("\\x") {
-        bytes.extend_from_slice(&rest.as_bytes()[..at]);
-        let digits = rest.get(at + 2..at + 4).ok_or("\\x without two digits")?;
-        bytes.push(u8::from_str_radix(digits, 16).map_err(|_| format!("\\x{digits}"))?);
-        rest = &rest[at + 4..];
-    }
-    bytes.extend_from_slice(rest.as_bytes());
-    Ok(bytes)
 }

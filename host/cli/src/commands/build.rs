@@ -87,7 +87,7 @@ fn compile(dir: &Path, profile: &str) -> Result<(String, PathBuf), Failure> {
             .help(format!("If the target is missing: rustup target add {TARGET}")));
     }
     let messages = String::from_utf8_lossy(&output.stdout);
-    let found = messages
+    let mut found = messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Message>(line).ok())
         .filter(|message| message.reason == "compiler-artifact")
@@ -97,7 +97,7 @@ fn compile(dir: &Path, profile: &str) -> Result<(String, PathBuf), Failure> {
             Some((target.name, module))
         });
     // The last one: a plugin's dependencies come before it.
-    found.last().ok_or_else(|| {
+    found.next_back().ok_or_else(|| {
         Failure::new(Exit::User, format!("the crate in \"{}\" makes no Wasm module", dir.display()))
             .help("Add crate-type = [\"cdylib\", \"rlib\"] to [lib] in its Cargo.toml.")
     })

@@ -47,8 +47,9 @@ fn broken_records_are_kept_with_their_reason() -> Result<()> {
     let dead: Vec<serde_json::Value> = dead.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     assert_eq!(dead.len(), RECORDS.len() + 1, "{dead:#?}");
     for (idx, (name, bytes, reason)) in RECORDS.iter().enumerate() {
+        let key = idx.to_string();
         let letter =
-            dead.iter().find(|letter| letter["key"] == idx.to_string()).with_context(|| format!("{name}: no dead letter"))?;
+            dead.iter().find(|letter| letter["key"] == key.as_str()).with_context(|| format!("{name}: no dead letter"))?;
         assert_eq!(letter["headers"]["reel-reason"], *reason, "{name}: {letter}");
         if let Ok(text) = std::str::from_utf8(bytes) {
             assert_eq!(letter["value"], text, "{name}: other bytes");
