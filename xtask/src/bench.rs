@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::{
     broker::Broker,
     prepare,
-    sh::{cargo, command, read, root, run, target},
+    sh::{cargo, command, read, read_quietly, root, run, target},
 };
 
 const BROKER_CORE: usize = 0;
@@ -139,11 +139,8 @@ impl Bench {
         // The topics exist before the clock starts, as those of the native program do.
         self.create_as(&manifest, &name)?;
         let before = cpu_of_children()?;
-        let summary = read(
-            self.reel(&["run", "--until-end", "--format", "json"])
-                .arg(&manifest)
-                .stderr(fs::File::create(self.folder.join("reel.log"))?),
-        )?;
+        let mut run_it = self.reel(&["run", "--until-end", "--format", "json"]);
+        let summary = read_quietly(run_it.arg(&manifest), &self.folder.join("reel.log"))?;
         let cpu = cpu_of_children()? - before;
         let summary: Value = serde_json::from_str(&summary)?;
         let number = |value: &Value| value.as_u64().context("a number in the summary");

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::{
     broker::Broker,
     prepare,
-    sh::{built, command, read, root, run, target},
+    sh::{built, command, read, read_quietly, root, run, target},
     twin,
 };
 
@@ -62,7 +62,8 @@ pub(crate) fn demo(args: &[String]) -> Result<bool> {
     }
 
     println!("\n== reel run {} --until-end --workers 2", manifest.file_name().unwrap_or_default().to_string_lossy());
-    let summary: Value = serde_json::from_str(&read(&mut reel(&["run", "--until-end", "--workers", "2", "--format", "json"]))?)?;
+    let mut run_it = reel(&["run", "--until-end", "--workers", "2", "--format", "json"]);
+    let summary: Value = serde_json::from_str(&read_quietly(&mut run_it, &folder.join("reel.log"))?)?;
     let outputs = folder.join("outputs");
     fs::create_dir_all(&outputs)?;
     let topics: Value = serde_json::from_str(&read(&mut reel(&["topic", "list", "--format", "json"]))?)?;

@@ -1,6 +1,7 @@
 //! Runs programs, from the root of the checkout.
 
 use std::{
+    fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -56,6 +57,15 @@ pub(crate) fn read(command: &mut Command) -> Result<String> {
     let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("start {}", text(command)))?;
     if !output.status.success() {
         bail!("{} ended with {}", text(command), output.status);
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Like [`read`], with what the program says besides kept in the file `log`, and shown if it fails.
+pub(crate) fn read_quietly(command: &mut Command, log: &Path) -> Result<String> {
+    let output = command.stderr(File::create(log)?).output().with_context(|| format!("start {}", text(command)))?;
+    if !output.status.success() {
+        bail!("{} ended with {}:\n{}", text(command), output.status, fs::read_to_string(log)?);
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
