@@ -4,7 +4,6 @@ use std::fmt;
 
 use reelflow_config::Problems;
 use reelflow_ports::log::{LogError, Who};
-use reelflow_runtime::error::RunError;
 
 /// The process's exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +55,8 @@ impl Failure {
     }
 }
 
-fn exit_of(who: Who) -> Exit {
+/// The exit code that tells who must act.
+pub(crate) fn exit_of(who: Who) -> Exit {
     match who {
         Who::User => Exit::User,
         Who::Environment => Exit::Environment,
@@ -78,31 +78,9 @@ impl From<LogError> for Failure {
             LogError::RecordTooLarge { .. } => Some("Raise the topic's max.message.bytes, or write smaller records."),
             LogError::DiskFull(_) => Some("Free some space and start again: nothing that was committed is lost."),
             LogError::Fenced(_) => Some("Another process with the same --instance runs this pipeline."),
-            LogError::InDoubt(_) | LogError::Refused(_) | LogError::Damaged(_) => None,
+            LogError::Denied(_) => Some("Give this account the rights that docs/operations.md lists, or mend its credentials."),
+            LogError::InDoubt(_) | LogError::TooOld(_) | LogError::Refused(_) | LogError::Damaged(_) => None,
         };
         Failure::Other { exit: exit_of(error.who()), message: error.to_string(), help: help.map(str::to_owned) }
-    }
-}
-
-impl From<RunError> for Failure {
-    fn from(error: RunError) -> Failure {
-        match error {
-            RunError::Log(error) => error.into(),
-            RunError::GaveUp { failing_for, last } => {
-                let message = format!("gave up after {} s: {last}", failing_for.as_secs());
-                let Failure::Other { exit, help, .. } = Failure::from(last) else { unreachable!("log errors become Other") };
-                Failure::Other { exit, message, help }
-            }
-            RunError::Topics { ref problems, .. } => {
-                let missing = problems.iter().any(|problem| matches!(problem, LogError::TopicMissing(_)));
-                let help = if missing {
-                    "Create the missing topics with `reel topic create`, or mend their names in the manifest."
-                } else {
-                    "All topics that one pipeline reads must have the same number of partitions."
-                };
-                Failure::new(exit_of(error.who()), &error).help(help)
-            }
-            error => Failure::new(exit_of(error.who()), &error),
-        }
     }
 }

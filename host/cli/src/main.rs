@@ -1,7 +1,7 @@
 //! The `reel` command: flags, exit codes, and the composition of everything else.
 //!
-//! Modules in reading order: [`args`], [`failure`], [`output`], [`manifest`] (reads what a manifest names), [`wire`] (the only place
-//! that knows which log and which engine), [`progress`], [`commands`].
+//! Modules in reading order: [`args`], [`failure`], [`output`], [`manifest`] (reads what a manifest names), [`outside`] (what goes wrong
+//! there), [`wire`] (the only place that knows which log and which engine), [`progress`], [`commands`].
 
 use std::{io::IsTerminal, process::ExitCode};
 
@@ -17,6 +17,7 @@ mod commands;
 mod failure;
 mod manifest;
 mod output;
+mod outside;
 mod progress;
 mod summary;
 mod wire;

@@ -18,7 +18,8 @@ use reelflow_ports::{
 };
 
 use crate::{
-    failure::{Exit, Failure},
+    failure::Failure,
+    outside,
     wire::{self, LogTarget},
 };
 
@@ -75,8 +76,7 @@ impl Manifest {
                 let mut resolve = |external: &reelflow_config::At<External>| match self.resolve(external) {
                     Ok(value) => value,
                     Err(why) => {
-                        let span = external.span.clone();
-                        problems.push(Problem::at(Code::ExternalMissing, span, "a value from outside is not there", why));
+                        problems.push(reelflow_config::external_missing(external, why));
                         String::new()
                     }
                 };
@@ -88,7 +88,10 @@ impl Manifest {
         if problems.has_errors() {
             return Err(self.failure(problems));
         }
-        Ok(wire::log(target)?)
+        wire::log(target).map_err(|error| match outside::unusable(&self.config, &error) {
+            Some(problem) => self.failure(problem),
+            None => error.into(),
+        })
     }
 
     fn resolve(&self, external: &External) -> Result<String, String> {
@@ -147,13 +150,14 @@ fn limits(section: &PluginSection) -> Limits {
 }
 
 fn unreadable(path: &Path, why: &std::io::Error) -> Failure {
-    let failure = Failure::new(Exit::Environment, format!("manifest \"{}\" cannot be read: {why}", path.display()));
     let name = path.file_name().unwrap_or_default();
     let above = std::env::current_dir()
         .ok()
         .and_then(|dir| dir.ancestors().skip(1).map(|dir| dir.join(name)).find(|file| file.is_file()));
-    match above {
-        Some(found) => failure.help(format!("Did you mean {}?", found.display())),
-        None => failure.help("Name the manifest, or start one with `reel new NAME`."),
-    }
+    let help = match above {
+        Some(found) => format!("did you mean {}?", found.display()),
+        None => "name the manifest, or start one with `reel new NAME`".to_owned(),
+    };
+    let problems = reelflow_config::manifest_unreadable(path.display(), why).help(help).into();
+    Failure::Manifest { file: path.display().to_string(), text: String::new(), problems }
 }

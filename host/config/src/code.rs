@@ -90,10 +90,8 @@ codes! {
     507 BrokerTooOld Error "a broker too old for exactly-once"
     508 LogUnusable Error "an embedded log that cannot be opened"
     509 DataLoss Error "records that are gone before they were read"
-    510 ResetNeeded Error "state without a place to resume from"
     511 AccessDenied Error "the broker refuses access"
     512 PlanChanged Error "stored state of another plan"
-    513 AddressInUse Error "an address that cannot be listened on"
 }
 
 impl Code {

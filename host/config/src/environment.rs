@@ -7,7 +7,7 @@ use std::fmt::Display;
 use crate::{
     code::Code,
     config::{Config, External, Log, Source},
-    problem::{At, Problem, Span},
+    problem::{At, Problem},
 };
 
 impl Config {
@@ -58,9 +58,8 @@ impl Config {
     }
 
     /// The broker is older than exactly-once needs.
-    pub fn broker_too_old(&self, version: impl Display) -> Problem {
-        let message = format!("exactly-once needs Apache Kafka 4.0 or newer, this is {version}");
-        self.at_log(Code::BrokerTooOld, message, "these brokers".to_owned())
+    pub fn broker_too_old(&self, why: impl Display) -> Problem {
+        self.at_log(Code::BrokerTooOld, "the brokers are too old for exactly-once".to_owned(), why.to_string())
             .help("upgrade the brokers, or write `guarantee = \"at-least-once\"`")
     }
 
@@ -74,30 +73,33 @@ impl Config {
         self.at_log(Code::LogUnusable, "the embedded log cannot be opened".to_owned(), why.to_string())
     }
 
-    /// Offsets `from..to` of `topic` are gone, and the pipeline has not read them.
-    pub fn data_lost(&self, topic: &str, partition: u32, from: i64, to: i64) -> Problem {
-        let message = format!("records {from} to {} of topic \"{topic}\", partition {partition}, are gone", to - 1);
-        let problem = match self.source_of(topic) {
-            Some(source) => Problem::at(Code::DataLoss, source.topic.span.clone(), message, "they were never read"),
-            None => Problem::nowhere(Code::DataLoss, message),
+    /// The pipeline would go on at offset `wanted` of `topic`, which holds `earliest..end`.
+    pub fn data_lost(&self, topic: &str, partition: u32, wanted: i64, earliest: i64, end: i64) -> Problem {
+        let (message, label) = if wanted < earliest {
+            let last = earliest - 1;
+            (format!("records {wanted} to {last} of topic \"{topic}\", partition {partition}, are gone"), "they were never read")
+        } else {
+            let message = format!("topic \"{topic}\", partition {partition}, ends at {end}, before offset {wanted}");
+            (message, "more of it was read before: the topic was created anew, or its records were lost")
         };
-        problem.help("to accept the loss and begin anew, start with `--reset`")
-    }
-
-    /// Committed epochs stand in the changelog, but nothing says where to resume.
-    pub fn reset_needed(&self) -> Problem {
-        let span: Span = self.pipeline.name.span.clone();
-        let message = format!("pipeline \"{}\" has state but no place to resume from", *self.pipeline.name);
-        Problem::at(Code::ResetNeeded, span, message, "its changelog holds committed epochs, its group no offsets")
-            .help("if this is another pipeline, rename it; to compute everything anew, start with `--reset`")
+        let problem = match self.source_of(topic) {
+            Some(source) => Problem::at(Code::DataLoss, source.topic.span.clone(), message, label),
+            None => Problem::nowhere(Code::DataLoss, message).note(label),
+        };
+        problem.help("to accept the loss and compute anew from what is left, give the pipeline a new name")
     }
 
     /// The stored state belongs to another plan.
     pub fn plan_changed(&self, why: impl Display) -> Problem {
         let message = format!("the state of pipeline \"{}\" was written by another plan", *self.pipeline.name);
         Problem::at(Code::PlanChanged, self.pipeline.name.span.clone(), message, why.to_string())
-            .help("undo the change, rename the pipeline, or start with `--reset`")
+            .help("undo the change, or give the pipeline a new name")
     }
+}
+
+/// The manifest cannot be read.
+pub fn manifest_unreadable(path: impl Display, why: impl Display) -> Problem {
+    Problem::nowhere(Code::ManifestUnreadable, format!("manifest \"{path}\" cannot be read: {why}"))
 }
 
 /// What `value` refers to is not there.

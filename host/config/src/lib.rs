@@ -27,7 +27,7 @@ pub use crate::{
     code::{Code, explain},
     config::{Config, External},
     describe::{StageText, describe_plan},
-    environment::external_missing,
+    environment::{external_missing, manifest_unreadable},
     plan::{Partitions, plan},
     problem::{At, Problem, Problems, Severity, Span, Valid},
     raw::parse,

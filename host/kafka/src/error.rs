@@ -33,8 +33,8 @@ pub(crate) fn log_error(code: RDKafkaErrorCode, doing: &str, reason: &str) -> Lo
         | UnsupportedSASLMechanism
         | IllegalSASLState
         | SecurityDisabled
-        | SSL
-        | InvalidArgument
+        | SSL => LogError::Denied(text()),
+        InvalidArgument
         | InvalidConfig
         | InvalidGroupId
         | InvalidSessionTimeout
@@ -58,7 +58,7 @@ pub(crate) fn log_error(code: RDKafkaErrorCode, doing: &str, reason: &str) -> Lo
 pub(crate) fn native_error(error: &NativeError, doing: &str) -> LogError {
     match log_error(error.code, doing, &error.text) {
         // A fatal error is the client's end. Those without a name of their own are gaps in its sequence: a new life mends them.
-        LogError::Refused(text) if error.is_fatal => LogError::Unavailable(text),
+        LogError::Refused(text) | LogError::Denied(text) if error.is_fatal => LogError::Unavailable(text),
         other => other,
     }
 }
@@ -84,7 +84,7 @@ pub(crate) fn with_cause(error: LogError, health: &Health) -> LogError {
     let LogError::Unavailable(text) = error else { return error };
     match health.last_error() {
         Some((code, reason)) => match log_error(code, &text, &reason) {
-            refused @ LogError::Refused(_) => refused,
+            refused @ (LogError::Refused(_) | LogError::Denied(_)) => refused,
             _ => LogError::Unavailable(format!("{text} ({reason})")),
         },
         None => LogError::Unavailable(text),

@@ -160,12 +160,12 @@ impl KafkaLog {
 
     /// Refuses brokers that cannot keep the promise of exactly-once. The topics were just asked for, so a broker has introduced itself.
     fn check_versions(&self) -> Result<(), LogError> {
-        const REASON: &str = "exactly-once needs Apache Kafka 4.0 or newer, whose brokers verify transactions on their side (KIP-890): \
-                              upgrade the brokers, or write guarantee = \"at-least-once\"";
+        const REASON: &str =
+            "exactly-once needs Apache Kafka 4.0 or newer, whose brokers verify transactions on their side (KIP-890)";
         serve_reports(&self.inquirer);
         match self.inquirer.context().versions.are_too_old() {
             false => Ok(()),
-            true => Err(LogError::Refused(REASON.to_owned())),
+            true => Err(LogError::TooOld(REASON.to_owned())),
         }
     }
 

@@ -126,7 +126,13 @@ pub enum LogError {
     RecordTooLarge { topic: Arc<str>, n_bytes: usize },
     #[error("no space is left for the log: {0}")]
     DiskFull(String),
-    /// Bad credentials, bad settings, no rights: the user must act.
+    /// Bad credentials, no rights.
+    #[error("the log denies access: {0}")]
+    Denied(String),
+    /// The log is older than what is asked of it needs.
+    #[error("the log is too old: {0}")]
+    TooOld(String),
+    /// Bad settings, or something that this log cannot do.
     #[error("the log refuses: {0}")]
     Refused(String),
     #[error("the log is damaged: {0}")]
@@ -154,6 +160,8 @@ impl LogError {
             | LogError::PartitionCount { .. }
             | LogError::OffsetLost { .. }
             | LogError::RecordTooLarge { .. }
+            | LogError::Denied(_)
+            | LogError::TooOld(_)
             | LogError::Refused(_)
             | LogError::Damaged(_) => Who::User,
         }

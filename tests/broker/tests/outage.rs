@@ -151,7 +151,7 @@ fn bad_credentials_are_refused_and_never_printed() {
     assert_eq!(with_password("the-right-one").topics(), Ok(Vec::new()));
     let log = with_password("the-wrong-one");
     match log.topics() {
-        Err(LogError::Refused(text)) => assert!(text.contains("uthentication") && !text.contains("the-wrong-one"), "{text}"),
+        Err(LogError::Denied(text)) => assert!(text.contains("uthentication") && !text.contains("the-wrong-one"), "{text}"),
         other => panic!("{other:?}"),
     }
     assert!(!format!("{log:?}").contains("the-wrong-one"));
@@ -171,6 +171,6 @@ fn an_older_broker_is_refused_for_exactly_once_alone() {
     let log = log_on(&broker);
     let input = topic(&log, "in", 1);
     let error = log.join(&spec("group", "m0", &[&input], Guarantee::ExactlyOnce)).map(drop).unwrap_err();
-    assert!(matches!(&error, LogError::Refused(reason) if reason.contains("4.0 or newer")), "{error:?}");
+    assert!(matches!(&error, LogError::TooOld(reason) if reason.contains("4.0 or newer")), "{error:?}");
     drop(Life::start(&log, &spec("group", "m0", &[&input], Guarantee::AtLeastOnce)));
 }

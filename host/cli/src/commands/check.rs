@@ -1,7 +1,6 @@
 //! `reel check`.
 
 use reelflow_config::{Partitions, Problems};
-use reelflow_ports::log::LogError;
 use serde_json::json;
 
 use crate::{
@@ -9,6 +8,7 @@ use crate::{
     failure::{Exit, Failure},
     manifest::Manifest,
     output::print,
+    outside,
 };
 
 /// How many partitions a pipeline is planned for when nobody asks the log.
@@ -52,16 +52,8 @@ fn find(args: &Check) -> Result<(Manifest, Problems), Failure> {
 /// Asks the log for the source topics; gives the partition count that they share.
 fn online(manifest: &Manifest) -> Result<u32, Failure> {
     let log = manifest.open_log()?;
-    let mut shared = None;
-    for source in &manifest.config.sources {
-        let topic: std::sync::Arc<str> = source.topic.as_str().into();
-        let found = log.n_partitions(&topic)?.ok_or_else(|| LogError::TopicMissing(topic.clone()))?;
-        match shared {
-            Some(wanted) if wanted != found => return Err(LogError::PartitionCount { topic, found, wanted }.into()),
-            _ => shared = Some(found),
-        }
-    }
-    Ok(shared.expect("a valid manifest has a source"))
+    let found = outside::source_partitions(&manifest.config, &*log).map_err(|error| manifest.log_failure(error))?;
+    found.map_err(|problems| manifest.failure(problems))
 }
 
 fn print_json(problems: &Problems, file: &str, text: &str) -> Result<(), Failure> {

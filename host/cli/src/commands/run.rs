@@ -1,13 +1,12 @@
 //! `reel run`.
 
 use std::{
-    collections::BTreeSet,
     process,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use reelflow_config::{Partitions, config::Guarantee as Promise};
@@ -16,6 +15,7 @@ use reelflow_ports::{
     log::{Guarantee, Log, LogError, TopicPartition},
 };
 use reelflow_runtime::{
+    error::RunError,
     pipeline::Pipeline,
     settings::{Retry, Settings},
     worker::Job,
@@ -26,6 +26,7 @@ use crate::{
     failure::{Exit, Failure},
     manifest::Manifest,
     output::print,
+    outside,
     progress::Progress,
     summary,
 };
@@ -33,12 +34,17 @@ use crate::{
 pub(crate) fn run(args: &Run) -> Result<(), Failure> {
     let manifest = Manifest::load(&args.file.manifest)?;
     warn(&manifest, &manifest.warnings);
-    let log: Arc<dyn Log> = patient(args, || manifest.open_log())?.into();
-    let n_partitions = patient(args, || source_partitions(&manifest, &*log))?;
+    let log: Arc<dyn Log> = manifest.open_log()?.into();
+    let n_partitions = patient(args, &manifest, || outside::source_partitions(&manifest.config, &*log))?
+        .map_err(|problems| manifest.failure(problems))?;
     let planned = manifest.plan(Partitions::all(n_partitions))?;
     warn(&manifest, &planned.warnings);
     let settings = settings(&manifest, args);
-    let total = if args.until_end { Some(n_records(&manifest, &*log, n_partitions)?) } else { None };
+    let total = if args.until_end {
+        Some(n_records(&manifest, &*log, n_partitions).map_err(|error| manifest.log_failure(error))?)
+    } else {
+        None
+    };
     let progress = Arc::new(Progress::new(args.format, total));
     if args.format == Format::Text {
         banner(&manifest, &*log, n_partitions, args.workers);
@@ -55,7 +61,7 @@ pub(crate) fn run(args: &Run) -> Result<(), Failure> {
     stop_on_signal(&pipeline)?;
     let outcome = pipeline.run();
     progress.finish();
-    let figures = outcome?;
+    let figures = outcome.map_err(|error| manifest.run_failure(error))?;
     match args.format {
         Format::Text => print(&summary::text_of(&figures)),
         Format::Json => print(&summary::json_of(&figures, &manifest.config.pipeline.name).to_string()),
@@ -81,45 +87,24 @@ fn banner(manifest: &Manifest, log: &dyn Log, n_partitions: u32, n_workers: u16)
 }
 
 /// Tries again while the log does not answer, with a visible message, for as long as the user said.
-fn patient<T>(args: &Run, mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
-    let started = std::time::Instant::now();
+fn patient<T>(args: &Run, manifest: &Manifest, mut attempt: impl FnMut() -> Result<T, LogError>) -> Result<T, Failure> {
+    let started = Instant::now();
     loop {
         match attempt() {
-            Err(Failure::Other { exit: Exit::Environment, message, help }) if message.starts_with(UNAVAILABLE) => {
-                if started.elapsed() >= Duration::from_secs(args.give_up_after) {
-                    let message = format!("gave up after {} s: {message}", started.elapsed().as_secs());
-                    return Err(Failure::Other { exit: Exit::Environment, message, help });
-                }
-                anstream::eprintln!("{message}; trying again");
+            Err(last @ LogError::Unavailable(_)) if started.elapsed() < Duration::from_secs(args.give_up_after) => {
+                anstream::eprintln!("{last}; trying again");
                 std::thread::sleep(Duration::from_millis(500));
             }
-            outcome => return outcome,
+            Err(last @ LogError::Unavailable(_)) => {
+                return Err(manifest.run_failure(RunError::GaveUp { failing_for: started.elapsed(), last }));
+            }
+            outcome => return outcome.map_err(|error| manifest.log_failure(error)),
         }
     }
 }
 
-/// How [`LogError::Unavailable`] begins.
-const UNAVAILABLE: &str = "the log is unavailable";
-
-/// The partition count that all sources share.
-fn source_partitions(manifest: &Manifest, log: &dyn Log) -> Result<u32, Failure> {
-    let mut counts = BTreeSet::new();
-    let mut found = Vec::new();
-    for source in &manifest.config.sources {
-        let topic: Arc<str> = source.topic.as_str().into();
-        let n_partitions = log.n_partitions(&topic)?.ok_or_else(|| LogError::TopicMissing(topic.clone()))?;
-        counts.insert(n_partitions);
-        found.push(format!("\"{topic}\" has {n_partitions}"));
-    }
-    match counts.first() {
-        Some(n_partitions) if counts.len() == 1 => Ok(*n_partitions),
-        _ => Err(Failure::new(Exit::User, format!("the source topics have different partition counts: {}", found.join(", ")))
-            .help("Records that meet must lie in partitions of the same number: give all topics of one pipeline equally many.")),
-    }
-}
-
 /// How many offsets the source topics hold: about how many records there are to read.
-fn n_records(manifest: &Manifest, log: &dyn Log, n_partitions: u32) -> Result<u64, Failure> {
+fn n_records(manifest: &Manifest, log: &dyn Log, n_partitions: u32) -> Result<u64, LogError> {
     let mut total = 0;
     for source in &manifest.config.sources {
         for partition in 0..n_partitions {

@@ -1,6 +1,6 @@
 //! Problems of the world outside: with a place in the manifest where there is one, and without.
 
-use reelflow_config::{Code, Problem, Problems, config::Log, external_missing, parse, render, report};
+use reelflow_config::{Code, Problem, Problems, config::Log, external_missing, manifest_unreadable, parse, render, report};
 
 use crate::cases;
 
@@ -11,16 +11,15 @@ fn all(config: &reelflow_config::Config) -> Vec<Problem> {
         config.partitions_differ("impressions", 12, "plays", 8),
         config.partitions_differ("reel.p.trending", 12, "plays", 8),
         config.broker_unreachable("connection refused"),
-        Problem::nowhere(Code::ManifestUnreadable, "the manifest \"reel.toml\" cannot be read").note("no such file"),
+        manifest_unreadable("reel.toml", "no such file"),
         Problem::at(Code::PluginFileUnreadable, config.plugins[0].path.span.clone(), "a plugin cannot be read", "no such file"),
         external_missing(brokers, "the environment variable KAFKA_BROKERS is not set"),
-        config.broker_too_old("3.9.0"),
+        config.broker_too_old("exactly-once needs Apache Kafka 4.0 or newer"),
         config.log_unusable("another process has it open"),
-        config.data_lost("plays", 3, 100, 220),
-        config.reset_needed(),
+        config.data_lost("plays", 3, 100, 220, 900),
+        config.data_lost("impressions", 0, 100, 0, 20),
         config.access_denied("not allowed to read group \"reel.p\""),
         config.plan_changed("stage \"trending\" had the key (profile_id)"),
-        Problem::nowhere(Code::AddressInUse, "cannot listen on 127.0.0.1:7070").help("choose another port with `--ui`"),
     ]
 }
 

@@ -115,7 +115,7 @@ pub const CASES: &[Case] = &[
         file: NO_FILE,
         args: &["run", "nothing.toml"],
         exit: 3,
-        says: &["nothing.toml", "cannot be read"],
+        says: &["RF0504", "nothing.toml", "cannot be read"],
     },
     Case {
         name: "an environment variable that is not set",
@@ -140,7 +140,7 @@ pub const CASES: &[Case] = &[
         // Longer than one attempt, which waits 10 s.
         args: &["run", "--until-end", "--give-up-after", "11"],
         exit: 3,
-        says: &["trying again", "gave up after", "unavailable"],
+        says: &["trying again", "RF0503", "gave up after"],
     },
     Case {
         name: "a setting that the Kafka client does not know",
@@ -158,11 +158,11 @@ pub const CASES: &[Case] = &[
         edit: ("path = \"log\"", "path = \"reel.toml\""),
         file: NO_FILE,
         args: RUN,
-        exit: 2,
-        says: &["reel.toml"],
+        exit: 3,
+        says: &["RF0508", "reel.toml"],
     },
     // Topics.
-    usage("a source topic that does not exist", RUN, 2, &["\"plays\" does not exist", "reel topic create"]),
+    usage("a source topic that does not exist", RUN, 3, &["RF0501", "\"plays\" does not exist", "reel.toml:8"]),
     usage("reading a topic that does not exist", &["topic", "read", "plays"], 2, &["\"plays\" does not exist"]),
     usage("writing to a topic that does not exist", &["topic", "write", "plays", "reel.toml"], 2, &["--partitions"]),
     usage("a topic without partitions", &["topic", "create", "plays", "--partitions", "0"], 2, &["--partitions"]),

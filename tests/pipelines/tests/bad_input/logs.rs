@@ -22,9 +22,9 @@ fn different_partition_counts_are_refused() -> Result<()> {
     }
     let mut failures = Vec::new();
     let output = job.reel(RUN).output()?;
-    judge("run", &output, 2, &["different partition counts", "\"play_starts\" has 3"], &mut failures);
+    judge("run", &output, 3, &["RF0502", "topic \"play_starts\" has 3 partitions, \"impressions\" has 4"], &mut failures);
     let output = job.reel(&["check", "--online"]).output()?;
-    judge("check --online", &output, 2, &["partitions"], &mut failures);
+    judge("check --online", &output, 3, &["RF0502"], &mut failures);
     let output = job.reel(&["topic", "create", "impressions", "--partitions", "5"]).output()?;
     judge("topic create", &output, 2, &["has 4 partitions instead of 5"], &mut failures);
     assert!(failures.is_empty(), "{}", failures.join("\n"));
@@ -103,7 +103,7 @@ fn an_embedded_log_serves_one_process() -> Result<()> {
     }
     let output = job.reel(&["topic", "list"]).output()?;
     let mut failures = Vec::new();
-    judge("topic list", &output, 2, &["another process has the embedded log"], &mut failures);
+    judge("topic list", &output, 3, &["RF0508", "another process has the embedded log"], &mut failures);
     first.kill()?;
     first.wait()?;
     assert!(failures.is_empty(), "{}", failures.join("\n"));
