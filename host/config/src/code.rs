@@ -63,6 +63,7 @@ codes! {
     304 HorizonTooShort Error "ids forgotten before late records have come"
     305 MissingBound Error "a source without a disorder bound"
     306 MissingHorizon Error "a dedup that cannot know how long to remember"
+    307 SessionUpsert Error "sessions that would have to be taken back"
     401 WrongWorld Error "a plugin of another kind than its stage"
     402 FieldMissing Error "a field that the stream does not have"
     403 FieldTypeDiffers Error "a field of another type than the plugin reads"

@@ -169,6 +169,7 @@ fn window_text(window: WindowSpec) -> String {
         WindowSpec::Hopping { size_ms, slide_ms } => {
             format!("of {}, one every {}", duration_text(size_ms), duration_text(slide_ms))
         }
+        WindowSpec::Session { gap_ms } => format!("that end after {} without a row (sessions)", duration_text(gap_ms)),
     }
 }
 

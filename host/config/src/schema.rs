@@ -270,7 +270,7 @@ enum Stage {
     },
 }
 
-/// `[start, end)` in event time; starts are multiples of the size or slide since 1970.
+/// `[start, end)` in event time. Those of fixed size start at multiples of the size or slide since 1970.
 #[derive(JsonSchema)]
 #[schemars(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 enum Window {
@@ -278,6 +278,8 @@ enum Window {
     Tumbling { size: Duration },
     /// One every `slide`, which divides `size`.
     Hopping { size: Duration, slide: Duration },
+    /// From the first row to `gap` after the last one, as long as no two neighbours lie more than `gap` apart. Only with `emit = "final"`.
+    Session { gap: Duration },
 }
 
 #[derive(JsonSchema)]

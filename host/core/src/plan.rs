@@ -141,19 +141,18 @@ pub enum WindowSpec {
         size_ms: i64,
         slide_ms: i64,
     },
+    /// From the first row to `gap_ms` after the last one, as long as no two neighbours lie more than `gap_ms` apart.
+    Session {
+        gap_ms: i64,
+    },
 }
 
 impl WindowSpec {
+    /// How far the end of a window may lie behind a row that nothing follows.
     pub fn size_ms(self) -> i64 {
         match self {
             WindowSpec::Tumbling { size_ms } | WindowSpec::Hopping { size_ms, .. } => size_ms,
-        }
-    }
-
-    pub fn slide_ms(self) -> i64 {
-        match self {
-            WindowSpec::Tumbling { size_ms } => size_ms,
-            WindowSpec::Hopping { slide_ms, .. } => slide_ms,
+            WindowSpec::Session { gap_ms } => gap_ms,
         }
     }
 }

@@ -21,6 +21,7 @@ pub mod aggregate;
 pub mod bisect;
 pub mod dedup;
 pub mod join;
+pub mod session;
 #[cfg(test)]
 mod testing;
 pub mod transform;

@@ -26,9 +26,13 @@ impl Windowing {
     pub const PANES_MAX: i64 = 1 << 20;
 
     /// Panics unless `0 < slide <= size <= SIZE_MS_MAX`, the size is a multiple of the slide and a window has at most
-    /// [`Windowing::PANES_MAX`] panes: the config has checked it.
+    /// [`Windowing::PANES_MAX`] panes: the config has checked it. Sessions are no fixed windows.
     pub fn new(spec: WindowSpec) -> Windowing {
-        let (size_ms, slide_ms) = (spec.size_ms(), spec.slide_ms());
+        let (size_ms, slide_ms) = match spec {
+            WindowSpec::Tumbling { size_ms } => (size_ms, size_ms),
+            WindowSpec::Hopping { size_ms, slide_ms } => (size_ms, slide_ms),
+            WindowSpec::Session { gap_ms } => unreachable!("sessions with a gap of {gap_ms} ms are no fixed windows"),
+        };
         assert!(
             0 < slide_ms && slide_ms <= size_ms && size_ms <= Self::SIZE_MS_MAX,
             "a window of {size_ms} ms every {slide_ms} ms"

@@ -323,6 +323,7 @@ fn window(text: &str) -> Result<WindowSpec, String> {
     let (kind, lengths) = text.strip_suffix(')').and_then(|text| text.split_once('(')).ok_or_else(wrong)?;
     match (kind, lengths.split_once(',')) {
         ("tumbling", None) => Ok(WindowSpec::Tumbling { size_ms: parse_time(lengths)? }),
+        ("session", None) => Ok(WindowSpec::Session { gap_ms: parse_time(lengths)? }),
         ("hopping", Some((size, slide))) => Ok(WindowSpec::Hopping { size_ms: parse_time(size)?, slide_ms: parse_time(slide)? }),
         _ => Err(wrong()),
     }

@@ -121,7 +121,7 @@ pub fn run(seed: u64, is_loud: bool) -> Report {
 }
 
 fn draw(rng: &mut ChaCha8Rng) -> (Shape, Guarantee) {
-    let kind = [Kind::Tumbling, Kind::Join, Kind::Hopping][rng.random_range(0..3)];
+    let kind = [Kind::Tumbling, Kind::Join, Kind::Hopping, Kind::Session][rng.random_range(0..4)];
     // Without transactions a shuffle repeats rows like any output; and what is late may differ when an epoch is done again.
     let guarantee = match kind != Kind::Hopping && rng.random_bool(0.2) {
         true => Guarantee::AtLeastOnce,
@@ -129,7 +129,7 @@ fn draw(rng: &mut ChaCha8Rng) -> (Shape, Guarantee) {
     };
     let is_complete = guarantee == Guarantee::AtLeastOnce || rng.random_bool(0.6);
     let lateness_ms = if is_complete { FOR_EVER_MS } else { rng.random_range(0..120_000) };
-    let emission = if rng.random_bool(0.6) { Emission::Upsert } else { Emission::Final };
+    let emission = if rng.random_bool(0.6) && kind != Kind::Session { Emission::Upsert } else { Emission::Final };
     (Shape { kind, n_partitions: rng.random_range(1..=3), lateness_ms, emission }, guarantee)
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     input::{Event, Fate},
-    shape::{FOR_EVER_MS, HOPPING_MS, Kind, Shape, TUMBLING_MS, WITHIN_MS},
+    shape::{FOR_EVER_MS, GAP_MS, HOPPING_MS, Kind, Shape, TUMBLING_MS, WITHIN_MS},
 };
 
 /// The figures of a result, by its key: what a row says, `rev` and `final` aside.
@@ -96,6 +96,7 @@ fn answer(shape: &Shape, events: &[Event], late: &[Value]) -> Answer {
             let (size_ms, slide_ms) = HOPPING_MS;
             tallies(&rows, &late, size_ms, slide_ms, &|event| event.country.clone(), "country")
         }
+        Kind::Session => sessions(&rows, &late),
         Kind::Join => pairs(&rows, &late),
     }
 }
@@ -126,14 +127,29 @@ fn tallies(
         }
     }
     let result = |((key, start), values): ((String, i64), Vec<i64>)| {
-        let distinct = values.iter().collect::<BTreeSet<_>>().len();
-        let row = serde_json::json!({
-            key_name: key, "window_start": start, "window_end": start + size_ms,
-            "count": values.len(), "sum": values.iter().sum::<i64>(), "distinct": distinct,
-        });
-        (vec![key, start.to_string()], row)
+        (vec![key.clone(), start.to_string()], tally(key_name, &key, start, start + size_ms, &values))
     };
     windows.into_iter().map(result).collect()
+}
+
+/// The row of a window.
+fn tally(key_name: &str, key: &str, start: i64, end: i64, values: &[i64]) -> Value {
+    let distinct = values.iter().collect::<BTreeSet<_>>().len();
+    serde_json::json!({
+        key_name: key, "window_start": start, "window_end": end,
+        "count": values.len(), "sum": values.iter().sum::<i64>(), "distinct": distinct,
+    })
+}
+
+fn sessions(rows: &[&Event], late: &BTreeSet<(String, Option<i64>)>) -> Answer {
+    let mut on_time: Vec<&&Event> = rows.iter().filter(|event| !late.contains(&(event.id.clone(), None))).collect();
+    on_time.sort_by_key(|event| (&event.profile, event.at_ms));
+    let session = |run: &[&&Event]| {
+        let (profile, start, end) = (&run[0].profile, run[0].at_ms, run[run.len() - 1].at_ms + GAP_MS);
+        let values: Vec<i64> = run.iter().map(|event| event.value).collect();
+        (vec![profile.clone(), start.to_string()], tally("profile", profile, start, end, &values))
+    };
+    on_time.chunk_by(|a, b| a.profile == b.profile && b.at_ms - a.at_ms <= GAP_MS).map(session).collect()
 }
 
 fn pairs(rows: &[&Event], late: &BTreeSet<(String, Option<i64>)>) -> Answer {
@@ -173,7 +189,7 @@ fn split(row: &Value) -> (Value, Option<u64>, Option<bool>) {
 fn key_of(shape: &Shape, row: &Value) -> Vec<String> {
     let text = |name: &str| row[name].as_str().expect("a key is text").to_owned();
     match shape.kind {
-        Kind::Tumbling => vec![text("profile"), row["window_start"].to_string()],
+        Kind::Tumbling | Kind::Session => vec![text("profile"), row["window_start"].to_string()],
         Kind::Hopping => vec![text("country"), row["window_start"].to_string()],
         Kind::Join => vec![text("id")],
     }

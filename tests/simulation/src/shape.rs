@@ -1,4 +1,4 @@
-//! The three pipelines of the simulation, built by hand: every kind of stage, one and two sources, with and without a shuffle.
+//! The four pipelines of the simulation, built by hand: every kind of stage, one and two sources, with and without a shuffle.
 
 use std::sync::Arc;
 
@@ -18,6 +18,8 @@ use reelflow_ports::{
 pub const TUMBLING_MS: i64 = 60_000;
 /// Size and slide of the hopping pipeline, in ms.
 pub const HOPPING_MS: (i64, i64) = (60_000, 20_000);
+/// Gap of the sessions, in ms: a profile is heard of about every six seconds.
+pub const GAP_MS: i64 = 5_000;
 /// How far back the join looks, in ms.
 pub const WITHIN_MS: i64 = 90_000;
 /// Longer than any run's event time is long.
@@ -33,6 +35,8 @@ pub enum Kind {
     Join,
     /// plays → transform → dedup → shuffle by country → hopping aggregate
     Hopping,
+    /// plays → transform → dedup → sessions by profile
+    Session,
 }
 
 /// A pipeline of a run.
@@ -66,7 +70,8 @@ impl Shape {
     /// The plan, and its plugins in order.
     pub fn build(&self) -> (Plan, Vec<Arc<dyn Plugin>>) {
         match self.kind {
-            Kind::Tumbling => self.tumbling(),
+            Kind::Tumbling => self.by_profile(WindowSpec::Tumbling { size_ms: TUMBLING_MS }),
+            Kind::Session => self.by_profile(WindowSpec::Session { gap_ms: GAP_MS }),
             Kind::Join => self.join(),
             Kind::Hopping => self.hopping(),
         }
@@ -75,7 +80,7 @@ impl Shape {
     /// The stage whose late topic tells what did not count.
     pub fn last_stage(&self) -> &'static str {
         match self.kind {
-            Kind::Tumbling | Kind::Hopping => "tally",
+            Kind::Tumbling | Kind::Hopping | Kind::Session => "tally",
             Kind::Join => "pairs",
         }
     }
@@ -99,12 +104,12 @@ impl Shape {
         }
     }
 
-    fn tumbling(&self) -> (Plan, Vec<Arc<dyn Plugin>>) {
+    fn by_profile(&self, window: WindowSpec) -> (Plan, Vec<Arc<dyn Plugin>>) {
         let mut plan = self.empty();
         plan.sources.push(source("plays", "", 0));
         plan.stages.push(transform("clean", 0, source_schema(""), 1));
         plan.stages.push(dedup("unique", source_schema(""), Consumer::Stage { stage: 2, port: 0 }));
-        plan.stages.push(self.aggregate(0, PROFILE, WindowSpec::Tumbling { size_ms: TUMBLING_MS }));
+        plan.stages.push(self.aggregate(0, PROFILE, window));
         plan.sinks.push(self.sink(plan.stages[2].outputs[0].schema.clone(), vec![0, 1]));
         plan.fragments.push(fragment("plays", vec![FragmentInput::Source(0)], vec![0, 1, 2]));
         (plan, vec![Arc::new(pass(source_schema(""), MARK)), Arc::new(tally(text_key("profile")))])

@@ -196,7 +196,21 @@ fn aggregate(table: &mut Table<'_>, ports: &Ports, plugin: &Option<At<String>>, 
     }
     let window = window(table, problems);
     let lateness_ms = lateness(table, problems);
-    let emission = emission(table, problems);
+    let emit = emission(table, problems);
+    if let (Some(window), Some(emit)) = (&window, &emit)
+        && matches!(**window, WindowSpec::Session { .. })
+        && **emit == Emission::Upsert
+    {
+        let message = format!("{} emits sessions before they are closed", table.what);
+        let label = "an early session may be swallowed by another one";
+        let problem = Problem::at(Code::SessionUpsert, emit.span.clone(), message, label);
+        problems.push(problem.also(window.span.clone(), "sessions").patch(
+            "once, when it is closed",
+            emit.span.clone(),
+            "\"final\"",
+        ));
+    }
+    let emission = emit.map_or(Emission::Final, |emit| *emit);
     let (input, plugin) = (ports[0].clone(), plugin.clone());
     Some(StageKind::Aggregate { input: input?, key: key?.value, window: window?, lateness_ms, emission, plugin: plugin? })
 }
@@ -206,9 +220,8 @@ fn lateness(table: &mut Table<'_>, problems: &mut Problems) -> At<i64> {
     table.duration("lateness", problems).unwrap_or_else(|| At::new(0, header))
 }
 
-fn emission(table: &mut Table<'_>, problems: &mut Problems) -> Emission {
-    let choices = [("final", Emission::Final), ("upsert", Emission::Upsert)];
-    table.choice("emit", &choices, problems).map_or(Emission::Final, |emission| *emission)
+fn emission(table: &mut Table<'_>, problems: &mut Problems) -> Option<At<Emission>> {
+    table.choice("emit", &[("final", Emission::Final), ("upsert", Emission::Upsert)], problems)
 }
 
 fn window(table: &mut Table<'_>, problems: &mut Problems) -> Option<At<WindowSpec>> {
@@ -216,33 +229,45 @@ fn window(table: &mut Table<'_>, problems: &mut Problems) -> Option<At<WindowSpe
     let mut window = table.table("window", what, problems)?;
     let span = window.span.clone();
     if window.peek("kind").is_none() {
-        window.missing("kind", "\"tumbling\"` or `kind = \"hopping\"", problems);
+        window.missing("kind", "\"tumbling\"`, `kind = \"hopping\"` or `kind = \"session\"", problems);
     }
-    let hopping = window.choice("kind", &[("tumbling", false), ("hopping", true)], problems);
-    if window.peek("size").is_none() {
-        window.missing("size", "\"1h\"", problems);
-    }
-    let size = window.positive_duration("size", problems);
-    let spec = match hopping.map(|hopping| *hopping) {
-        Some(true) => {
-            if window.peek("slide").is_none() {
-                window.missing("slide", "\"1m\"", problems);
+    let kinds = ["tumbling", "hopping", "session"].map(|kind| (kind, kind));
+    let kind = window.choice("kind", &kinds, problems).map(|kind| *kind);
+    let spec = match kind {
+        Some("session") => {
+            if window.peek("gap").is_none() {
+                window.missing("gap", "\"30m\"", problems);
             }
-            let slide = window.positive_duration("slide", problems);
-            window.finish(&[], problems);
-            hopping_window(size?, slide?, problems)
+            let gap = window.positive_duration("gap", problems);
+            window.finish(&[("size", "windows of fixed size"), ("slide", "windows of kind \"hopping\"")], problems);
+            Some(WindowSpec::Session { gap_ms: *gap? })
         }
-        Some(false) => {
-            window.finish(&[("slide", "windows of kind \"hopping\"")], problems);
-            Some(WindowSpec::Tumbling { size_ms: *size? })
-        }
+        Some(kind) => fixed_window(kind == "hopping", window, problems),
         None => {
-            window.take("slide");
+            ["size", "slide", "gap"].into_iter().for_each(|key| drop(window.take(key)));
             window.finish(&[], problems);
             None
         }
     };
     spec.map(|spec| At::new(spec, span))
+}
+
+fn fixed_window(is_hopping: bool, mut window: Table<'_>, problems: &mut Problems) -> Option<WindowSpec> {
+    const GAP: (&str, &str) = ("gap", "windows of kind \"session\"");
+    if window.peek("size").is_none() {
+        window.missing("size", "\"1h\"", problems);
+    }
+    let size = window.positive_duration("size", problems);
+    if !is_hopping {
+        window.finish(&[("slide", "windows of kind \"hopping\""), GAP], problems);
+        return Some(WindowSpec::Tumbling { size_ms: *size? });
+    }
+    if window.peek("slide").is_none() {
+        window.missing("slide", "\"1m\"", problems);
+    }
+    let slide = window.positive_duration("slide", problems);
+    window.finish(&[GAP], problems);
+    hopping_window(size?, slide?, problems)
 }
 
 fn hopping_window(size: At<i64>, slide: At<i64>, problems: &mut Problems) -> Option<WindowSpec> {
@@ -285,7 +310,7 @@ fn join(table: &mut Table<'_>, ports: &Ports, plugin: &Option<At<String>>, probl
     let outer = table.choice("join", &[("inner", false), ("left", true)], problems).is_some_and(|outer| *outer);
     let tie = table.string("tie", problems);
     let lateness_ms = lateness(table, problems);
-    let emission = emission(table, problems);
+    let emission = emission(table, problems).map_or(Emission::Final, |emit| *emit);
     let (left, right, plugin) = (ports[0].clone(), ports[1].clone(), plugin.clone());
     Some(StageKind::Join {
         left: left?,

@@ -1,8 +1,12 @@
 //! The stages of a task: their operators, who feeds them, and how far each has come.
 
 use crate::{
-    plan::{Consumer, FragmentIdx, FragmentPlan, Plan, PluginIdx, ShuffleIdx, StageIdx, StageKind, StagePlan, Stream},
-    stage::{Batch, Operator, StageCounts, aggregate::Aggregate, dedup::Dedup, join::Join, transform::Transform},
+    plan::{
+        Consumer, FragmentIdx, FragmentPlan, Plan, PluginIdx, ShuffleIdx, StageIdx, StageKind, StagePlan, Stream, WindowSpec,
+    },
+    stage::{
+        Batch, Operator, StageCounts, aggregate::Aggregate, dedup::Dedup, join::Join, session::Session, transform::Transform,
+    },
     task::input::InputState,
     time::{WallTime, Watermark},
     watermark::{InputMark, LowWatermark},
@@ -34,6 +38,7 @@ pub(super) enum StageState {
     Transform(Transform),
     Dedup(Dedup),
     Aggregate(Box<Aggregate>),
+    Session(Box<Session>),
     Join(Box<Join>),
 }
 
@@ -42,6 +47,7 @@ impl StageState {
         match &plan.kind {
             StageKind::Transform { columns, .. } => StageState::Transform(Transform::new(columns)),
             StageKind::Dedup { id, horizon_ms } => StageState::Dedup(Dedup::new(*id, *horizon_ms)),
+            StageKind::Aggregate { window: WindowSpec::Session { .. }, .. } => StageState::Session(Box::new(Session::new(plan))),
             StageKind::Aggregate { .. } => StageState::Aggregate(Box::new(Aggregate::new(plan))),
             StageKind::Join { .. } => StageState::Join(Box::new(Join::new(plan))),
         }
@@ -52,6 +58,7 @@ impl StageState {
             StageState::Transform(stage) => stage,
             StageState::Dedup(stage) => stage,
             StageState::Aggregate(stage) => &mut **stage,
+            StageState::Session(stage) => &mut **stage,
             StageState::Join(stage) => &mut **stage,
         }
     }
@@ -61,6 +68,7 @@ impl StageState {
             StageState::Transform(stage) => stage.state_bytes(),
             StageState::Dedup(stage) => stage.state_bytes(),
             StageState::Aggregate(stage) => stage.state_bytes(),
+            StageState::Session(stage) => stage.state_bytes(),
             StageState::Join(stage) => stage.state_bytes(),
         }
     }
@@ -71,7 +79,7 @@ impl StageState {
         let Some(revisions) = &batch.revisions else { return batch };
         match self {
             StageState::Transform(_) => batch,
-            StageState::Dedup(_) | StageState::Aggregate(_) | StageState::Join(_) => {
+            StageState::Dedup(_) | StageState::Aggregate(_) | StageState::Session(_) | StageState::Join(_) => {
                 let rows: Vec<u32> = (0..batch.len() as u32).filter(|row| revisions[*row as usize].is_final).collect();
                 Batch { revisions: None, ..batch.take(&rows) }
             }
@@ -150,6 +158,8 @@ fn hold_ms(kind: &StageKind) -> i64 {
         StageKind::Transform { .. } | StageKind::Dedup { .. } => 0,
         // A left row is final when the watermark is past its time plus the lateness.
         StageKind::Join { lateness_ms, .. } => *lateness_ms,
+        // A session is closed when the watermark is past its end plus the lateness, and its rows have the last ms before the end.
+        StageKind::Aggregate { window: WindowSpec::Session { .. }, lateness_ms, .. } => *lateness_ms + 1,
         StageKind::Aggregate { lateness_ms, .. } => *lateness_ms,
     }
 }

@@ -79,7 +79,7 @@ fn specs() -> impl Strategy<Value = WindowSpec> {
 
 /// Which ids each window holds in the end, and which (id, window end) pairs are late: straight from the rules.
 fn brute_force(steps: &[Step], spec: WindowSpec, lateness_ms: i64) -> (IdsOfPanes, BTreeSet<(i64, i64)>) {
-    let (size, slide) = (spec.size_ms(), spec.slide_ms());
+    let (size, slide) = (spec.size_ms(), Windowing::new(spec).slide_ms());
     let (mut panes, mut late) = (IdsOfPanes::new(), BTreeSet::new());
     let mut watermark = i64::MIN;
     for step in steps {

@@ -1,0 +1,213 @@
+//! Aggregation in sessions: rows of a key whose event times lie at most a gap apart belong together.
+//!
+//! - A row joins a session when its time is within the gap of the session's first or last row; a difference *equal* to the gap joins
+//!   (as Flink's `TimeWindow.intersects` has it). A row between two sessions makes one of them.
+//! - A row with `time < watermark − lateness` is late.
+//! - A session is *closed* once `last row + gap < watermark − lateness`, strictly: a row at exactly `watermark − lateness` is still
+//!   accepted, and could still join at a difference of the gap. It is emitted then, once, as the window `[first row, last row + gap)`,
+//!   and forgotten. A row that is not late can join no closed session, so a closed one never opens again.
+//! - A row that the plugin refuses, or breaks on, counts nowhere: it holds no two sessions together either.
+//!
+//! The result does not depend on how rows are cut into batches or in which order they came. What closes leaves in the order of
+//! (last row, key). There are no early results: a provisional session that another one swallows would have to be taken back.
+//!
+//! Source: Akidau et al., "The Dataflow Model", PVLDB 8(12), 2015, section 2.2.
+
+use crate::{
+    column::Kind,
+    plan::{StageKind, StagePlan, WindowSpec},
+    plugin::{PluginFault, Request, Response},
+    stage::{Batch, DeadRows, LateRows, Operator, Outbox, RowsOf},
+    state::{ChangeReader, ChangeWriter, StateError},
+    time::{EventTime, Watermark},
+};
+
+use adding::Adding;
+use closing::Closing;
+use sessions::Sessions;
+use uniting::{United, Uniting};
+
+mod adding;
+mod closing;
+mod sessions;
+mod store;
+#[cfg(test)]
+mod tests;
+mod uniting;
+
+/// The operator of [`StageKind::Aggregate`] with [`WindowSpec::Session`]. See the module's text.
+#[derive(Debug)]
+pub struct Session {
+    facts: Facts,
+    sessions: Sessions,
+    /// Up to where sessions were closed.
+    watermark: Watermark,
+    is_watermark_dirty: bool,
+    work: Work,
+    /// What [`Operator::next_call`] will give.
+    pending: Option<Request>,
+}
+
+/// What never changes.
+#[derive(Debug)]
+struct Facts {
+    columns: Vec<usize>,
+    key: Vec<usize>,
+    key_kinds: Vec<Kind>,
+    gap_ms: i64,
+    lateness_ms: i64,
+}
+
+/// What is being done: a batch is added to clusters of its own, these are united with the sessions; or sessions are closed.
+#[derive(Debug)]
+enum Work {
+    Idle,
+    Adding(Box<Adding>),
+    Uniting(Box<Uniting>),
+    Closing(Box<Closing>),
+}
+
+impl Session {
+    /// The operator of `stage`. Panics if it is of another kind.
+    pub fn new(stage: &StagePlan) -> Session {
+        let StageKind::Aggregate { columns, key, window: WindowSpec::Session { gap_ms }, lateness_ms, .. } = &stage.kind else {
+            unreachable!("stage \"{}\" does not aggregate in sessions", stage.name);
+        };
+        assert!(*gap_ms > 0 && *lateness_ms >= 0, "sessions of \"{}\" end after {gap_ms} ms, wait {lateness_ms} ms", stage.name);
+        let key_kinds = key.iter().map(|column_idx| stage.inputs[0].fields[*column_idx].field_type.kind()).collect();
+        Session {
+            facts: Facts { columns: columns.clone(), key: key.clone(), key_kinds, gap_ms: *gap_ms, lateness_ms: *lateness_ms },
+            sessions: Sessions::default(),
+            watermark: Watermark::UNKNOWN,
+            is_watermark_dirty: false,
+            work: Work::Idle,
+            pending: None,
+        }
+    }
+
+    /// Rows before this are late, and sessions that end before it closed.
+    fn closed_before(&self) -> EventTime {
+        EventTime(self.watermark.minus(self.facts.lateness_ms).0)
+    }
+
+    /// Finds the next call, and does all that needs none.
+    fn settle(&mut self, out: &mut Outbox) {
+        loop {
+            match &mut self.work {
+                Work::Idle => return,
+                Work::Adding(adding) => {
+                    self.pending = adding.next_call(&self.facts.columns);
+                    if self.pending.is_some() {
+                        return;
+                    }
+                    let Work::Adding(adding) = std::mem::replace(&mut self.work, Work::Idle) else {
+                        unreachable!("just matched")
+                    };
+                    self.work = Work::Uniting(Box::new(Uniting::new(*adding, &self.sessions, self.facts.gap_ms)));
+                }
+                Work::Uniting(uniting) => {
+                    self.pending = uniting.next_call(&self.sessions);
+                    if self.pending.is_some() {
+                        return;
+                    }
+                    let Work::Uniting(uniting) = std::mem::replace(&mut self.work, Work::Idle) else {
+                        unreachable!("just matched")
+                    };
+                    let United { batch, n_rows, dead } = uniting.finish(&mut self.sessions);
+                    out.counts.accepted += (n_rows - dead.len()) as u64;
+                    out.counts.dead += dead.len() as u64;
+                    if !dead.is_empty() {
+                        let rows: Vec<u32> = dead.keys().copied().collect();
+                        let reasons = dead.into_values().collect();
+                        out.dead.push(DeadRows { batch: batch.take(&rows), of: RowsOf::Input(0), reasons });
+                    }
+                }
+                Work::Closing(closing) => {
+                    self.pending = closing.next_call(&self.facts.key_kinds);
+                    if self.pending.is_some() {
+                        return;
+                    }
+                    let Work::Closing(closing) = std::mem::replace(&mut self.work, Work::Idle) else {
+                        unreachable!("just matched")
+                    };
+                    closing.finish(&self.facts.key_kinds, out);
+                    self.close_more();
+                }
+            }
+        }
+    }
+
+    /// Takes the next sessions that are due, if any are.
+    fn close_more(&mut self) {
+        let due = self.sessions.take_closed(self.closed_before(), self.facts.gap_ms, closing::SESSIONS_MAX);
+        self.work = match due.is_empty() {
+            true => Work::Idle,
+            false => Work::Closing(Box::new(Closing::new(due, self.facts.gap_ms))),
+        };
+    }
+}
+
+impl Operator for Session {
+    /// Judges rows by the watermark of the last [`Operator::advance`], which is the stage's.
+    fn accept(&mut self, port: usize, batch: Batch, watermark: Watermark, out: &mut Outbox) {
+        assert!(port == 0, "sessions have one input, got rows on port {port}");
+        assert!(matches!(self.work, Work::Idle), "rows came while calls were open");
+        debug_assert!(watermark <= self.watermark, "watermark {watermark} was not told before rows were judged by it");
+        let closed_before = self.closed_before();
+        let (late, rows): (Vec<u32>, Vec<u32>) =
+            (0..batch.len() as u32).partition(|row| batch.times[*row as usize] < closed_before);
+        out.counts.rows_in += batch.len() as u64;
+        out.counts.late += late.len() as u64;
+        if !late.is_empty() {
+            let window_ends = vec![None; late.len()];
+            out.late.push(LateRows { port, batch: batch.take(&late), window_ends, watermark: self.watermark });
+        }
+        self.work = Work::Adding(Box::new(Adding::new(batch, &rows, &self.facts.key, self.facts.gap_ms)));
+        self.settle(out);
+    }
+
+    fn advance(&mut self, watermark: Watermark, out: &mut Outbox) {
+        assert!(matches!(self.work, Work::Idle), "the watermark rose while calls were open");
+        if watermark <= self.watermark {
+            return;
+        }
+        self.watermark = watermark;
+        self.is_watermark_dirty = true;
+        self.close_more();
+        self.settle(out);
+    }
+
+    fn next_call(&mut self) -> Option<Request> {
+        self.pending.take()
+    }
+
+    fn returned(&mut self, result: Result<Response, PluginFault>, out: &mut Outbox) {
+        match (&mut self.work, result) {
+            (Work::Adding(adding), Ok(Response::States { states, rejects })) => adding.answered(&states, rejects),
+            (Work::Adding(adding), Err(fault)) => adding.faulted(fault),
+            (Work::Uniting(uniting), Ok(Response::States { states, rejects })) => uniting.answered(&states, rejects),
+            (Work::Uniting(uniting), Err(fault)) => uniting.faulted(&fault),
+            (Work::Closing(closing), Ok(Response::Rows { outputs, rejects })) => closing.answered(outputs, rejects, out),
+            (Work::Closing(closing), Err(fault)) => closing.faulted(fault),
+            (_, Ok(answer)) => unreachable!("an answer to another call, Request::check lets none through: {answer:?}"),
+            (Work::Idle, Err(fault)) => unreachable!("a fault without a call: {fault}"),
+        }
+        self.settle(out);
+    }
+
+    fn changes(&mut self, to: &mut ChangeWriter) {
+        store::write_changes(self, to);
+    }
+
+    fn image(&mut self, to: &mut ChangeWriter) {
+        store::write_image(self, to);
+    }
+
+    fn restore(&mut self, from: &mut ChangeReader<'_>) -> Result<(), StateError> {
+        store::restore(self, from)
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.sessions.n_bytes()
+    }
+}

@@ -1,0 +1,173 @@
+//! The clusters of a batch and the sessions that are there, on their way to sessions that lie more than a gap apart.
+
+use std::collections::BTreeMap;
+
+use super::{
+    adding::{Adding, Cluster},
+    sessions::{KeyBytes, Open, Sessions},
+};
+use crate::{
+    column::Packed,
+    plugin::{PluginFault, Reject, Request},
+    stage::{
+        Batch, DeadReason,
+        bisect::{Bisect, Failed},
+    },
+    time::EventTime,
+};
+
+/// A call ends once its states have more bytes than this: plugins have 64 MiB, and copy.
+const CALL_BYTES_MAX: usize = 4 << 20;
+
+#[derive(Debug)]
+pub(super) struct Uniting {
+    batch: Batch,
+    n_rows: usize,
+    clusters: Vec<Cluster>,
+    unions: Vec<Union>,
+    /// The unions of several parts: they are merged by the plugin.
+    to_merge: Vec<u32>,
+    /// Its units are positions in `to_merge`.
+    bisect: Bisect,
+    dead: BTreeMap<u32, DeadReason>,
+}
+
+/// What became of a batch.
+pub(super) struct United {
+    pub(super) batch: Batch,
+    /// How many rows there were to add, and which of them are dead.
+    pub(super) n_rows: usize,
+    pub(super) dead: BTreeMap<u32, DeadReason>,
+}
+
+/// What becomes one session.
+#[derive(Debug)]
+struct Union {
+    key: KeyBytes,
+    first: EventTime,
+    last: EventTime,
+    /// In the order of time.
+    parts: Vec<Part>,
+    /// `None`: not merged yet, or given up.
+    state: Option<Vec<u8>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    /// The session of the key that starts here.
+    Session(EventTime),
+    /// Index of a cluster.
+    Cluster(usize),
+}
+
+impl Uniting {
+    pub(super) fn new(adding: Adding, sessions: &Sessions, gap_ms: i64) -> Uniting {
+        let Adding { batch, n_rows, done: mut clusters, dead, .. } = adding;
+        clusters.sort_by(|a, b| (&a.key, a.first).cmp(&(&b.key, b.first)));
+        let mut unions: Vec<Union> = Vec::new();
+        let mut start = 0;
+        for of_key in clusters.chunk_by(|a, b| a.key == b.key) {
+            unions_of_key(start, of_key, sessions, gap_ms, &mut unions);
+            start += of_key.len();
+        }
+        for union in &mut unions {
+            if let [Part::Cluster(idx)] = union.parts[..] {
+                union.state = Some(std::mem::take(&mut clusters[idx].state));
+            }
+        }
+        let to_merge: Vec<u32> = (0..).zip(&unions).filter(|(_, union)| union.parts.len() > 1).map(|(idx, _)| idx).collect();
+        let bisect = Bisect::new(to_merge.len(), usize::MAX);
+        Uniting { batch, n_rows, clusters, unions, to_merge, bisect, dead }
+    }
+
+    /// The next call, or `None` when every union has its state or was given up.
+    pub(super) fn next_call(&mut self, sessions: &Sessions) -> Option<Request> {
+        let range = self.bisect.open_next()?;
+        let (mut parts, mut ends) = (Packed::default(), Vec::new());
+        for at in range {
+            if parts.data().len() > CALL_BYTES_MAX {
+                break;
+            }
+            let union = &self.unions[self.to_merge[at as usize] as usize];
+            let of_key = sessions.of_key(&union.key);
+            for part in &union.parts {
+                parts.push(match part {
+                    Part::Cluster(idx) => &self.clusters[*idx].state,
+                    Part::Session(first) => {
+                        let found = of_key.iter().find(|session| session.first == *first);
+                        &found.expect("nothing changes while it is united").state
+                    }
+                });
+            }
+            ends.push(parts.len() as u32);
+        }
+        self.bisect.shorten(ends.len() as u32);
+        Some(Request::Merge { parts, ends })
+    }
+
+    /// Takes the merged states of an answered call. A state that came back empty breaks the contract.
+    pub(super) fn answered(&mut self, states: &Packed, rejects: Vec<Reject>) {
+        if states.iter().any(<[u8]>::is_empty) {
+            return self.faulted(&PluginFault::Malformed("an empty state".to_owned()));
+        }
+        let range = self.bisect.succeeded();
+        for (at, state) in range.clone().zip(states.iter()) {
+            self.unions[self.to_merge[at as usize] as usize].state = Some(state.to_vec());
+        }
+        for Reject { row, code, message } in rejects {
+            self.give_up(range.start + row, &DeadReason::Rejected { code, message });
+        }
+    }
+
+    /// The open call gave no answer: it is halved, or its only union given up.
+    pub(super) fn faulted(&mut self, fault: &PluginFault) {
+        if let Failed::Guilty(at) = self.bisect.failed() {
+            self.give_up(at, &DeadReason::Fault(fault.clone()));
+        }
+    }
+
+    /// The sessions stay as they were; the rows that came for them are dead.
+    fn give_up(&mut self, at: u32, why: &DeadReason) {
+        let union = &mut self.unions[self.to_merge[at as usize] as usize];
+        union.state = None;
+        for part in &union.parts {
+            if let Part::Cluster(idx) = part {
+                self.dead.extend(self.clusters[*idx].rows.iter().map(|row| (*row, why.clone())));
+            }
+        }
+    }
+
+    /// Puts the unions into `sessions`.
+    pub(super) fn finish(self, sessions: &mut Sessions) -> United {
+        for Union { key, first, last, parts, state } in self.unions {
+            let Some(state) = state else { continue };
+            let start = |part: &Part| if let Part::Session(first) = part { Some(*first) } else { None };
+            let swallowed: Vec<EventTime> = parts.iter().filter_map(start).collect();
+            sessions.replace(&key, &swallowed, Open { first, last, state });
+        }
+        United { batch: self.batch, n_rows: self.n_rows, dead: self.dead }
+    }
+}
+
+/// The unions of one key, whose clusters are `of_key`, the first with index `start`. Sessions that no cluster touches are no union.
+fn unions_of_key(start: usize, of_key: &[Cluster], sessions: &Sessions, gap_ms: i64, unions: &mut Vec<Union>) {
+    let key = &of_key[0].key;
+    let old = sessions.of_key(key).iter().map(|session| (session.first, session.last, Part::Session(session.first)));
+    let new = (start..).zip(of_key).map(|(idx, cluster)| (cluster.first, cluster.last, Part::Cluster(idx)));
+    let mut spans: Vec<(EventTime, EventTime, Part)> = old.chain(new).collect();
+    spans.sort_by_key(|(first, last, _)| (*first, *last));
+    let mut open: Option<Union> = None;
+    let mut keep = |union: Option<Union>| {
+        unions.extend(union.filter(|union| union.parts.iter().any(|part| matches!(part, Part::Cluster(_)))));
+    };
+    for (first, last, part) in spans {
+        match &mut open {
+            Some(union) if first.0 - union.last.0 <= gap_ms => {
+                union.last = union.last.max(last);
+                union.parts.push(part);
+            }
+            _ => keep(open.replace(Union { key: key.clone(), first, last, parts: vec![part], state: None })),
+        }
+    }
+    keep(open);
+}
