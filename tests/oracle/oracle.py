@@ -22,12 +22,15 @@ RAW = {
                                  "seq:'BIGINT',type:'VARCHAR',pos_ms:'BIGINT',watched_ms:'BIGINT'"),
 }
 
-# dataset: (sink topic, key columns, whether rows carry rev and final)
-PERSONALIZATION = {
-    "d0": ("clean_playback_events", ["event_id"], False),
-    "d1": ("source_of_discovery", ["playback_id"], True),
-    "d3": ("trending", ["country", "w_end", "rank"], False),
-    "d10": ("frequency_cap", ["profile_id", "title_id", "day"], False),
+# pipeline: (SQL, {dataset: (sink topic, key columns, the last of which is never null; whether rows carry rev and final; late stage)})
+PIPELINES = {
+    "personalization": ("personalization.sql", {
+        "d0": ("clean_playback_events", ["event_id"], False, None),
+        "d1": ("source_of_discovery", ["playback_id"], True, "discovery"),
+        "d3": ("trending", ["country", "w_end", "rank"], False, "trending"),
+        "d10": ("frequency_cap", ["profile_id", "title_id", "day"], False, "frequency_cap"),
+    }),
+    "sessions": ("sessions.sql", {"d6": ("viewing_sessions", ["profile_id", "session_start"], False, "sessions")}),
 }
 
 
@@ -53,7 +56,7 @@ def load_late(db, folder):
             )
 
 
-def load_output(db, name, path, upsert):
+def load_output(db, name, path, keys, upsert):
     """What the sink's topic holds. Of an upsert dataset: the last revision of each key, which must be final."""
     described = db.execute(f"DESCRIBE {name}").fetchall()
     columns = [row[0] for row in described]
@@ -66,7 +69,7 @@ def load_output(db, name, path, upsert):
     if not upsert:
         db.execute(f"CREATE VIEW got_{name} AS SELECT {listed} FROM all_{name}")
         return 0
-    key = ", ".join(PERSONALIZATION[name][1])
+    key = ", ".join(keys)
     db.execute(
         f"CREATE TABLE last_{name} AS SELECT * FROM all_{name} QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY rev DESC) = 1"
     )
@@ -96,18 +99,18 @@ def show(rows):
         print(f"{row[0]:<10}{row[1]:>10}{row[2]:>10}{row[3]:>10}{row[4]:>12}{row[5]:>11}{row[6]:>7}{row[7]:>11}{row[8]:>9}")
 
 
-def personalization(batch, outputs):
+def pipeline(name, batch, outputs):
+    sql, datasets = PIPELINES[name]
     db = duckdb.connect()
     for table, (topic, columns) in RAW.items():
         load_json(db, table, batch / f"{topic}.ndjson", columns)
     load_late(db, outputs)
-    db.execute((HERE / "personalization.sql").read_text())
-    stage = {"d1": "discovery", "d3": "trending", "d10": "frequency_cap"}
+    db.execute((HERE / sql).read_text())
     rows, equal = [], True
-    for name, (topic, keys, upsert) in PERSONALIZATION.items():
-        not_final = load_output(db, name, outputs / f"{topic}.ndjson", upsert)
+    for name, (topic, keys, upsert, stage) in datasets.items():
+        not_final = load_output(db, name, outputs / f"{topic}.ndjson", keys, upsert)
         matched, missing, unexpected, different, twice = compare(db, name, keys)
-        late = db.execute(f"SELECT count(*) FROM late WHERE dataset = '{stage.get(name, name)}'").fetchall()[0][0]
+        late = db.execute("SELECT count(*) FROM late WHERE dataset = ?", [stage]).fetchall()[0][0]
         total = db.execute(f"SELECT count(*) FROM {name}").fetchall()[0][0]
         rows.append((name, total, matched, missing, unexpected, different, twice, not_final, late))
         equal &= (missing, unexpected, different, twice, not_final) == (0, 0, 0, 0, 0) and matched == total
@@ -153,7 +156,7 @@ def hourly(sql, outputs, keys):
     db = duckdb.connect()
     load_late_flat(db, outputs / "late.hourly.ndjson")
     db.execute(sql)
-    load_output(db, "hourly", outputs / "hourly.ndjson", False)
+    load_output(db, "hourly", outputs / "hourly.ndjson", keys, False)
     matched, missing, unexpected, different, twice = compare(db, "hourly", keys)
     total = db.execute("SELECT count(*) FROM hourly").fetchall()[0][0]
     late = db.execute("SELECT count(*) FROM late").fetchall()[0][0]
@@ -192,12 +195,12 @@ def take_rate(csv, outputs):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("dataset", choices=["personalization", "fates", "flights", "take-rate"])
+    parser.add_argument("dataset", choices=[*PIPELINES, "fates", "flights", "take-rate"])
     parser.add_argument("input", type=pathlib.Path, help="the generator's folder, or a CSV file")
     parser.add_argument("outputs", type=pathlib.Path, help="a folder with TOPIC.ndjson for each topic that the pipeline wrote")
     args = parser.parse_args()
-    if args.dataset == "personalization":
-        equal = personalization(args.input / "batch", args.outputs)
+    if args.dataset in PIPELINES:
+        equal = pipeline(args.dataset, args.input / "batch", args.outputs)
     elif args.dataset == "fates":
         equal = fates(args.input / "truth.json", sorted(args.outputs.glob("summary*.json")))
     elif args.dataset == "flights":

@@ -1,8 +1,8 @@
 //! The main job on the embedded log.
 
-use std::{thread, time::Duration};
+use std::{process::Stdio, thread, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use reelflow_pipelines::{Job, Lateness, LogKind, workload};
@@ -49,11 +49,8 @@ fn a_run_that_is_killed_again_and_again_gives_the_same_rows() -> Result<()> {
     killed.load(&data)?;
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     for _ in 0..8 {
-        let mut child = killed
-            .reel(&["run", "--until-end", "--workers", "2"])
-            .stderr(std::process::Stdio::null())
-            .stdout(std::process::Stdio::null())
-            .spawn()?;
+        let mut child =
+            killed.reel(&["run", "--until-end", "--workers", "2"]).stderr(Stdio::null()).stdout(Stdio::null()).spawn()?;
         thread::sleep(Duration::from_millis(rng.random_range(50..900)));
         child.kill()?;
         child.wait()?;
@@ -63,5 +60,30 @@ fn a_run_that_is_killed_again_and_again_gives_the_same_rows() -> Result<()> {
     killed.oracle("fates", &data)?;
     killed.oracle("personalization", &data)?;
     assert!(calm.canonical()? == killed.canonical()?, "the rows differ after kills");
+    Ok(())
+}
+
+/// D6 over heartbeats: sessions of half an hour, with and without a bound on lateness, and killed in the middle.
+#[test]
+fn sessions_equal_the_batch_job_also_after_kills() -> Result<()> {
+    let data = workload(N_EVENTS, 11);
+    let topic = data.join("topics/playback_events.tsv");
+    let topic = topic.to_str().context("a path that is text")?;
+    for (lateness, n_kills) in [("8d", 0), ("1h", 0), ("8d", 4)] {
+        let edit = format!("lateness = \"{lateness}\"");
+        let job = Job::example("viewing-sessions", &LogKind::Embedded, &[("lateness = \"1h\"", &edit)])?;
+        job.read(&["topic", "write", "playback_events", topic, "--lines", "tsv", "--partitions", "4", "--end"])?;
+        let mut rng = ChaCha8Rng::seed_from_u64(n_kills);
+        for _ in 0..n_kills {
+            let mut child = job.reel(&["run", "--until-end"]).stderr(Stdio::null()).stdout(Stdio::null()).spawn()?;
+            thread::sleep(Duration::from_millis(rng.random_range(50..400)));
+            child.kill()?;
+            child.wait()?;
+        }
+        let summary = job.run_to_end(&["--workers", "2"])?;
+        assert_eq!(summary["state_bytes"], 0, "nothing is kept after the end: {summary}");
+        job.dump()?;
+        job.oracle("sessions", &data)?;
+    }
     Ok(())
 }
