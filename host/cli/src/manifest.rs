@@ -14,8 +14,9 @@ use reelflow_config::{
 use reelflow_core::plan::Plan;
 use reelflow_ports::{
     engine::{Limits, Plugin},
-    log::Log,
+    log::{Log, LogError},
 };
+use reelflow_runtime::error::RunError;
 
 use crate::{
     failure::Failure,
@@ -54,6 +55,19 @@ impl Manifest {
         Failure::Manifest { file: self.file(), text: self.text.clone(), problems: problems.into() }
     }
 
+    /// An error of the log that this manifest names.
+    pub(crate) fn log_failure(&self, error: LogError) -> Failure {
+        match outside::problem(&self.config, &error) {
+            Some(problem) => self.failure(problem),
+            None => error.into(),
+        }
+    }
+
+    /// Why this manifest's pipeline stopped.
+    pub(crate) fn run_failure(&self, error: RunError) -> Failure {
+        outside::problems_of_run(&self.config, error).map_or_else(|failure| failure, |problems| self.failure(problems))
+    }
+
     pub(crate) fn file(&self) -> String {
         self.path.display().to_string()
     }
@@ -88,7 +102,7 @@ impl Manifest {
         if problems.has_errors() {
             return Err(self.failure(problems));
         }
-        wire::log(target).map_err(|error| match outside::unusable(&self.config, &error) {
+        wire::log(target).map_err(|error| match outside::problem_of_opening(&self.config, &error) {
             Some(problem) => self.failure(problem),
             None => error.into(),
         })

@@ -1,13 +1,10 @@
 //! What goes wrong outside of the manifest, said at the place in the manifest that it concerns.
 
-use reelflow_config::{Config, Problem, Problems};
+use reelflow_config::{Config, Problem, Problems, config::Log as LogSection};
 use reelflow_ports::log::{Log, LogError};
 use reelflow_runtime::error::{RecoveryError, RunError};
 
-use crate::{
-    failure::{Failure, exit_of},
-    manifest::Manifest,
-};
+use crate::failure::{Failure, exit_of};
 
 /// The partition count that all sources share, or all that is wrong with their topics.
 pub(crate) fn source_partitions(config: &Config, log: &dyn Log) -> Result<Result<u32, Problems>, LogError> {
@@ -30,46 +27,34 @@ pub(crate) fn source_partitions(config: &Config, log: &dyn Log) -> Result<Result
     })
 }
 
-impl Manifest {
-    /// An error of the log that this manifest names.
-    pub(crate) fn log_failure(&self, error: LogError) -> Failure {
-        match problem(&self.config, &error) {
-            Some(problem) => self.failure(problem),
-            None => error.into(),
+/// Why a pipeline stopped: problems of the manifest, or something that no place in it has to do with.
+pub(crate) fn problems_of_run(config: &Config, error: RunError) -> Result<Problems, Failure> {
+    match error {
+        RunError::Log(error) => problem(config, &error).map(Problems::from).ok_or_else(|| error.into()),
+        RunError::GaveUp { failing_for, last } => {
+            let gave_up = format!("gave up after {} s", failing_for.as_secs());
+            match problem(config, &last) {
+                Some(problem) => Ok(problem.note(gave_up).into()),
+                None => Err(Failure::new(exit_of(last.who()), format!("{gave_up}: {last}"))),
+            }
         }
-    }
-
-    /// Why this manifest's pipeline stopped.
-    pub(crate) fn run_failure(&self, error: RunError) -> Failure {
-        match error {
-            RunError::Log(error) => self.log_failure(error),
-            RunError::GaveUp { failing_for, last } => match problem(&self.config, &last) {
-                Some(problem) => self.failure(problem.note(gave_up(failing_for.as_secs()))),
-                None => Failure::new(exit_of(last.who()), format!("{}: {last}", gave_up(failing_for.as_secs()))),
-            },
-            RunError::Topics { problems: all, .. } => {
-                let mut problems = Problems::default();
-                all.iter().filter_map(|error| problem(&self.config, error)).for_each(|problem| problems.push(problem));
-                match all.into_iter().find(|error| problem(&self.config, error).is_none()) {
-                    Some(unplaced) => unplaced.into(),
-                    None => self.failure(problems),
+        RunError::Topics { problems: all, .. } => {
+            let mut problems = Problems::default();
+            for error in all {
+                match problem(config, &error) {
+                    Some(problem) => problems.push(problem),
+                    None => return Err(error.into()),
                 }
             }
-            RunError::Recovery { task, why: RecoveryError::State(why) } => {
-                self.failure(self.config.plan_changed(format!("{task}: {why}")))
-            }
-            error => Failure::new(exit_of(error.who()), &error),
+            Ok(problems)
         }
+        RunError::Recovery { task, why: RecoveryError::State(why) } => Ok(config.plan_changed(format!("{task}: {why}")).into()),
+        error => Err(Failure::new(exit_of(error.who()), &error)),
     }
 }
 
-/// What a message says of a command that tried for so long.
-pub(crate) fn gave_up(seconds: u64) -> String {
-    format!("gave up after {seconds} s")
-}
-
-/// `None` for errors that no place in the manifest has to do with.
-fn problem(config: &Config, error: &LogError) -> Option<Problem> {
+/// An error of the log at its place in the manifest; `None` for errors that no place in it has to do with.
+pub(crate) fn problem(config: &Config, error: &LogError) -> Option<Problem> {
     Some(match error {
         LogError::Unavailable(why) => config.broker_unreachable(why),
         LogError::TopicMissing(topic) => config.topic_missing(topic),
@@ -88,10 +73,10 @@ fn problem(config: &Config, error: &LogError) -> Option<Problem> {
     })
 }
 
-/// The embedded log could not be opened.
-pub(crate) fn unusable(config: &Config, error: &LogError) -> Option<Problem> {
-    match error {
-        LogError::Refused(why) | LogError::Damaged(why) => Some(config.log_unusable(why)),
-        error => problem(config, error),
+/// Like [`problem`], for a log that could not be opened.
+pub(crate) fn problem_of_opening(config: &Config, error: &LogError) -> Option<Problem> {
+    match (&config.log, error) {
+        (LogSection::Embedded { .. }, LogError::Refused(why) | LogError::Damaged(why)) => Some(config.log_unusable(why)),
+        (_, error) => problem(config, error),
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
@@ -116,6 +116,47 @@ fn kills_and_restarts_change_no_row() -> Result<()> {
 
     let undisturbed = calm()?;
     assert!(undisturbed.canonical()? == job.canonical()?, "the rows differ from those of an undisturbed run");
+    Ok(())
+}
+
+/// Processes come and go while records come in: 1, then 4, then 2. Who is asked to leave seals its epoch and says so with exit code 0.
+#[test]
+fn rescaling_changes_no_row() -> Result<()> {
+    let data = workload(60_000, 11);
+    let broker = Broker::start()?;
+    let job = Job::personalization(&LogKind::Kafka(broker.bootstrap()), Lateness::Complete)?;
+    create_topics(&job)?;
+    let mut feeder = Feeder::new(&broker.bootstrap(), &data)?;
+    let mut feed = |n_slices: usize| -> Result<()> {
+        for _ in 0..n_slices {
+            feeder.feed_slice(2_000)?;
+            thread::sleep(Duration::from_millis(150));
+        }
+        Ok(())
+    };
+    let mut processes: BTreeMap<&str, Child> = [("a", start(&job, "a")?)].into();
+    feed(10)?;
+    for name in ["b", "c", "d"] {
+        processes.insert(name, start(&job, name)?);
+    }
+    feed(12)?;
+    for name in ["a", "c"] {
+        leave(processes.remove(name).context("it runs")?).with_context(|| format!("process {name}"))?;
+    }
+    feed(60)?;
+    finish(&job, processes)?;
+    job.dump()?;
+    job.oracle("fates", &data)?;
+    job.oracle("personalization", &data)?;
+    Ok(())
+}
+
+/// Asks a process to stop, as an operator or a supervisor does.
+fn leave(mut process: Child) -> Result<()> {
+    let status = Command::new("kill").args(["-TERM", &process.id().to_string()]).status()?;
+    ensure!(status.success(), "the signal could not be sent");
+    let status = process.wait()?;
+    ensure!(status.success(), "it was asked to leave, and ended with {status}");
     Ok(())
 }
 
