@@ -12,7 +12,7 @@ use reelflow_runtime::{
     summary::Summary,
 };
 
-use crate::args::Format;
+use crate::{args::Format, summary};
 
 /// How often a line is printed where nothing can be rewritten.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -94,7 +94,7 @@ impl Observer for Progress {
             (last.read, last.read_at) = (so_far.records_read, Instant::now());
         }
         let late: u64 = so_far.stages.iter().map(|stage| stage.run.late).sum();
-        let watermark = so_far.watermarks.values().min().map_or_else(|| "unknown".to_owned(), ToString::to_string);
+        let watermark = so_far.watermarks.values().min().map_or_else(|| "unknown".to_owned(), |mark| summary::date(*mark));
         let line = format!(
             "{:.1}k/s  out {}  watermark {watermark}  epoch {}  late {late}  dead {}",
             last.rate / 1_000.0,

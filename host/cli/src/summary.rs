@@ -83,7 +83,33 @@ pub(crate) fn text_of(summary: &Summary) -> String {
         summary.dead_letters,
     ));
     if let Some(lowest) = summary.watermarks.values().min() {
-        lines.push(format!("watermark {lowest}, state {} KB", summary.state_bytes.div_ceil(1024)));
+        lines.push(format!("watermark {}, state {} KB", date(*lowest), summary.state_bytes.div_ceil(1024)));
     }
     lines.join("\n")
+}
+
+/// A watermark for people: UTC in RFC 3339, or ms where no calendar goes.
+pub(crate) fn date(mark: Watermark) -> String {
+    match mark {
+        Watermark::UNKNOWN | Watermark::END => mark.to_string(),
+        Watermark(ms) => jiff::Timestamp::from_millisecond(ms).map_or_else(|_| format!("{ms} ms"), |at| at.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn watermarks_are_dates() {
+        for (mark, text) in [
+            (Watermark(1_767_225_600_123), "2026-01-01T00:00:00.123Z"),
+            (Watermark(-1), "1969-12-31T23:59:59.999Z"),
+            (Watermark(1 << 49), "562949953421312 ms"),
+            (Watermark::END, "end"),
+            (Watermark::UNKNOWN, "unknown"),
+        ] {
+            assert_eq!(date(mark), text);
+        }
+    }
 }
