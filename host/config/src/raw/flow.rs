@@ -244,7 +244,9 @@ fn window(table: &mut Table<'_>, problems: &mut Problems) -> Option<At<WindowSpe
         }
         Some(kind) => fixed_window(kind == "hopping", window, problems),
         None => {
-            ["size", "slide", "gap"].into_iter().for_each(|key| drop(window.take(key)));
+            for key in ["size", "slide", "gap"] {
+                window.take(key);
+            }
             window.finish(&[], problems);
             None
         }
