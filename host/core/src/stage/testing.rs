@@ -1,5 +1,7 @@
 //! Drives an operator in tests as the task does, with a plugin that is a Rust function.
 
+pub(super) mod id_lists;
+
 use crate::{
     column::Rows,
     plugin::{PluginFault, Request, Response},

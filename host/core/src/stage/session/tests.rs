@@ -6,111 +6,18 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    column::{Column, Packed, Rows, Value},
-    key::empty_columns,
+    column::Value,
     plan::Emission,
-    plugin::{Reject, Routed},
-    schema::{FieldType, Schema},
-    stage::testing::{self, Written, batch, field},
+    stage::testing::{
+        self, Written,
+        id_lists::{END, IdLists, REFUSED, Row, Step, ids_of, int, one_by_one, row, rows_of, stage_plan, steps},
+    },
 };
 
-const END: i64 = i64::MAX;
 const GAP: i64 = 10;
-/// Ids with this remainder (mod 10) are refused, or break the plugin.
-const REFUSED: i64 = 8;
-const POISON: i64 = 9;
-
-#[derive(Clone, Debug, PartialEq)]
-struct Row {
-    at: i64,
-    key: Option<&'static str>,
-    id: i64,
-}
 
 /// (key, window start, window end, ids)
 type Found = (Option<String>, i64, i64, Vec<i64>);
-
-/// A plugin whose state is the sorted list of all ids that were added.
-#[derive(Default)]
-struct IdLists {
-    n_merges: usize,
-    /// A session that ends here breaks the plugin when it is emitted.
-    poison_end: Option<i64>,
-    /// A merge that touches this id breaks the plugin.
-    poison_merge: Option<i64>,
-}
-
-fn int(column: &Column, row: usize) -> i64 {
-    match column.at(row) {
-        Value::Int(value) => value,
-        value => panic!("{value:?} is no int"),
-    }
-}
-
-fn ids_of(state: &[u8]) -> Vec<i64> {
-    state.chunks_exact(8).map(|bytes| i64::from_be_bytes(bytes.try_into().unwrap())).collect()
-}
-
-fn bytes_of(mut ids: Vec<i64>) -> Vec<u8> {
-    ids.sort();
-    ids.iter().flat_map(|id| id.to_be_bytes()).collect()
-}
-
-fn trap() -> Result<Response, PluginFault> {
-    Err(PluginFault::Trap("poison".to_owned()))
-}
-
-impl IdLists {
-    fn answer(&mut self, request: &Request) -> Result<Response, PluginFault> {
-        match request {
-            Request::Add { grouped, states } => {
-                let (mut out, mut rejects, mut start) = (Packed::default(), Vec::new(), 0);
-                for (group, end) in grouped.ends.iter().enumerate() {
-                    let mut ids = ids_of(states.at(group));
-                    for row in start..*end {
-                        match int(grouped.rows.column(0), row as usize) {
-                            id if id % 10 == POISON => return trap(),
-                            id if id % 10 == REFUSED => rejects.push(Reject { row, code: 7, message: "refused".to_owned() }),
-                            id => ids.push(id),
-                        }
-                    }
-                    out.push(&bytes_of(ids));
-                    start = *end;
-                }
-                Ok(Response::States { states: out, rejects })
-            }
-            Request::Merge { parts, ends } => {
-                let (mut out, mut start) = (Packed::default(), 0);
-                for end in ends {
-                    self.n_merges += 1;
-                    let ids: Vec<i64> = (start..*end as usize).flat_map(|part| ids_of(parts.at(part))).collect();
-                    if self.poison_merge.is_some_and(|id| ids.contains(&id)) {
-                        return trap();
-                    }
-                    out.push(&bytes_of(ids));
-                    start = *end as usize;
-                }
-                Ok(Response::States { states: out, rejects: Vec::new() })
-            }
-            Request::Emit { windows, keys, states } => {
-                if windows.iter().any(|window| Some(window.end().0) == self.poison_end) {
-                    return trap();
-                }
-                let mut columns = empty_columns(&[Kind::Int, Kind::Int, Kind::Bytes, Kind::Bytes]);
-                for (group, window) in windows.iter().enumerate() {
-                    columns[0].push(Value::Int(window.start().0));
-                    columns[1].push(Value::Int(window.end().0));
-                    columns[2].push(keys.column(0).at(group));
-                    columns[3].push(Value::Bytes(states.at(group)));
-                }
-                let rows = Rows::new(windows.len(), columns).unwrap();
-                let origins = (0..windows.len() as u32).collect();
-                Ok(Response::Rows { outputs: vec![Routed { output: 0, rows, origins }], rejects: Vec::new() })
-            }
-            request => panic!("sessions asked {request:?}"),
-        }
-    }
-}
 
 /// Sessions, and all that they gave away.
 struct Harness {
@@ -125,26 +32,14 @@ struct Harness {
 
 impl Harness {
     fn new(lateness_ms: i64) -> Harness {
-        let input = Schema { fields: vec![field("key", FieldType::Text, false), field("id", FieldType::Int, true)] };
-        let window = WindowSpec::Session { gap_ms: GAP };
-        let emission = Emission::Final;
-        let kind = StageKind::Aggregate { plugin: 0, columns: vec![1], key: vec![0], window, lateness_ms, emission };
-        let plan =
-            StagePlan { name: "tested".into(), fragment: 0, inputs: vec![input], kind, outputs: Vec::new(), late_topic: None };
+        let plan = stage_plan(WindowSpec::Session { gap_ms: GAP }, lateness_ms, Emission::Final);
         let (plugin, written, out) = (IdLists::default(), Written::default(), Outbox::default());
         Harness { stage: Session::new(&plan), plan, plugin, written, watermark: i64::MIN, out, emitted: Vec::new() }
     }
 
     fn accept(&mut self, rows: &[Row]) {
-        let mut columns = empty_columns(&[Kind::Bytes, Kind::Int]);
-        for row in rows {
-            columns[0].push(row.key.map_or(Value::Null, |key| Value::Bytes(key.as_bytes())));
-            columns[1].push(Value::Int(row.id));
-        }
-        let times: Vec<i64> = rows.iter().map(|row| row.at).collect();
-        let batch = batch(Rows::new(rows.len(), columns).unwrap(), &times);
         let plugin = &mut self.plugin;
-        testing::accept(&mut self.stage, 0, batch, self.watermark, &mut |request| plugin.answer(request), &mut self.out);
+        testing::accept(&mut self.stage, 0, rows_of(rows), self.watermark, &mut |request| plugin.answer(request), &mut self.out);
         assert_eq!(self.take_emitted(), [], "rows alone close nothing");
     }
 
@@ -197,10 +92,6 @@ impl Harness {
         let of_rows = self.out.dead.iter().filter(|dead| dead.of == RowsOf::Input(0));
         of_rows.flat_map(|dead| (0..dead.batch.len()).map(|row| int(dead.batch.rows.column(1), row))).collect()
     }
-}
-
-fn row(at: i64, key: &'static str, id: i64) -> Row {
-    Row { at, key: Some(key), id }
 }
 
 fn found(key: &str, start: i64, end: i64, ids: &[i64]) -> Found {
@@ -301,37 +192,11 @@ fn state_of_another_gap_is_refused() {
     assert_eq!(restored, Err(StateError::Damaged("sessions of another gap than the manifest's")));
 }
 
-#[derive(Clone, Debug)]
-enum Step {
-    Rows(Vec<Row>),
-    Advance(i64),
-    Restart { with_image: bool },
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn rows() -> impl Strategy<Value = Vec<(i64, Option<&'static str>, i64)>> {
     let far = prop::sample::select(vec![5_000, EventTime::MIN.0, EventTime::MAX.0, -5_001]);
     let at = prop_oneof![16 => -60_i64..60, 1 => far];
     let key = prop::sample::select(vec![None, Some("a"), Some("a"), Some("b")]);
-    let rows = prop::collection::vec((at, key, 0_i64..40), 0..10);
-    let step = prop_oneof![
-        6 => rows.prop_map(|rows| Step::Rows(rows.into_iter().map(|(at, key, id)| Row { at, key, id }).collect())),
-        4 => (-80_i64..100).prop_map(Step::Advance),
-        1 => prop::sample::select(vec![4_000, i64::MIN, -5_000]).prop_map(Step::Advance),
-        2 => any::<bool>().prop_map(|with_image| Step::Restart { with_image }),
-    ];
-    prop::collection::vec(step, 1..16).prop_map(|mut steps| {
-        // The last digit of an id says what the plugin does with it; the rest makes it unique.
-        let mut n_rows = 0;
-        for step in &mut steps {
-            if let Step::Rows(rows) = step {
-                for row in rows {
-                    n_rows += 1;
-                    row.id = n_rows * 10 + if row.id < 10 { row.id } else { row.id % 8 };
-                }
-            }
-        }
-        steps
-    })
+    prop::collection::vec((at, key, 0_i64..40), 0..10)
 }
 
 fn run(steps: &[Step], lateness_ms: i64) -> Harness {
@@ -379,7 +244,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
 
     #[test]
-    fn sessions_are_those_of_a_batch_job(steps in steps(), lateness_ms in 0_i64..40) {
+    fn sessions_are_those_of_a_batch_job(steps in steps(rows(), 15), lateness_ms in 0_i64..40) {
         let harness = run(&steps, lateness_ms);
         let (sessions, late) = brute_force(&steps, lateness_ms);
         prop_assert_eq!(harness.emitted.iter().cloned().collect::<BTreeSet<_>>(), sessions);
@@ -391,12 +256,7 @@ proptest! {
     }
 
     #[test]
-    fn cutting_a_batch_changes_no_session(steps in steps(), lateness_ms in 0_i64..40) {
-        let single = |step: &Step| match step {
-            Step::Rows(rows) => rows.iter().map(|row| Step::Rows(vec![row.clone()])).collect(),
-            step => vec![step.clone()],
-        };
-        let cut: Vec<Step> = steps.iter().flat_map(single).collect();
-        prop_assert_eq!(run(&cut, lateness_ms).emitted, run(&steps, lateness_ms).emitted);
+    fn cutting_a_batch_changes_no_session(steps in steps(rows(), 15), lateness_ms in 0_i64..40) {
+        prop_assert_eq!(run(&one_by_one(&steps), lateness_ms).emitted, run(&steps, lateness_ms).emitted);
     }
 }
