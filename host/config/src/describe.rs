@@ -3,11 +3,12 @@
 use reelflow_core::{
     plan::{Consumer, Emission, EventTimeFrom, Plan, ShufflePlan, StageKind, StagePlan, WindowSpec},
     schema::Schema,
+    time::duration_text,
 };
 
 use crate::{
     config::{Config, Guarantee},
-    value::{duration_text, size_text},
+    value::size_text,
 };
 
 /// One source, stage or sink in words.

@@ -47,16 +47,6 @@ pub(crate) fn duration(text: &str) -> Result<i64, Wrong> {
     }
 }
 
-/// Writes `ms` the shortest way: `90s`, `6h`, `1d`.
-pub(crate) fn duration_text(ms: i64) -> String {
-    let units = [("d", 24 * 3_600_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
-    match units.into_iter().find(|(_, factor)| ms != 0 && ms % factor == 0) {
-        Some((unit, factor)) => format!("{}{unit}", ms / factor),
-        None if ms == 0 => "0s".to_owned(),
-        None => format!("{ms}ms"),
-    }
-}
-
 /// Reads `512B`, `256KiB`, `64MiB`, `1GiB`. Returns bytes.
 pub(crate) fn size(text: &str) -> Result<u64, Wrong> {
     let why = "a size is a whole number and one of B, KiB, MiB, GiB";
@@ -148,6 +138,8 @@ fn split_number(text: &str) -> (&str, &str) {
 
 #[cfg(test)]
 mod tests {
+    use reelflow_core::time::duration_text;
+
     use super::*;
 
     #[test]

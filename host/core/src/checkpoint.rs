@@ -110,7 +110,7 @@ impl EpochRecord {
         let mut reader = ChangeReader::new(value);
         match reader.u8()? {
             EPOCH_RECORD_VERSION => {}
-            version => return Err(StateError::Version(version)),
+            found => return Err(StateError::Version { found, reads: EPOCH_RECORD_VERSION }),
         }
         let fragment = text(&mut reader)?;
         let (epoch, incarnation, parent) = (reader.varint()?, reader.varint()?, reader.varint()?);

@@ -72,7 +72,7 @@ pub fn encode_watermark(mark: InputMark, upstream: Partition) -> Vec<u8> {
 pub fn decode(value: &[u8], schema: &Schema) -> Result<Frame, StateError> {
     let (&version, rest) = value.split_first().ok_or(StateError::Damaged("no version"))?;
     if version != FRAME_VERSION {
-        return Err(StateError::Version(version));
+        return Err(StateError::Version { found: version, reads: FRAME_VERSION });
     }
     let (crc, body) = rest.split_first_chunk::<4>().ok_or(StateError::Damaged("no checksum"))?;
     if crc32fast::hash(body) != u32::from_le_bytes(*crc) {
@@ -391,7 +391,7 @@ mod tests {
         assert_eq!(refused(&|schema| schema.fields[4].required = true), StateError::Damaged("null in a required column"));
         let mut other = frame.clone();
         other[0] = 2;
-        assert_eq!(decode(&other, &schema()), Err(StateError::Version(2)));
+        assert_eq!(decode(&other, &schema()), Err(StateError::Version { found: 2, reads: FRAME_VERSION }));
         assert_eq!(decode(&[], &schema()), Err(StateError::Damaged("no version")));
         assert_eq!(decode(&[1, 0, 0], &schema()), Err(StateError::Damaged("no checksum")));
         let mut longer = frame[5..].to_vec();

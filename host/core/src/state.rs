@@ -17,12 +17,15 @@ pub const CHUNK_BYTES_MAX: usize = 256 * 1024;
 /// Stored bytes that are not what was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
-    #[error("state of format version {0}, this build reads version {CHUNK_VERSION}")]
-    Version(u8),
+    #[error("state of format version {found}, this build reads version {reads}")]
+    Version { found: u8, reads: u8 },
     #[error("state bytes are damaged: {0}")]
     Damaged(&'static str),
     #[error("state of a stage \"{0}\" that the pipeline does not have")]
     UnknownStage(String),
+    /// What decides the results of a stage is not what it was when its state was written.
+    #[error("stage \"{stage}\" had {term} = {was}, now it is {is}")]
+    OtherTerms { stage: String, term: &'static str, was: String, is: String },
 }
 
 /// Collects the changes of a task in one epoch, as chunks of bounded size.
@@ -139,7 +142,7 @@ fn varint(to: &mut Vec<u8>, mut value: u64) {
 pub fn sections(chunk: &[u8]) -> Result<Vec<(&str, ChangeReader<'_>)>, StateError> {
     let (&version, rest) = chunk.split_first().ok_or(StateError::Damaged("no version"))?;
     if version != CHUNK_VERSION {
-        return Err(StateError::Version(version));
+        return Err(StateError::Version { found: version, reads: CHUNK_VERSION });
     }
     let (crc, rest) = rest.split_first_chunk::<4>().ok_or(StateError::Damaged("no checksum"))?;
     if crc32fast::hash(rest) != u32::from_le_bytes(*crc) {
@@ -249,7 +252,7 @@ mod tests {
         chunk[last] ^= 1;
         assert_eq!(sections(&chunk).unwrap_err(), StateError::Damaged("checksum"));
         chunk[0] = 9;
-        assert_eq!(sections(&chunk).unwrap_err(), StateError::Version(9));
+        assert_eq!(sections(&chunk).unwrap_err(), StateError::Version { found: 9, reads: CHUNK_VERSION });
         assert_eq!(sections(&[]).unwrap_err(), StateError::Damaged("no version"));
     }
 }

@@ -30,6 +30,7 @@ mod input;
 mod memory;
 mod output;
 mod stages;
+mod terms;
 #[cfg(test)]
 mod tests;
 

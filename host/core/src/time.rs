@@ -88,3 +88,13 @@ impl Window {
         self.end
     }
 }
+
+/// `ms` as manifests write it, the shortest way: `90s`, `6h`, `1d`.
+pub fn duration_text(ms: i64) -> String {
+    let units = [("d", 24 * 3_600_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
+    match units.into_iter().find(|(_, factor)| ms != 0 && ms % factor == 0) {
+        Some((unit, factor)) => format!("{}{unit}", ms / factor),
+        None if ms == 0 => "0s".to_owned(),
+        None => format!("{ms}ms"),
+    }
+}

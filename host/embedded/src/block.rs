@@ -80,7 +80,7 @@ fn optional(to: &mut ByteWriter, bytes: Option<&[u8]>) {
 pub(crate) fn read(block: &[u8], from: Offset, to: Offset, batch: &mut RecordBatch) -> Result<(), StateError> {
     let (&version, rest) = block.split_first().ok_or(StateError::Damaged("no version"))?;
     if version != BLOCK_VERSION {
-        return Err(StateError::Version(version));
+        return Err(StateError::Version { found: version, reads: BLOCK_VERSION });
     }
     let (crc, rest) = rest.split_first_chunk::<4>().ok_or(StateError::Damaged("no checksum"))?;
     if crc32fast::hash(rest) != u32::from_le_bytes(*crc) {

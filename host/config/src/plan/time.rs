@@ -1,11 +1,12 @@
 //! How long a dedup must remember ids.
 
+use reelflow_core::time::duration_text;
+
 use super::{streams::stage_of, topological};
 use crate::{
     code::Code,
     config::{Config, StageKind},
     problem::{Problem, Problems},
-    value::duration_text,
 };
 
 /// The longest time that a record may come behind the watermark and still count, over all stages downstream of `dedup`, with

@@ -1,6 +1,9 @@
 //! `[source.…]`, `[stage.…]` and `[sink.…]`: what records flow through.
 
-use reelflow_core::plan::{Emission, WindowSpec};
+use reelflow_core::{
+    plan::{Emission, WindowSpec},
+    time::duration_text,
+};
 
 use super::{RawSink, RawSource, RawStage};
 use crate::{
@@ -283,10 +286,10 @@ fn hopping_window(size: At<i64>, slide: At<i64>, problems: &mut Problems) -> Opt
                 Code::NotAMultiple,
                 size.span.clone(),
                 "the size of a hopping window is not a multiple of its slide",
-                format!("{} is not a multiple of {}", value::duration_text(size_ms), value::duration_text(slide_ms)),
+                format!("{} is not a multiple of {}", duration_text(size_ms), duration_text(slide_ms)),
             )
             .also(slide.span, "the slide")
-            .patch("the nearest size that is", size.span, format!("\"{}\"", value::duration_text(nearest))),
+            .patch("the nearest size that is", size.span, format!("\"{}\"", duration_text(nearest))),
         );
         return None;
     }

@@ -4,13 +4,14 @@
 //! are named, so that a pipeline may get new sources, shuffles and stages. (I-10)
 //!
 //! ```text
-//! memory   = version u8 (1) | low | n varint, source* | n varint, inward* | n varint, stage* | n varint, outward*
+//! memory   = version u8 (2) | low | n varint, source* | n varint, inward* | n varint, stage* | n varint, outward*
 //! source   = name | watermark | 3 counts
 //! inward   = topic | low | n varint, mark* | 3 counts         (a shuffle that leads here)
-//! stage    = name | low | 9 counts
+//! stage    = name | n varint, term* | low | 9 counts
+//! term     = name | value                                     (what decides its results, see `terms`)
 //! outward  = topic | mark                                     (a shuffle that leads away: what was sent last)
 //! mark     = watermark | idle bool
-//! low, watermark = signed        counts = varint each          name, topic = bytes
+//! low, watermark = signed        counts = varint each          name, topic, value = bytes
 //! ```
 
 use crate::{
@@ -28,7 +29,7 @@ use crate::{
 
 /// No stage may have this name.
 pub(super) const SECTION: &str = "@task";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The parts of a task that are remembered here.
 pub(super) struct Memory<'a> {
@@ -63,6 +64,7 @@ impl Memory<'_> {
         to.varint(self.stages.len() as u64);
         for stage in self.stages.iter() {
             to.bytes(self.plan.stages[stage.idx].name.as_bytes());
+            stage.terms.write(&mut to);
             to.signed(stage.low.watermark().0);
             write_counts(&mut to, &stage_totals(&stage.counts));
         }
@@ -77,7 +79,7 @@ impl Memory<'_> {
     pub fn read(&mut self, from: &mut ChangeReader<'_>) -> Result<(), StateError> {
         match from.u8()? {
             VERSION => {}
-            version => return Err(StateError::Version(version)),
+            found => return Err(StateError::Version { found, reads: VERSION }),
         }
         let plan = self.plan;
         self.low.restore(Watermark(from.signed()?));
@@ -105,6 +107,7 @@ impl Memory<'_> {
             let name = read_name(from)?;
             let stage =
                 self.stages.iter_mut().find(|stage| *plan.stages[stage.idx].name == *name).ok_or_else(|| unknown(name))?;
+            stage.terms.check(name, from)?;
             stage.low.restore(Watermark(from.signed()?));
             stage.counts = stage_counts(read_counts(from)?);
         }

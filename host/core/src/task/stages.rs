@@ -7,7 +7,7 @@ use crate::{
     stage::{
         Batch, Operator, StageCounts, aggregate::Aggregate, dedup::Dedup, join::Join, session::Session, transform::Transform,
     },
-    task::input::InputState,
+    task::{input::InputState, terms::Terms},
     time::{WallTime, Watermark},
     watermark::{InputMark, LowWatermark},
 };
@@ -19,6 +19,7 @@ pub(super) struct Stage {
     pub idx: StageIdx,
     pub state: StageState,
     pub counts: StageCounts,
+    pub terms: Terms,
     /// The minimum over what feeds it: it judges the rows that come in.
     pub low: LowWatermark,
     feeds: Vec<Feed>,
@@ -94,6 +95,7 @@ impl Stage {
             idx: *idx,
             state: StageState::new(&plan.stages[*idx]),
             counts: StageCounts::default(),
+            terms: Terms::of(&plan.stages[*idx]),
             low: LowWatermark::default(),
             feeds: feeds(plan, fragment, |consumer| matches!(consumer, Consumer::Stage { stage, .. } if stage == *idx)),
             hold_ms: hold_ms(&plan.stages[*idx].kind),

@@ -242,6 +242,10 @@ fn state_that_is_not_of_this_task_is_refused() {
     let mut damaged = chunks[0].clone();
     *damaged.last_mut().unwrap() ^= 1;
     assert_eq!(other.restore(&damaged), Err(StateError::Damaged("checksum")));
+    let mut longer = (*plan()).clone();
+    longer.stages[0].kind = StageKind::Dedup { id: 0, horizon_ms: 2000 };
+    let refused = Task::new(Arc::new(longer), 0, 3).restore(&chunks[0]).unwrap_err();
+    assert_eq!(refused.to_string(), "stage \"unique\" had horizon = 1s, now it is 2s");
     let mut writer = ChangeWriter::default();
     writer.stage("gone");
     writer.body().u8(1);

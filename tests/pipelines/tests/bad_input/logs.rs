@@ -109,3 +109,32 @@ fn an_embedded_log_serves_one_process() -> Result<()> {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     Ok(())
 }
+
+/// What decides the results of a stage cannot change under its state: the old results stay right, and go on once it is undone. (I-11)
+#[test]
+fn state_of_other_windows_is_refused() -> Result<()> {
+    let job = Job::example("flights", &LogKind::Embedded, &[])?;
+    let departure = |number: u32| {
+        let value = format!(r#"{{"flight_id":"{number}","scheduled_ms":1357034400000,"origin":"EWR","dep_delay":{number}}}"#);
+        format!("EWR\t1357034400000\t{value}\n")
+    };
+    let mut failures = Vec::new();
+    fs::write(job.path().join("first.tsv"), departure(1))?;
+    job.read(&["topic", "write", "departures", "first.tsv", "--lines", "tsv", "--partitions", "1"])?;
+    job.read(&["run", "--until-end"])?;
+    let manifest = job.path().join("reel.toml");
+    let text = fs::read_to_string(&manifest)?;
+    fs::write(&manifest, text.replace("size = \"1h\"", "size = \"30m\""))?;
+    let says = ["RF0512", "stage \"hourly\" had window = tumbling 1h, now it is tumbling 30m", "give the pipeline a new name"];
+    judge("run", &job.reel(RUN).output()?, 3, &says, &mut failures);
+    fs::write(&manifest, text)?;
+    fs::write(job.path().join("second.tsv"), departure(2))?;
+    job.read(&["topic", "write", "departures", "second.tsv", "--lines", "tsv", "--end"])?;
+    job.read(RUN)?;
+    let hours = job.read(&["topic", "read", "hourly"])?;
+    if !hours.contains(r#""departures":2"#) {
+        failures.push(format!("the hour lost a departure: {hours}"));
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    Ok(())
+}

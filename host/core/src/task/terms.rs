@@ -1,0 +1,195 @@
+//! What decides the results of a stage: state that was made by other terms would give a mixture that no batch job gives.
+//!
+//! Terms are stored as text beside the state, so that a refusal can say what was changed. The plugin is none of them, nor is what
+//! feeds the stage: both may be replaced, and what they made so far counts.
+
+use crate::{
+    plan::{Emission, StageKind, StagePlan, WindowSpec},
+    schema::Schema,
+    state::{ByteWriter, ChangeReader, StateError},
+    time::duration_text,
+};
+
+/// (what manifests call it, its value), beginning with the kind of the stage, which decides which others there are.
+#[derive(Debug)]
+pub(super) struct Terms(Vec<(&'static str, String)>);
+
+impl Terms {
+    pub fn of(stage: &StagePlan) -> Terms {
+        let mut terms = Vec::new();
+        match &stage.kind {
+            StageKind::Transform { .. } => terms.push(("kind", "transform".to_owned())),
+            StageKind::Dedup { id, horizon_ms } => {
+                terms.push(("kind", "dedup".to_owned()));
+                terms.push(("id", fields_text(&stage.inputs[0], &[*id])));
+                terms.push(("horizon", duration_text(*horizon_ms)));
+            }
+            StageKind::Aggregate { key, window, lateness_ms, emission, plugin: _, columns: _ } => {
+                terms.push(("kind", "aggregate".to_owned()));
+                terms.push(("key", fields_text(&stage.inputs[0], key)));
+                terms.push(("window", window_text(*window)));
+                terms.push(("lateness", duration_text(*lateness_ms)));
+                terms.push(("emit", emission_text(*emission)));
+            }
+            StageKind::Join {
+                plugin: _,
+                left_columns,
+                right_columns,
+                left_key,
+                right_key,
+                within_ms,
+                tie,
+                outer,
+                lateness_ms,
+                emission,
+            } => {
+                let [left, right] = &stage.inputs[..] else { unreachable!("a join has two inputs") };
+                terms.push(("kind", "join".to_owned()));
+                terms.push(("left_key", fields_text(left, left_key)));
+                terms.push(("right_key", fields_text(right, right_key)));
+                // Waiting rows are kept without their names.
+                terms.push(("fields of the left", fields_text(left, left_columns)));
+                terms.push(("fields of the right", fields_text(right, right_columns)));
+                terms.push(("within", duration_text(*within_ms)));
+                terms.push(("tie", fields_text(right, tie.as_slice())));
+                terms.push(("join", if *outer { "left" } else { "inner" }.to_owned()));
+                terms.push(("lateness", duration_text(*lateness_ms)));
+                terms.push(("emit", emission_text(*emission)));
+            }
+        }
+        Terms(terms)
+    }
+
+    pub fn write(&self, to: &mut ByteWriter) {
+        to.varint(self.0.len() as u64);
+        for (name, value) in &self.0 {
+            to.bytes(name.as_bytes());
+            to.bytes(value.as_bytes());
+        }
+    }
+
+    /// Reads what [`Terms::write`] wrote for `stage`. [`StateError::OtherTerms`] names the first one that is not the same.
+    pub fn check(&self, stage: &str, from: &mut ChangeReader<'_>) -> Result<(), StateError> {
+        let mut written = Vec::new();
+        for _ in 0..from.varint()? {
+            written.push((from.bytes()?, from.bytes()?));
+        }
+        for (term, is) in &self.0 {
+            let was = written.iter().find(|(name, _)| *name == term.as_bytes()).map_or(&b"nothing"[..], |(_, value)| value);
+            if was != is.as_bytes() {
+                let (stage, was) = (stage.to_owned(), String::from_utf8_lossy(was).into_owned());
+                return Err(StateError::OtherTerms { stage, term, was, is: is.clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `(name: type, …)`. Not whether they are required: null has its own place in stored keys and rows.
+fn fields_text(schema: &Schema, columns: &[usize]) -> String {
+    let fields = columns.iter().map(|column| &schema.fields[*column]);
+    let texts: Vec<String> = fields.map(|field| format!("{}: {}", field.name, field.field_type.name())).collect();
+    format!("({})", texts.join(", "))
+}
+
+fn window_text(window: WindowSpec) -> String {
+    match window {
+        WindowSpec::Tumbling { size_ms } => format!("tumbling {}", duration_text(size_ms)),
+        WindowSpec::Hopping { size_ms, slide_ms } => {
+            format!("hopping {} every {}", duration_text(size_ms), duration_text(slide_ms))
+        }
+        WindowSpec::Session { gap_ms } => format!("session with a gap of {}", duration_text(gap_ms)),
+    }
+}
+
+fn emission_text(emission: Emission) -> String {
+    match emission {
+        Emission::Final => "final",
+        Emission::Upsert => "upsert",
+    }
+    .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{Field, FieldType};
+
+    fn checked(was: &StageKind, is: &StageKind) -> Result<(), String> {
+        let field = |name: &str| Field { name: name.into(), path: name.into(), field_type: FieldType::Int, required: true };
+        let schema = Schema { fields: ["a", "b"].map(field).into() };
+        let terms = |kind: &StageKind| {
+            let inputs = vec![schema.clone(); 2];
+            let (name, outputs) = ("tested".into(), Vec::new());
+            Terms::of(&StagePlan { name, fragment: 0, inputs, kind: kind.clone(), outputs, late_topic: None })
+        };
+        let mut bytes = ByteWriter::default();
+        terms(was).write(&mut bytes);
+        let bytes = bytes.into_bytes();
+        let mut reader = ChangeReader::new(&bytes);
+        terms(is).check("tested", &mut reader).map_err(|why| why.to_string())
+    }
+
+    #[test]
+    fn the_first_term_that_changed_is_named() {
+        let aggregate = |plugin, key: &[usize], window, lateness_ms, emission| StageKind::Aggregate {
+            plugin,
+            columns: vec![plugin],
+            key: key.to_vec(),
+            window,
+            lateness_ms,
+            emission,
+        };
+        let (hour, half) = (WindowSpec::Tumbling { size_ms: 3_600_000 }, WindowSpec::Tumbling { size_ms: 1_800_000 });
+        let was = aggregate(0, &[0], hour, 0, Emission::Final);
+        assert_eq!(checked(&was, &was), Ok(()));
+        assert_eq!(checked(&was, &aggregate(1, &[0], hour, 0, Emission::Final)), Ok(()), "another plugin may read other fields");
+        let hopping = WindowSpec::Hopping { size_ms: 3_600_000, slide_ms: 60_000 };
+        for (is, says) in [
+            (aggregate(0, &[0], half, 0, Emission::Final), "window = tumbling 1h, now it is tumbling 30m"),
+            (aggregate(0, &[0], hopping, 0, Emission::Final), "window = tumbling 1h, now it is hopping 1h every 1m"),
+            (aggregate(0, &[1], hour, 0, Emission::Final), "key = (a: i64), now it is (b: i64)"),
+            (aggregate(0, &[0, 1], half, 0, Emission::Final), "key = (a: i64), now it is (a: i64, b: i64)"),
+            (aggregate(0, &[0], hour, 1, Emission::Final), "lateness = 0s, now it is 1ms"),
+            (aggregate(0, &[0], hour, 0, Emission::Upsert), "emit = final, now it is upsert"),
+            (StageKind::Dedup { id: 0, horizon_ms: 1 }, "kind = aggregate, now it is dedup"),
+        ] {
+            assert_eq!(checked(&was, &is), Err(format!("stage \"tested\" had {says}")));
+        }
+    }
+
+    #[test]
+    fn a_join_may_not_read_its_waiting_rows_as_other_fields() {
+        let join = |right_columns: &[usize], tie, outer| StageKind::Join {
+            plugin: 0,
+            left_columns: vec![0],
+            right_columns: right_columns.to_vec(),
+            left_key: vec![0],
+            right_key: vec![1],
+            within_ms: 1000,
+            tie,
+            outer,
+            lateness_ms: 0,
+            emission: Emission::Final,
+        };
+        let was = join(&[0], None, false);
+        assert_eq!(checked(&was, &was), Ok(()));
+        for (is, says) in [
+            (join(&[1], None, false), "fields of the right = (a: i64), now it is (b: i64)"),
+            (join(&[0], Some(1), false), "tie = (), now it is (b: i64)"),
+            (join(&[0], None, true), "join = inner, now it is left"),
+        ] {
+            assert_eq!(checked(&was, &is), Err(format!("stage \"tested\" had {says}")));
+        }
+    }
+
+    #[test]
+    fn a_term_that_was_not_written_is_a_difference() {
+        let terms = Terms(vec![("kind", "dedup".to_owned()), ("horizon", "1d".to_owned())]);
+        let mut bytes = ByteWriter::default();
+        Terms(vec![("kind", "dedup".to_owned())]).write(&mut bytes);
+        let bytes = bytes.into_bytes();
+        let refused = terms.check("ids", &mut ChangeReader::new(&bytes)).unwrap_err();
+        assert_eq!(refused.to_string(), "stage \"ids\" had horizon = nothing, now it is 1d");
+    }
+}
