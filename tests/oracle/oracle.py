@@ -173,8 +173,15 @@ def load_late_flat(db, path):
         )
 
 
+def flights_in_windows(csv, outputs, size, offset):
+    sql = (HERE / "flights.sql").read_text()
+    for name, value in [("$csv", csv), ("$size", size), ("$offset", offset)]:
+        sql = sql.replace(name, str(value))
+    return hourly(sql, outputs, ["origin", "w_start"])
+
+
 def flights(csv, outputs):
-    db, equal = hourly((HERE / "flights.sql").read_text().replace("$csv", str(csv)), outputs, ["origin", "w_start"])
+    db, equal = flights_in_windows(csv, outputs, 3600000, 0)
     wrong, total = db.execute(
         "SELECT count(*) FILTER (WHERE e.n IS DISTINCT FROM a.n), count(*) FROM "
         "(SELECT origin, scheduled_ms // 3600000 AS h, count(*) AS n FROM flights GROUP BY ALL) e FULL JOIN "
@@ -188,6 +195,12 @@ def flights(csv, outputs):
     return equal
 
 
+def flights_days(csv, outputs):
+    """Days of New York's standard time, which is five hours behind UTC."""
+    _, equal = flights_in_windows(csv, outputs, 24 * 3600000, 5 * 3600000)
+    return equal
+
+
 def take_rate(csv, outputs):
     _, equal = hourly((HERE / "take_rate.sql").read_text().replace("$csv", str(csv)), outputs, ["position", "w_start"])
     return equal
@@ -195,7 +208,7 @@ def take_rate(csv, outputs):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("dataset", choices=[*PIPELINES, "fates", "flights", "take-rate"])
+    parser.add_argument("dataset", choices=[*PIPELINES, "fates", "flights", "flights-days", "take-rate"])
     parser.add_argument("input", type=pathlib.Path, help="the generator's folder, or a CSV file")
     parser.add_argument("outputs", type=pathlib.Path, help="a folder with TOPIC.ndjson for each topic that the pipeline wrote")
     args = parser.parse_args()
@@ -205,6 +218,8 @@ def main():
         equal = fates(args.input / "truth.json", sorted(args.outputs.glob("summary*.json")))
     elif args.dataset == "flights":
         equal = flights(args.input, args.outputs)
+    elif args.dataset == "flights-days":
+        equal = flights_days(args.input, args.outputs)
     else:
         equal = take_rate(args.input, args.outputs)
     print("equal" if equal else "DIFFERENT")

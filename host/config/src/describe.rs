@@ -166,12 +166,16 @@ fn kind_name(kind: &StageKind) -> &'static str {
 
 fn window_text(window: WindowSpec) -> String {
     match window {
-        WindowSpec::Tumbling { size_ms } => format!("of {}", duration_text(size_ms)),
-        WindowSpec::Hopping { size_ms, slide_ms } => {
-            format!("of {}, one every {}", duration_text(size_ms), duration_text(slide_ms))
+        WindowSpec::Tumbling { size_ms, offset_ms } => format!("of {}{}", duration_text(size_ms), offset_text(offset_ms)),
+        WindowSpec::Hopping { size_ms, slide_ms, offset_ms } => {
+            format!("of {}, one every {}{}", duration_text(size_ms), duration_text(slide_ms), offset_text(offset_ms))
         }
         WindowSpec::Session { gap_ms } => format!("that end after {} without a row (sessions)", duration_text(gap_ms)),
     }
+}
+
+fn offset_text(offset_ms: i64) -> String {
+    if offset_ms == 0 { String::new() } else { format!(", offset {}", duration_text(offset_ms)) }
 }
 
 fn emission_text(emission: Emission, when: &str, lateness_ms: i64) -> String {

@@ -270,14 +270,23 @@ enum Stage {
     },
 }
 
-/// `[start, end)` in event time. Those of fixed size start at multiples of the size or slide since 1970.
+/// `[start, end)` in event time. Those of fixed size start at multiples of the size or slide since 1970 UTC, plus `offset`.
 #[derive(JsonSchema)]
 #[schemars(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 enum Window {
     /// One after the other.
-    Tumbling { size: Duration },
+    Tumbling {
+        size: Duration,
+        /// One window begins so long after 1970 UTC; less than `size`. Days of UTC+2 begin at `22h`. Default 0s.
+        offset: Option<Duration>,
+    },
     /// One every `slide`, which divides `size`.
-    Hopping { size: Duration, slide: Duration },
+    Hopping {
+        size: Duration,
+        slide: Duration,
+        /// One window begins so long after 1970 UTC; less than `slide`. Default 0s.
+        offset: Option<Duration>,
+    },
     /// From the first row to `gap` after the last one, as long as no two neighbours lie more than `gap` apart. Only with `emit = "final"`.
     Session { gap: Duration },
 }

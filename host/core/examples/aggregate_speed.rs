@@ -24,10 +24,10 @@ const BATCH_ROWS: u64 = 4096;
 fn main() {
     let wanted = std::env::args().nth(1).unwrap_or_default();
     let shapes = [
-        ("tumbling 10 s", WindowSpec::Tumbling { size_ms: 10_000 }),
-        ("hopping 10 s / 1 s", WindowSpec::Hopping { size_ms: 10_000, slide_ms: 1000 }),
-        ("hopping 60 s / 1 s", WindowSpec::Hopping { size_ms: 60_000, slide_ms: 1000 }),
-        ("hopping 600 s / 1 s", WindowSpec::Hopping { size_ms: 600_000, slide_ms: 1000 }),
+        ("tumbling 10 s", WindowSpec::Tumbling { size_ms: 10_000, offset_ms: 0 }),
+        ("hopping 10 s / 1 s", WindowSpec::Hopping { size_ms: 10_000, slide_ms: 1000, offset_ms: 0 }),
+        ("hopping 60 s / 1 s", WindowSpec::Hopping { size_ms: 60_000, slide_ms: 1000, offset_ms: 0 }),
+        ("hopping 600 s / 1 s", WindowSpec::Hopping { size_ms: 600_000, slide_ms: 1000, offset_ms: 0 }),
     ];
     for (name, window) in shapes.into_iter().filter(|(name, _)| name.contains(&wanted)) {
         let mut run = Run::new(window);

@@ -133,25 +133,19 @@ pub enum StageKind {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WindowSpec {
-    Tumbling {
-        size_ms: i64,
-    },
-    /// `size_ms` is a multiple of `slide_ms`; panes are `slide_ms` long.
-    Hopping {
-        size_ms: i64,
-        slide_ms: i64,
-    },
+    /// One starts `offset_ms` after 1970, `0 <= offset_ms < size_ms`.
+    Tumbling { size_ms: i64, offset_ms: i64 },
+    /// `size_ms` is a multiple of `slide_ms`; panes are `slide_ms` long. One starts `offset_ms` after 1970, `0 <= offset_ms < slide_ms`.
+    Hopping { size_ms: i64, slide_ms: i64, offset_ms: i64 },
     /// From the first row to `gap_ms` after the last one, as long as no two neighbours lie more than `gap_ms` apart.
-    Session {
-        gap_ms: i64,
-    },
+    Session { gap_ms: i64 },
 }
 
 impl WindowSpec {
     /// How far the end of a window may lie behind a row that nothing follows.
     pub fn size_ms(self) -> i64 {
         match self {
-            WindowSpec::Tumbling { size_ms } | WindowSpec::Hopping { size_ms, .. } => size_ms,
+            WindowSpec::Tumbling { size_ms, .. } | WindowSpec::Hopping { size_ms, .. } => size_ms,
             WindowSpec::Session { gap_ms } => gap_ms,
         }
     }

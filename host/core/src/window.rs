@@ -1,4 +1,4 @@
-//! Which windows and panes an event time belongs to. Pure arithmetic; windows are `[start, end)` and aligned to 1970.
+//! Which windows and panes an event time belongs to. Pure arithmetic; windows are `[start, end)` and aligned to 1970 + offset.
 //!
 //! A window is cut into panes of one slide each, and a record is put into its one pane, so that what is kept per record does not
 //! grow with size / slide. A tumbling window is its own only pane.
@@ -11,11 +11,12 @@ use crate::{
     time::{EventTime, Window},
 };
 
-/// Fixed windows: `size_ms` long, one every `slide_ms`.
+/// Fixed windows: `size_ms` long, one every `slide_ms`, one of them starting at `offset_ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Windowing {
     size_ms: i64,
     slide_ms: i64,
+    offset_ms: i64,
 }
 
 impl Windowing {
@@ -25,12 +26,12 @@ impl Windowing {
     /// The most panes that a window may have: listing and merging them must stay affordable.
     pub const PANES_MAX: i64 = 1 << 20;
 
-    /// Panics unless `0 < slide <= size <= SIZE_MS_MAX`, the size is a multiple of the slide and a window has at most
+    /// Panics unless `0 <= offset < slide <= size <= SIZE_MS_MAX`, the size is a multiple of the slide and a window has at most
     /// [`Windowing::PANES_MAX`] panes: the config has checked it. Sessions are no fixed windows.
     pub fn new(spec: WindowSpec) -> Windowing {
-        let (size_ms, slide_ms) = match spec {
-            WindowSpec::Tumbling { size_ms } => (size_ms, size_ms),
-            WindowSpec::Hopping { size_ms, slide_ms } => (size_ms, slide_ms),
+        let (size_ms, slide_ms, offset_ms) = match spec {
+            WindowSpec::Tumbling { size_ms, offset_ms } => (size_ms, size_ms, offset_ms),
+            WindowSpec::Hopping { size_ms, slide_ms, offset_ms } => (size_ms, slide_ms, offset_ms),
             WindowSpec::Session { gap_ms } => unreachable!("sessions with a gap of {gap_ms} ms are no fixed windows"),
         };
         assert!(
@@ -39,7 +40,8 @@ impl Windowing {
         );
         assert!(size_ms % slide_ms == 0, "{size_ms} ms is no multiple of {slide_ms} ms");
         assert!(size_ms / slide_ms <= Self::PANES_MAX, "a window of {} panes", size_ms / slide_ms);
-        Windowing { size_ms, slide_ms }
+        assert!((0..slide_ms).contains(&offset_ms), "an offset of {offset_ms} ms in {slide_ms} ms");
+        Windowing { size_ms, slide_ms, offset_ms }
     }
 
     pub fn size_ms(self) -> i64 {
@@ -55,16 +57,16 @@ impl Windowing {
         self.size_ms / self.slide_ms
     }
 
-    /// The pane that holds `at`, which may be negative: `start <= at < end`, `start` a multiple of the slide.
+    /// The pane that holds `at`, which may be negative: `start <= at < end`, `start` the offset plus a multiple of the slide.
     pub fn pane(self, at: EventTime) -> Window {
         // Not `/`: it rounds towards zero, wrong before 1970.
-        let start = at.0.div_euclid(self.slide_ms) * self.slide_ms;
+        let start = (at.0 - self.offset_ms).div_euclid(self.slide_ms) * self.slide_ms + self.offset_ms;
         Window::new(EventTime(start), EventTime(start + self.slide_ms))
     }
 
-    /// The window that ends at `end`, a multiple of the slide.
+    /// The window that ends at `end`, the offset plus a multiple of the slide.
     pub fn window_ending(self, end: EventTime) -> Window {
-        debug_assert!(end.0.rem_euclid(self.slide_ms) == 0, "no window ends at {end}");
+        debug_assert!((end.0 - self.offset_ms).rem_euclid(self.slide_ms) == 0, "no window ends at {end}");
         Window::new(EventTime(end.0 - self.size_ms), end)
     }
 
@@ -90,8 +92,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const TUMBLING: WindowSpec = WindowSpec::Tumbling { size_ms: 10 };
-    const HOPPING: WindowSpec = WindowSpec::Hopping { size_ms: 30, slide_ms: 10 };
+    const TUMBLING: WindowSpec = WindowSpec::Tumbling { size_ms: 10, offset_ms: 0 };
+    const HOPPING: WindowSpec = WindowSpec::Hopping { size_ms: 30, slide_ms: 10, offset_ms: 0 };
 
     fn check(spec: WindowSpec, at: i64, pane: (i64, i64), windows: &[(i64, i64)]) {
         let windowing = Windowing::new(spec);
@@ -119,9 +121,19 @@ mod tests {
     }
 
     #[test]
+    fn an_offset_moves_all_windows() {
+        check(WindowSpec::Tumbling { size_ms: 10, offset_ms: 3 }, 2, (-7, 3), &[(-7, 3)]);
+        check(WindowSpec::Tumbling { size_ms: 10, offset_ms: 3 }, 3, (3, 13), &[(3, 13)]);
+        check(WindowSpec::Tumbling { size_ms: 10, offset_ms: 9 }, -1, (-1, 9), &[(-1, 9)]);
+        let hopping = WindowSpec::Hopping { size_ms: 30, slide_ms: 10, offset_ms: 3 };
+        check(hopping, -8, (-17, -7), &[(-37, -7), (-27, 3), (-17, 13)]);
+    }
+
+    #[test]
     fn the_ends_of_time_have_windows() {
-        for at in [EventTime::MIN, EventTime::MAX] {
-            let windowing = Windowing::new(WindowSpec::Tumbling { size_ms: Windowing::SIZE_MS_MAX });
+        let ends = [EventTime::MIN, EventTime::MAX];
+        for (at, offset_ms) in ends.into_iter().flat_map(|at| [(at, 0), (at, 1), (at, Windowing::SIZE_MS_MAX - 1)]) {
+            let windowing = Windowing::new(WindowSpec::Tumbling { size_ms: Windowing::SIZE_MS_MAX, offset_ms });
             let pane = windowing.pane(at);
             assert!(pane.start() <= at && at < pane.end());
         }
@@ -138,9 +150,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_window_holds_a_time_exactly_if_it_is_listed(at in -200_i64..200, slide_ms in 1_i64..20, n_panes in 1_i64..8, end in -30_i64..30) {
-            let windowing = Windowing::new(WindowSpec::Hopping { size_ms: slide_ms * n_panes, slide_ms });
-            let window = windowing.window_ending(EventTime(end * slide_ms));
+        fn a_window_holds_a_time_exactly_if_it_is_listed(at in -200_i64..200, slide_ms in 1_i64..20, n_panes in 1_i64..8, offset in 0_i64..20, end in -30_i64..30) {
+            let offset_ms = offset % slide_ms;
+            let windowing = Windowing::new(WindowSpec::Hopping { size_ms: slide_ms * n_panes, slide_ms, offset_ms });
+            let window = windowing.window_ending(EventTime(end * slide_ms + offset_ms));
             let holds = window.start().0 <= at && at < window.end().0;
             let listed = windowing.windows_of(windowing.pane(EventTime(at))).any(|one| one == window);
             prop_assert_eq!(holds, listed);

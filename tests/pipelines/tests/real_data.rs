@@ -25,30 +25,38 @@ fn feed(job: &Job, kind: &str, csv: &Path, topic: &str, options: &[&str]) -> Res
     Ok(())
 }
 
-fn flights(edits: &[(&str, &str)]) -> Result<String> {
+fn flights(dataset: &str, edits: &[(&str, &str)]) -> Result<String> {
     let csv = root().join("tests/data/flights/flights-2013.csv.gz");
     let job = Job::example("flights", &LogKind::Embedded, edits)?;
     feed(&job, "flights", &csv, "departures", &["--key", "origin", "--timestamp", "departed_ms", "--partitions", "3"])?;
     let summary = job.run_to_end(&["--workers", "2"])?;
     ensure!(summary["dead_letters"] == 0, "all flights are sound: {summary}");
     job.dump()?;
-    job.oracle("flights", &csv)
+    job.oracle(dataset, &csv)
 }
 
 #[test]
 fn with_a_day_of_lateness_no_window_of_2013_is_wrong() -> Result<()> {
-    let table = flights(&[])?;
+    let table = flights("flights", &[])?;
     assert!(table.contains("windows wrong when counted by arrival: 18616 of 21130; wrong in the stream's answer: 0"), "{table}");
     Ok(())
 }
 
 #[test]
 fn with_an_hour_of_lateness_the_stream_equals_batch_without_the_late() -> Result<()> {
-    let table = flights(&[("lateness = \"24h\"", "lateness = \"1h\"")])?;
+    let table = flights("flights", &[("lateness = \"24h\"", "lateness = \"1h\"")])?;
     let row = table.lines().find(|line| line.starts_with("hourly")).context("a row")?;
     let late: u64 = row.split_whitespace().last().context("a column")?.parse()?;
     // How many depends on how the records lie in batches: a batch is judged by the watermark from before it.
     assert!(late > 0, "some flights leave hours late: {table}");
+    Ok(())
+}
+
+#[test]
+fn days_of_new_york_begin_at_five_utc() -> Result<()> {
+    let days = ("size = \"1h\"", "size = \"1d\", offset = \"5h\"");
+    let table = flights("flights-days", &[days])?;
+    assert!(table.lines().any(|line| line.starts_with("hourly")), "{table}");
     Ok(())
 }
 

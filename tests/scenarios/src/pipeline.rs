@@ -5,7 +5,7 @@
 //!   source NAME [bound=0s] [idle=60s] [future=10m] [bytes=1000] [time=@timestamp]
 //!   transform NAME <- STREAM plugin=marks                 (its second output is the stream NAME.side)
 //!   dedup NAME <- STREAM horizon=10s
-//!   aggregate NAME <- STREAM window=tumbling(10s)|hopping(30s,10s) [lateness=0s] [emit=final|upsert] [key=key] plugin=count
+//!   aggregate NAME <- STREAM window=tumbling(10s[@3s])|hopping(30s,10s[@3s])|session(10s) [lateness=0s] [emit=final|upsert] [key=key] plugin=count
 //!   join NAME <- LEFT,RIGHT within=10s [lateness=0s] [emit=final|upsert] [kind=left|inner] [tie=id] plugin=pair
 //!   shuffle NAME <- STREAM key=FIELD
 //!   sink NAME <- STREAM [key=FIELD,FIELD] [partitions=…]
@@ -321,10 +321,16 @@ impl Builder {
 fn window(text: &str) -> Result<WindowSpec, String> {
     let wrong = || format!("\"{text}\" is no window");
     let (kind, lengths) = text.strip_suffix(')').and_then(|text| text.split_once('(')).ok_or_else(wrong)?;
+    if kind == "session" {
+        return Ok(WindowSpec::Session { gap_ms: parse_time(lengths)? });
+    }
+    let (lengths, offset) = lengths.split_once('@').unwrap_or((lengths, "0s"));
+    let offset_ms = parse_time(offset)?;
     match (kind, lengths.split_once(',')) {
-        ("tumbling", None) => Ok(WindowSpec::Tumbling { size_ms: parse_time(lengths)? }),
-        ("session", None) => Ok(WindowSpec::Session { gap_ms: parse_time(lengths)? }),
-        ("hopping", Some((size, slide))) => Ok(WindowSpec::Hopping { size_ms: parse_time(size)?, slide_ms: parse_time(slide)? }),
+        ("tumbling", None) => Ok(WindowSpec::Tumbling { size_ms: parse_time(lengths)?, offset_ms }),
+        ("hopping", Some((size, slide))) => {
+            Ok(WindowSpec::Hopping { size_ms: parse_time(size)?, slide_ms: parse_time(slide)?, offset_ms })
+        }
         _ => Err(wrong()),
     }
 }

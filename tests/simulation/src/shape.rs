@@ -70,7 +70,7 @@ impl Shape {
     /// The plan, and its plugins in order.
     pub fn build(&self) -> (Plan, Vec<Arc<dyn Plugin>>) {
         match self.kind {
-            Kind::Tumbling => self.by_profile(WindowSpec::Tumbling { size_ms: TUMBLING_MS }),
+            Kind::Tumbling => self.by_profile(WindowSpec::Tumbling { size_ms: TUMBLING_MS, offset_ms: 0 }),
             Kind::Session => self.by_profile(WindowSpec::Session { gap_ms: GAP_MS }),
             Kind::Join => self.join(),
             Kind::Hopping => self.hopping(),
@@ -128,7 +128,7 @@ impl Shape {
             key: vec![COUNTRY],
             stream: Stream { schema: source_schema(""), consumers: vec![Consumer::Stage { stage: 2, port: 0 }] },
         });
-        plan.stages.push(self.aggregate(1, COUNTRY, WindowSpec::Hopping { size_ms, slide_ms }));
+        plan.stages.push(self.aggregate(1, COUNTRY, WindowSpec::Hopping { size_ms, slide_ms, offset_ms: 0 }));
         plan.sinks.push(self.sink(plan.stages[2].outputs[0].schema.clone(), vec![0, 1]));
         plan.fragments.push(fragment("plays", vec![FragmentInput::Source(0)], vec![0, 1]));
         plan.fragments.push(fragment("reel.sim.tally", vec![FragmentInput::Shuffle(0)], vec![2]));

@@ -242,12 +242,13 @@ fn window(table: &mut Table<'_>, problems: &mut Problems) -> Option<At<WindowSpe
                 window.missing("gap", "\"30m\"", problems);
             }
             let gap = window.positive_duration("gap", problems);
-            window.finish(&[("size", "windows of fixed size"), ("slide", "windows of kind \"hopping\"")], problems);
+            let fixed = "windows of fixed size";
+            window.finish(&[("size", fixed), ("slide", "windows of kind \"hopping\""), ("offset", fixed)], problems);
             Some(WindowSpec::Session { gap_ms: *gap? })
         }
         Some(kind) => fixed_window(kind == "hopping", window, problems),
         None => {
-            for key in ["size", "slide", "gap"] {
+            for key in ["size", "slide", "offset", "gap"] {
                 window.take(key);
             }
             window.finish(&[], problems);
@@ -263,19 +264,35 @@ fn fixed_window(is_hopping: bool, mut window: Table<'_>, problems: &mut Problems
         window.missing("size", "\"1h\"", problems);
     }
     let size = window.positive_duration("size", problems);
+    let offset = window.duration("offset", problems);
     if !is_hopping {
         window.finish(&[("slide", "windows of kind \"hopping\""), GAP], problems);
-        return Some(WindowSpec::Tumbling { size_ms: *size? });
+        let size_ms = *size?;
+        return Some(WindowSpec::Tumbling { size_ms, offset_ms: offset_within(size_ms, "size", offset, problems)? });
     }
     if window.peek("slide").is_none() {
         window.missing("slide", "\"1m\"", problems);
     }
     let slide = window.positive_duration("slide", problems);
     window.finish(&[GAP], problems);
-    hopping_window(size?, slide?, problems)
+    hopping_window(size?, slide?, offset, problems)
 }
 
-fn hopping_window(size: At<i64>, slide: At<i64>, problems: &mut Problems) -> Option<WindowSpec> {
+/// Windows of one every `every_ms` repeat after it, so a greater offset would only be another way to write a smaller one.
+fn offset_within(every_ms: i64, key: &str, offset: Option<At<i64>>, problems: &mut Problems) -> Option<i64> {
+    let Some(offset) = offset else { return Some(0) };
+    if *offset < every_ms {
+        return Some(*offset);
+    }
+    let [offset_text, every, same] = [*offset, every_ms, *offset % every_ms].map(duration_text);
+    let message = format!("the offset of a window is not less than its {key}");
+    let label = format!("{offset_text} is not less than {every}");
+    let problem = Problem::at(Code::OutOfRange, offset.span.clone(), message, label);
+    problems.push(problem.patch("the same windows", offset.span, format!("\"{same}\"")));
+    None
+}
+
+fn hopping_window(size: At<i64>, slide: At<i64>, offset: Option<At<i64>>, problems: &mut Problems) -> Option<WindowSpec> {
     /// Each key keeps a state per slide, and each firing merges all of them.
     const PANES_MAX: i64 = 10_000;
     let (size_ms, slide_ms) = (*size, *slide);
@@ -299,7 +316,7 @@ fn hopping_window(size: At<i64>, slide: At<i64>, problems: &mut Problems) -> Opt
         problems.push(Problem::at(Code::OutOfRange, size.span, message, label).also(slide.span, "the slide"));
         return None;
     }
-    Some(WindowSpec::Hopping { size_ms, slide_ms })
+    Some(WindowSpec::Hopping { size_ms, slide_ms, offset_ms: offset_within(slide_ms, "slide", offset, problems)? })
 }
 
 fn join(table: &mut Table<'_>, ports: &Ports, plugin: &Option<At<String>>, problems: &mut Problems) -> Option<StageKind> {

@@ -94,9 +94,12 @@ fn fields_text(schema: &Schema, columns: &[usize]) -> String {
 
 fn window_text(window: WindowSpec) -> String {
     match window {
-        WindowSpec::Tumbling { size_ms } => format!("tumbling {}", duration_text(size_ms)),
-        WindowSpec::Hopping { size_ms, slide_ms } => {
-            format!("hopping {} every {}", duration_text(size_ms), duration_text(slide_ms))
+        WindowSpec::Tumbling { size_ms, offset_ms } => {
+            format!("tumbling {}, offset {}", duration_text(size_ms), duration_text(offset_ms))
+        }
+        WindowSpec::Hopping { size_ms, slide_ms, offset_ms } => {
+            let [size, slide, offset] = [size_ms, slide_ms, offset_ms].map(duration_text);
+            format!("hopping {size} every {slide}, offset {offset}")
         }
         WindowSpec::Session { gap_ms } => format!("session with a gap of {}", duration_text(gap_ms)),
     }
@@ -140,14 +143,25 @@ mod tests {
             lateness_ms,
             emission,
         };
-        let (hour, half) = (WindowSpec::Tumbling { size_ms: 3_600_000 }, WindowSpec::Tumbling { size_ms: 1_800_000 });
+        let (hour, half) = (
+            WindowSpec::Tumbling { size_ms: 3_600_000, offset_ms: 0 },
+            WindowSpec::Tumbling { size_ms: 1_800_000, offset_ms: 0 },
+        );
         let was = aggregate(0, &[0], hour, 0, Emission::Final);
         assert_eq!(checked(&was, &was), Ok(()));
         assert_eq!(checked(&was, &aggregate(1, &[0], hour, 0, Emission::Final)), Ok(()), "another plugin may read other fields");
-        let hopping = WindowSpec::Hopping { size_ms: 3_600_000, slide_ms: 60_000 };
+        let hopping = WindowSpec::Hopping { size_ms: 3_600_000, slide_ms: 60_000, offset_ms: 0 };
+        let shifted = WindowSpec::Tumbling { size_ms: 3_600_000, offset_ms: 1_800_000 };
         for (is, says) in [
-            (aggregate(0, &[0], half, 0, Emission::Final), "window = tumbling 1h, now it is tumbling 30m"),
-            (aggregate(0, &[0], hopping, 0, Emission::Final), "window = tumbling 1h, now it is hopping 1h every 1m"),
+            (aggregate(0, &[0], half, 0, Emission::Final), "window = tumbling 1h, offset 0s, now it is tumbling 30m, offset 0s"),
+            (
+                aggregate(0, &[0], hopping, 0, Emission::Final),
+                "window = tumbling 1h, offset 0s, now it is hopping 1h every 1m, offset 0s",
+            ),
+            (
+                aggregate(0, &[0], shifted, 0, Emission::Final),
+                "window = tumbling 1h, offset 0s, now it is tumbling 1h, offset 30m",
+            ),
             (aggregate(0, &[1], hour, 0, Emission::Final), "key = (a: i64), now it is (b: i64)"),
             (aggregate(0, &[0, 1], half, 0, Emission::Final), "key = (a: i64), now it is (a: i64, b: i64)"),
             (aggregate(0, &[0], hour, 1, Emission::Final), "lateness = 0s, now it is 1ms"),

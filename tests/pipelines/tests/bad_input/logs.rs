@@ -125,7 +125,11 @@ fn state_of_other_windows_is_refused() -> Result<()> {
     let manifest = job.path().join("reel.toml");
     let text = fs::read_to_string(&manifest)?;
     fs::write(&manifest, text.replace("size = \"1h\"", "size = \"30m\""))?;
-    let says = ["RF0512", "stage \"hourly\" had window = tumbling 1h, now it is tumbling 30m", "give the pipeline a new name"];
+    let says = [
+        "RF0512",
+        "stage \"hourly\" had window = tumbling 1h, offset 0s, now it is tumbling 30m, offset 0s",
+        "give the pipeline a new name",
+    ];
     judge("run", &job.reel(RUN).output()?, 3, &says, &mut failures);
     fs::write(&manifest, text)?;
     fs::write(job.path().join("second.tsv"), departure(2))?;

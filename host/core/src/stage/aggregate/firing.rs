@@ -314,10 +314,10 @@ mod tests {
         }
         let last = EventTime::MAX.0 / 10 * 10 + 10;
         let first = EventTime::MIN.0.div_euclid(10) * 10 + 10;
-        assert_eq!(ends(&panes, WindowSpec::Tumbling { size_ms: 10 }, i64::MIN), [first, -10, 10, last]);
-        assert_eq!(ends(&panes, WindowSpec::Tumbling { size_ms: 10 }, -10), [10, last]);
-        assert_eq!(ends(&panes, WindowSpec::Tumbling { size_ms: 10 }, i64::MAX), []);
-        let hopping = WindowSpec::Hopping { size_ms: 30, slide_ms: 10 };
+        assert_eq!(ends(&panes, WindowSpec::Tumbling { size_ms: 10, offset_ms: 0 }, i64::MIN), [first, -10, 10, last]);
+        assert_eq!(ends(&panes, WindowSpec::Tumbling { size_ms: 10, offset_ms: 0 }, -10), [10, last]);
+        assert_eq!(ends(&panes, WindowSpec::Tumbling { size_ms: 10, offset_ms: 0 }, i64::MAX), []);
+        let hopping = WindowSpec::Hopping { size_ms: 30, slide_ms: 10, offset_ms: 0 };
         assert_eq!(ends(&panes, hopping, -15), [-10, 0, 10, 20, 30, last, last + 10, last + 20]);
     }
 

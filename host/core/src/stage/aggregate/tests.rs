@@ -113,7 +113,7 @@ fn a_merge_that_breaks_the_plugin_harms_no_other_key() {
 #[test]
 fn sliding_merges_a_bounded_number_of_parts_for_each_row() {
     for n_panes in [6, 60, 600] {
-        let mut harness = Harness::new(WindowSpec::Hopping { size_ms: n_panes, slide_ms: 1 }, 0, Emission::Final);
+        let mut harness = Harness::new(WindowSpec::Hopping { size_ms: n_panes, slide_ms: 1, offset_ms: 0 }, 0, Emission::Final);
         let n_rows = 3 * n_panes;
         for at in 0..n_rows {
             harness.accept(&[row(at, "a", at * 10)]);
@@ -146,7 +146,7 @@ fn state_of_other_windows_is_refused() {
     let mut harness = Harness::new(TUMBLING, 0, Emission::Final);
     harness.accept(&[row(15, "a", 1)]);
     harness.written.image(&mut harness.stage);
-    let mut other = Aggregate::new(&stage_plan(WindowSpec::Tumbling { size_ms: 20 }, 0, Emission::Final));
+    let mut other = Aggregate::new(&stage_plan(WindowSpec::Tumbling { size_ms: 20, offset_ms: 0 }, 0, Emission::Final));
     let mut writer = ChangeWriter::default();
     writer.stage("tested");
     harness.stage.image(&mut writer);

@@ -109,5 +109,5 @@ pub(super) fn emitted(end: i64, key: &str, ids: &[i64], revision: Option<(u32, b
     Emitted { pane: (end, Some(key.to_owned())), ids: ids.to_vec(), revision }
 }
 
-pub(super) const TUMBLING: WindowSpec = WindowSpec::Tumbling { size_ms: 10 };
-pub(super) const HOPPING: WindowSpec = WindowSpec::Hopping { size_ms: 30, slide_ms: 10 };
+pub(super) const TUMBLING: WindowSpec = WindowSpec::Tumbling { size_ms: 10, offset_ms: 0 };
+pub(super) const HOPPING: WindowSpec = WindowSpec::Hopping { size_ms: 30, slide_ms: 10, offset_ms: 0 };

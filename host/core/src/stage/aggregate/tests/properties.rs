@@ -41,23 +41,31 @@ fn sliding_steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn specs() -> impl Strategy<Value = WindowSpec> {
-    (1_i64..20, 1_i64..6).prop_map(|(slide_ms, n_panes)| match n_panes {
-        1 => WindowSpec::Tumbling { size_ms: slide_ms },
-        _ => WindowSpec::Hopping { size_ms: slide_ms * n_panes, slide_ms },
+    (1_i64..20, 1_i64..6, 0_i64..40).prop_map(|(slide_ms, n_panes, offset)| {
+        let offset_ms = if offset < 20 { 0 } else { offset % slide_ms };
+        match n_panes {
+            1 => WindowSpec::Tumbling { size_ms: slide_ms, offset_ms },
+            _ => WindowSpec::Hopping { size_ms: slide_ms * n_panes, slide_ms, offset_ms },
+        }
     })
 }
 
 /// Which ids each window holds in the end, and which (id, window end) pairs are late: straight from the rules.
 fn brute_force(steps: &[Step], spec: WindowSpec, lateness_ms: i64) -> (IdsOfPanes, BTreeSet<(i64, i64)>) {
-    let (size, slide) = (spec.size_ms(), Windowing::new(spec).slide_ms());
+    let (size, slide, offset) = match spec {
+        WindowSpec::Tumbling { size_ms, offset_ms } => (size_ms, size_ms, offset_ms),
+        WindowSpec::Hopping { size_ms, slide_ms, offset_ms } => (size_ms, slide_ms, offset_ms),
+        WindowSpec::Session { .. } => panic!("no fixed windows"),
+    };
     let (mut panes, mut late) = (IdsOfPanes::new(), BTreeSet::new());
     let mut watermark = i64::MIN;
     for step in steps {
         match step {
             Step::Rows(rows) => {
                 for row in rows {
-                    // All multiples of the slide that lie in (at, at + size].
-                    let ends = (1..=size / slide).map(|n| row.at - row.at.rem_euclid(slide) + n * slide);
+                    // All multiples of the slide, plus the offset, that lie in (at, at + size].
+                    let start = row.at - (row.at - offset).rem_euclid(slide);
+                    let ends = (1..=size / slide).map(|n| start + n * slide);
                     let (missed, open): (Vec<i64>, Vec<i64>) = ends.partition(|end| end + lateness_ms <= watermark);
                     let is_dead = row.id % 10 >= REFUSED && !open.is_empty();
                     if !is_dead {
@@ -124,7 +132,7 @@ proptest! {
     fn long_slides_merge_what_a_batch_job_would(
         steps in sliding_steps(), slide_ms in 1_i64..6, n_panes in 2_i64..12, lateness_ms in 0_i64..30, is_final in any::<bool>(),
     ) {
-        let spec = WindowSpec::Hopping { size_ms: slide_ms * n_panes, slide_ms };
+        let spec = WindowSpec::Hopping { size_ms: slide_ms * n_panes, slide_ms, offset_ms: 0 };
         let emission = if is_final { Emission::Final } else { Emission::Upsert };
         let harness = run(&steps, spec, lateness_ms, emission);
         let (panes, late) = brute_force(&steps, spec, lateness_ms);
