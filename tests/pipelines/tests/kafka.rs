@@ -43,7 +43,7 @@ fn create_topics(job: &Job) -> Result<()> {
     Ok(())
 }
 
-/// While records come in, so that what comes late is late: read at once, a day is one batch.
+/// While records come in, a slice after the other, so that what comes late is late: read at once, a day is one batch.
 #[test]
 fn bounded_lateness_equals_batch_without_the_late() -> Result<()> {
     let data = workload(N_EVENTS, SEED);
@@ -53,7 +53,7 @@ fn bounded_lateness_equals_batch_without_the_late() -> Result<()> {
     let mut feeder = Feeder::new(&broker.bootstrap(), &data)?;
     let processes: BTreeMap<&str, Child> = [("a", start(&job, "a")?), ("b", start(&job, "b")?)].into();
     while feeder.feed_slice(4_000)? {
-        thread::sleep(Duration::from_millis(100));
+        feeder.wait_until_read()?;
     }
     finish(&job, processes)?;
     job.dump()?;

@@ -1,12 +1,18 @@
 //! Writes the workload as its producers would: transactionally, with one batch in two hundred aborted and sent again.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rdkafka::{
-    ClientConfig,
+    ClientConfig, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
     producer::{BaseProducer, BaseRecord, Producer},
 };
 use reelflow_pipelines::TOPICS;
@@ -14,10 +20,16 @@ use reelflow_pipelines::TOPICS;
 const BATCH: usize = 500;
 const N_PARTITIONS: i32 = 4;
 const WAIT: Duration = Duration::from_secs(30);
+/// The consumer group of the pipeline.
+const GROUP: &str = "reel.personalization";
+/// How long the pipeline may take for what was fed.
+const READ_WITHIN: Duration = Duration::from_secs(120);
 
 /// Feeds the topic files of a workload, side by side and in order.
 pub struct Feeder {
     producer: BaseProducer,
+    /// Asks how far the pipeline has come; no member of its group.
+    inquirer: BaseConsumer,
     /// Of each topic: its lines, and how many of them were fed.
     files: Vec<(&'static str, Vec<Line>, usize)>,
     rng: ChaCha8Rng,
@@ -39,6 +51,12 @@ impl Feeder {
             .set("compression.type", "lz4")
             .create()?;
         producer.init_transactions(WAIT)?;
+        let inquirer = ClientConfig::new()
+            .set("bootstrap.servers", brokers)
+            .set("group.id", GROUP)
+            // Not to be refused while the pipeline has a transaction open.
+            .set("isolation.level", "read_uncommitted")
+            .create()?;
         let mut files = Vec::new();
         for topic in TOPICS {
             let bytes = fs::read(data.join(format!("topics/{topic}.tsv")))?;
@@ -46,7 +64,7 @@ impl Feeder {
                 bytes.strip_suffix(b"\n").unwrap_or(&bytes).split(|byte| *byte == b'\n').map(line).collect::<Result<_>>()?;
             files.push((topic, lines, 0));
         }
-        Ok(Feeder { producer, files, rng: ChaCha8Rng::seed_from_u64(3) })
+        Ok(Feeder { producer, inquirer, files, rng: ChaCha8Rng::seed_from_u64(3) })
     }
 
     /// Everything.
@@ -74,6 +92,33 @@ impl Feeder {
             self.end()?;
         }
         Ok(more)
+    }
+
+    /// Waits until the pipeline has committed the results of all that was fed so far: records that are fed next meet its watermark, however
+    /// fast this machine is.
+    pub fn wait_until_read(&self) -> Result<()> {
+        let began = Instant::now();
+        while !self.is_read()? {
+            ensure!(began.elapsed() < READ_WITHIN, "the pipeline has not read what was fed {READ_WITHIN:?} ago");
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    fn is_read(&self) -> Result<bool> {
+        let mut asked = TopicPartitionList::new();
+        for topic in TOPICS {
+            asked.add_partition_range(topic, 0, N_PARTITIONS - 1);
+        }
+        for element in self.inquirer.committed_offsets(asked, WAIT)?.elements() {
+            let (_, end) = self.inquirer.fetch_watermarks(element.topic(), element.partition(), WAIT)?;
+            let read = if let Offset::Offset(read) = element.offset() { read } else { 0 };
+            // The last thing in a partition is the marker of a transaction: it has an offset, and is never read.
+            if read + 1 < end {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// One transaction; one in two hundred is aborted first.
