@@ -48,7 +48,9 @@ pub(crate) fn problems_of_run(config: &Config, error: RunError) -> Result<Proble
             }
             Ok(problems)
         }
-        RunError::Recovery { task, why: RecoveryError::State(why) } => Ok(config.plan_changed(format!("{task}: {why}")).into()),
+        RunError::Recovery { task, why: RecoveryError::State(why) } if why.is_of_another_plan() => {
+            Ok(config.plan_changed(format!("{task}: {why}")).into())
+        }
         error => Err(Failure::new(exit_of(error.who()), &error)),
     }
 }

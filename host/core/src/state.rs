@@ -28,6 +28,16 @@ pub enum StateError {
     OtherTerms { stage: String, term: &'static str, was: String, is: String },
 }
 
+impl StateError {
+    /// Whether the bytes are sound, and the manifest is what changed.
+    pub fn is_of_another_plan(&self) -> bool {
+        match self {
+            StateError::UnknownStage(_) | StateError::OtherTerms { .. } => true,
+            StateError::Version { .. } | StateError::Damaged(_) => false,
+        }
+    }
+}
+
 /// Collects the changes of a task in one epoch, as chunks of bounded size.
 #[derive(Debug, Default)]
 pub struct ChangeWriter {

@@ -112,7 +112,7 @@ fn an_embedded_log_serves_one_process() -> Result<()> {
 
 /// What decides the results of a stage cannot change under its state: the old results stay right, and go on once it is undone. (I-11)
 #[test]
-fn state_of_other_windows_is_refused() -> Result<()> {
+fn state_of_a_changed_stage_is_refused() -> Result<()> {
     let job = Job::example("flights", &LogKind::Embedded, &[])?;
     let departure = |number: u32| {
         let value = format!(r#"{{"flight_id":"{number}","scheduled_ms":1357034400000,"origin":"EWR","dep_delay":{number}}}"#);
@@ -124,13 +124,18 @@ fn state_of_other_windows_is_refused() -> Result<()> {
     job.read(&["run", "--until-end"])?;
     let manifest = job.path().join("reel.toml");
     let text = fs::read_to_string(&manifest)?;
-    fs::write(&manifest, text.replace("size = \"1h\"", "size = \"30m\""))?;
-    let says = [
-        "RF0512",
-        "stage \"hourly\" had window = tumbling 1h, offset 0s, now it is tumbling 30m, offset 0s",
-        "give the pipeline a new name",
-    ];
-    judge("run", &job.reel(RUN).output()?, 3, &says, &mut failures);
+    let renamed = text.replace("[stage.hourly]", "[stage.daily]").replace("input = \"hourly\"", "input = \"daily\"");
+    for (edited, says) in [
+        (
+            text.replace("size = \"1h\"", "size = \"30m\""),
+            "stage \"hourly\" had window = tumbling 1h, offset 0s, now it is tumbling 30m, offset 0s",
+        ),
+        (text.replace("lateness = \"24h\"", "lateness = \"1h\""), "stage \"hourly\" had lateness = 1d, now it is 1h"),
+        (renamed, "state of a stage \"hourly\" that the pipeline does not have"),
+    ] {
+        fs::write(&manifest, edited)?;
+        judge(says, &job.reel(RUN).output()?, 3, &["RF0512", says, "give the pipeline a new name"], &mut failures);
+    }
     fs::write(&manifest, text)?;
     fs::write(job.path().join("second.tsv"), departure(2))?;
     job.read(&["topic", "write", "departures", "second.tsv", "--lines", "tsv", "--end"])?;
