@@ -1,7 +1,7 @@
 //! What decides the results of a stage: state that was made by other terms would give a mixture that no batch job gives.
 //!
 //! Terms are stored as text beside the state, so that a refusal can say what was changed. The plugin is none of them, nor is what
-//! feeds the stage: both may be replaced, and what they made so far counts.
+//! feeds the stage: both may be replaced. Whether a new plugin can read the old state is not checked here; a state has a version of its own.
 
 use crate::{
     plan::{Emission, StageKind, StagePlan, WindowSpec},
