@@ -78,7 +78,8 @@ impl Observer for Progress {
             )),
             Event::Lost { worker } => self.say(&format!("worker {worker} lost its partitions; its open epoch was dropped")),
             Event::Retrying { worker, error, failing_for, after } => self.say(&format!(
-                "worker {worker}: {error}; failing for {:.0} s, trying again in {:.1} s",
+                "{}{error}; failing for {:.0} s, trying again in {:.1} s",
+                worker.map(|worker| format!("worker {worker}: ")).unwrap_or_default(),
                 failing_for.as_secs_f64(),
                 after.as_secs_f64()
             )),

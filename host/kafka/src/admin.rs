@@ -40,8 +40,8 @@ impl Admin {
         Ok(Admin { client, options })
     }
 
-    /// Creates `topic` with the cluster's default replication. `Ok(false)` if there is one of that name already.
-    pub(crate) fn create(&self, topic: &NewTopic) -> Result<bool, LogError> {
+    /// Creates `topic` with the cluster's default replication, unless there is one of that name already.
+    pub(crate) fn create(&self, topic: &NewTopic) -> Result<(), LogError> {
         let doing = format!("cannot create topic \"{}\"", topic.name);
         let n_partitions =
             i32::try_from(topic.n_partitions).map_err(|_| LogError::Refused(format!("{doing}: too many partitions")))?;
@@ -56,8 +56,7 @@ impl Admin {
         let results =
             block_on(self.client.create_topics([&wanted], &self.options)).map_err(|error| kafka_error(&error, &doing))?;
         match results.into_iter().next() {
-            Some(Ok(_)) => Ok(true),
-            Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(false),
+            Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(()),
             Some(Err((_, code))) => Err(log_error(code, &doing, &code.to_string())),
             None => Err(LogError::Unavailable(format!("{doing}: the answer is empty"))),
         }

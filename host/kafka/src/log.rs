@@ -201,13 +201,10 @@ impl Log for KafkaLog {
     }
 
     fn create_topic(&self, topic: &NewTopic) -> Result<(), LogError> {
-        let is_new = self.admin()?.create(topic)?;
-        // Brokers hear of a new topic one after the other.
-        let found = until(self.config.wait_max, || match self.ready_partitions(&topic.name)? {
-            Some(None) if is_new => Ok(None),
-            other => Ok(other),
-        })?;
-        match found.flatten() {
+        self.admin()?.create(topic)?;
+        // Brokers hear of a new topic one after the other, of one that somebody else is creating just now as well.
+        let found = until(self.config.wait_max, || Ok(self.ready_partitions(&topic.name)?.flatten()))?;
+        match found {
             Some(found) if found == topic.n_partitions => Ok(()),
             Some(found) => Err(LogError::PartitionCount { topic: topic.name.clone(), found, wanted: topic.n_partitions }),
             None => Err(LogError::Unavailable(format!("topic \"{}\" was created and does not appear", topic.name))),

@@ -45,9 +45,10 @@ pub enum Event {
     Lost {
         worker: usize,
     },
-    /// The session ended by an error; the open epoch was dropped. Another attempt follows after a wait.
+    /// The session ended by an error; the open epoch was dropped. Or the log failed before there was a session, or a worker. Another
+    /// attempt follows after a wait.
     Retrying {
-        worker: usize,
+        worker: Option<usize>,
         error: LogError,
         failing_for: Duration,
         after: Duration,

@@ -15,6 +15,7 @@ use crate::{
     error::RunError,
     finish::Goal,
     observe::{Event, Observer},
+    patience::{Patience, Wait},
     summary::Summary,
     worker::{Job, Step, Worker, status::WorkerStatus},
 };
@@ -65,7 +66,7 @@ impl Pipeline {
     /// Checks and creates the topics, then runs until stopped, until the end if there is one, or until an error.
     pub fn run(self) -> Result<Summary, RunError> {
         let Pipeline { job, stopper } = self;
-        prepare(&*job.log, &job.plan, &*job.observer)?;
+        prepare_patiently(&job, &stopper)?;
         let goal = match job.settings.until_end {
             true => Some(Goal::at_start(&*job.log, &job.plan)?),
             false => None,
@@ -91,8 +92,24 @@ impl Pipeline {
     }
 }
 
+/// [`prepare`], again and again while the log does not answer. A stop in between leaves the rest to the next run.
+fn prepare_patiently(job: &Job, stopper: &Stopper) -> Result<(), RunError> {
+    let mut patience = Patience::new(job.settings.retry);
+    while !stopper.is_stopped() {
+        match prepare(&*job.log, &job.plan, &*job.observer) {
+            Err(RunError::Log(error)) if error.ends_only_the_session() => {
+                let Wait { failing_for, after } = patience.failed(job.clock.now(), &error)?;
+                job.observer.event(&Event::Retrying { worker: None, error, failing_for, after });
+                stopper.wait(after);
+            }
+            outcome => return outcome,
+        }
+    }
+    Ok(())
+}
+
 /// Checks that the sources' topics exist with the plan's partition count, and creates all others that are missing. Reports
-/// everything that is wrong at once.
+/// everything that is wrong at once; a log that does not answer is wrong by itself.
 pub fn prepare(log: &dyn Log, plan: &Plan, observer: &dyn Observer) -> Result<(), RunError> {
     let mut problems = Vec::new();
     let mut seen: BTreeSet<&Arc<str>> = BTreeSet::new();
@@ -110,8 +127,10 @@ pub fn prepare(log: &dyn Log, plan: &Plan, observer: &dyn Observer) -> Result<()
     }
     if problems.is_empty() {
         for topic in own_topics(plan) {
-            if let Err(problem) = create(log, &topic, observer) {
-                problems.push(problem);
+            match create(log, &topic, observer) {
+                Ok(()) => {}
+                Err(error) if error.ends_only_the_session() => return Err(error.into()),
+                Err(problem) => problems.push(problem),
             }
         }
     }

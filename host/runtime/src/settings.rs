@@ -53,12 +53,19 @@ impl Settings {
             session_timeout: Duration::from_secs(10),
             transaction_timeout: Duration::from_secs(15),
             trim_slack: 1_000,
-            retry: Retry {
-                backoff_min: Duration::from_millis(100),
-                backoff_max: Duration::from_secs(5),
-                give_up_after: Duration::from_secs(120),
-            },
+            retry: Retry::standard(),
             until_end: false,
+        }
+    }
+}
+
+impl Retry {
+    /// From 100 ms to 5 s, for two minutes.
+    pub fn standard() -> Retry {
+        Retry {
+            backoff_min: Duration::from_millis(100),
+            backoff_max: Duration::from_secs(5),
+            give_up_after: Duration::from_secs(120),
         }
     }
 }

@@ -21,6 +21,7 @@ use reelflow_ports::{
 use crate::{
     error::RunError,
     observe::{Event, Observer},
+    patience::{Patience, Wait},
     recovery, seal,
     settings::Settings,
     summary::Summary,
@@ -90,14 +91,9 @@ pub struct Worker {
     life: Option<Life>,
     /// The greatest that this worker has used.
     incarnation: Incarnation,
-    failing: Option<Failing>,
+    patience: Patience,
     joined: WallTime,
     status: Arc<Mutex<WorkerStatus>>,
-}
-
-struct Failing {
-    since: WallTime,
-    backoff: Duration,
 }
 
 impl Worker {
@@ -109,8 +105,8 @@ impl Worker {
     /// As [`Worker::new`], with figures that others look at.
     pub(crate) fn with_status(idx: usize, job: Job, status: Arc<Mutex<WorkerStatus>>) -> Result<Worker, LoadError> {
         let plugins = job.plugins.iter().map(|plugin| plugin.instance()).collect::<Result<_, _>>()?;
-        let (spec, joined) = (job.member(idx), job.clock.now());
-        Ok(Worker { idx, job, spec, plugins, life: None, incarnation: 0, failing: None, joined, status })
+        let (spec, joined, patience) = (job.member(idx), job.clock.now(), Patience::new(job.settings.retry));
+        Ok(Worker { idx, job, spec, plugins, life: None, incarnation: 0, patience, joined, status })
     }
 
     /// The figures of this worker: those of its tasks as they were committed last.
@@ -187,7 +183,7 @@ impl Worker {
             self.seal(life)?;
         }
         if life.open.since.is_none() && now.0 - self.joined.0 > HEALTHY_AFTER_MS {
-            self.failing = None;
+            self.patience.succeeded();
         }
         Ok(step)
     }
@@ -227,7 +223,7 @@ impl Worker {
     fn seal(&mut self, life: &mut Life) -> Result<(), RunError> {
         let begin = self.job.clock.now();
         let Some(totals) = life.seal(&self.job, &mut self.plugins)? else { return Ok(()) };
-        self.failing = None;
+        self.patience.succeeded();
         let now = self.job.clock.now();
         let took = Duration::from_millis((now.0 - begin.0).max(0) as u64);
         let sealed = self.status().sealed(self.idx, life, now, totals, took);
@@ -238,17 +234,9 @@ impl Worker {
 
     /// The session is over, its tasks are forgotten already.
     fn retry(&mut self, error: LogError) -> Result<Step, RunError> {
-        let now = self.job.clock.now();
-        let retry = self.job.settings.retry;
-        let failing = self.failing.get_or_insert(Failing { since: now, backoff: retry.backoff_min });
-        let after = failing.backoff;
-        failing.backoff = (after * 2).min(retry.backoff_max);
-        let failing_for = Duration::from_millis((now.0 - failing.since.0).max(0) as u64);
         self.status().sessions_lost += 1;
-        if failing_for > retry.give_up_after {
-            return Err(RunError::GaveUp { failing_for, last: error });
-        }
-        self.job.observer.event(&Event::Retrying { worker: self.idx, error, failing_for, after });
+        let Wait { failing_for, after } = self.patience.failed(self.job.clock.now(), &error)?;
+        self.job.observer.event(&Event::Retrying { worker: Some(self.idx), error, failing_for, after });
         Ok(Step::Retry { after })
     }
 

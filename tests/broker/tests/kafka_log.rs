@@ -2,7 +2,11 @@
 
 mod common;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Barrier},
+    thread,
+    time::Duration,
+};
 
 use common::{Life, log_on, poll_until, spec, text, topic};
 use reelflow_broker_tests::{Broker, unique};
@@ -363,4 +367,28 @@ fn read_to_end(life: &mut Life) -> (Vec<String>, i64) {
         end
     });
     (records, next)
+}
+
+/// As processes of one pipeline do that start together: one of them creates a topic, the others are told that it exists before the
+/// broker shows it.
+#[test]
+fn several_may_create_the_same_topics_at_once() {
+    const N_CLIENTS: usize = 4;
+    let logs: Vec<KafkaLog> = (0..N_CLIENTS).map(|_| log_on(Broker::shared())).collect();
+    let topics: Vec<NewTopic> = (0..20)
+        .map(|_| NewTopic { name: unique("together").into(), n_partitions: 4, retention: Retention::UntilTrimmed })
+        .collect();
+    let together = Barrier::new(N_CLIENTS);
+    let create_all = |log: &KafkaLog| -> Vec<LogError> {
+        let create = |topic| {
+            together.wait();
+            log.create_topic(topic).err()
+        };
+        topics.iter().filter_map(create).collect()
+    };
+    let failures: Vec<LogError> = thread::scope(|scope| {
+        let threads: Vec<_> = logs.iter().map(|log| scope.spawn(|| create_all(log))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("creating a topic does not panic")).collect()
+    });
+    assert_eq!(failures, [], "each topic is there, whoever made it");
 }

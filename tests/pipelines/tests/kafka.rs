@@ -53,7 +53,7 @@ fn bounded_lateness_equals_batch_without_the_late() -> Result<()> {
     let mut feeder = Feeder::new(&broker.bootstrap(), &data)?;
     let processes: BTreeMap<&str, Child> = [("a", start(&job, "a")?), ("b", start(&job, "b")?)].into();
     while feeder.feed_slice(4_000)? {
-        feeder.wait_until_read()?;
+        feeder.wait_until_read().with_context(|| format!("{}{}", log_end(&job, "a"), log_end(&job, "b")))?;
     }
     finish(&job, processes)?;
     job.dump()?;
@@ -165,6 +165,14 @@ fn start(job: &Job, name: &str) -> Result<Child> {
     let log = fs::File::options().create(true).append(true).open(job.path().join(format!("{name}.log")))?;
     let args = ["run", "--instance", name, "--session-timeout", "6", "--format", "json"];
     Ok(job.reel(&args).stdout(Stdio::null()).stderr(log).spawn()?)
+}
+
+/// What a process said last.
+fn log_end(job: &Job, name: &str) -> String {
+    const N_LINES: usize = 30;
+    let text = fs::read_to_string(job.path().join(format!("{name}.log"))).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    format!("{name}.log ends with:\n{}\n", lines[lines.len().saturating_sub(N_LINES)..].join("\n"))
 }
 
 /// Ends the processes, and has one more life process what is left. A single one, since its totals are those of all tasks: two would both

@@ -6,16 +6,16 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use reelflow_config::{Partitions, config::Guarantee as Promise};
 use reelflow_ports::{
-    clock::SystemClock,
+    clock::{Clock, SystemClock},
     log::{Guarantee, Log, LogError, TopicPartition},
 };
 use reelflow_runtime::{
-    error::RunError,
+    patience::Patience,
     pipeline::Pipeline,
     settings::{Retry, Settings},
     worker::Job,
@@ -88,19 +88,22 @@ fn banner(manifest: &Manifest, log: &dyn Log, n_partitions: u32, n_workers: u16)
 
 /// Tries again while the log does not answer, with a visible message, for as long as the user said.
 fn patient<T>(args: &Run, manifest: &Manifest, mut attempt: impl FnMut() -> Result<T, LogError>) -> Result<T, Failure> {
-    let started = Instant::now();
+    let mut patience = Patience::new(retry(args));
     loop {
         match attempt() {
-            Err(last @ LogError::Unavailable(_)) if started.elapsed() < Duration::from_secs(args.give_up_after) => {
-                anstream::eprintln!("{last}; trying again");
-                std::thread::sleep(Duration::from_millis(500));
-            }
-            Err(last @ LogError::Unavailable(_)) => {
-                return Err(manifest.run_failure(RunError::GaveUp { failing_for: started.elapsed(), last }));
+            Err(error @ LogError::Unavailable(_)) => {
+                let wait = patience.failed(SystemClock.now(), &error).map_err(|error| manifest.run_failure(error))?;
+                anstream::eprintln!("{error}; trying again");
+                std::thread::sleep(wait.after);
             }
             outcome => return outcome.map_err(|error| manifest.log_failure(error)),
         }
     }
+}
+
+/// How long to go on while the log fails: the user says when to give up.
+fn retry(args: &Run) -> Retry {
+    Retry { give_up_after: Duration::from_secs(args.give_up_after), ..Retry::standard() }
 }
 
 /// How many offsets the source topics hold: about how many records there are to read.
@@ -127,7 +130,7 @@ fn settings(manifest: &Manifest, args: &Run) -> Settings {
         commit_interval: Duration::from_millis(pipeline.commit_interval_ms),
         epoch_records_max: usize::try_from(pipeline.epoch_records_max).unwrap_or(usize::MAX),
         session_timeout: Duration::from_secs(args.session_timeout),
-        retry: Retry { give_up_after: Duration::from_secs(args.give_up_after), ..standard.retry },
+        retry: retry(args),
         until_end: args.until_end,
         ..standard
     }

@@ -98,27 +98,34 @@ impl Feeder {
     /// fast this machine is.
     pub fn wait_until_read(&self) -> Result<()> {
         let began = Instant::now();
-        while !self.is_read()? {
-            ensure!(began.elapsed() < READ_WITHIN, "the pipeline has not read what was fed {READ_WITHIN:?} ago");
+        loop {
+            let unread = self.unread()?;
+            if unread.is_empty() {
+                return Ok(());
+            }
+            let unread = unread.join(", ");
+            ensure!(began.elapsed() < READ_WITHIN, "the pipeline has not read what was fed {READ_WITHIN:?} ago: {unread}");
             thread::sleep(Duration::from_millis(50));
         }
-        Ok(())
     }
 
-    fn is_read(&self) -> Result<bool> {
+    /// The partitions whose records are not all committed, with how far the pipeline came.
+    fn unread(&self) -> Result<Vec<String>> {
         let mut asked = TopicPartitionList::new();
         for topic in TOPICS {
             asked.add_partition_range(topic, 0, N_PARTITIONS - 1);
         }
+        let mut unread = Vec::new();
         for element in self.inquirer.committed_offsets(asked, WAIT)?.elements() {
-            let (_, end) = self.inquirer.fetch_watermarks(element.topic(), element.partition(), WAIT)?;
+            let (topic, partition) = (element.topic(), element.partition());
+            let (_, end) = self.inquirer.fetch_watermarks(topic, partition, WAIT)?;
             let read = if let Offset::Offset(read) = element.offset() { read } else { 0 };
             // The last thing in a partition is the marker of a transaction: it has an offset, and is never read.
             if read + 1 < end {
-                return Ok(false);
+                unread.push(format!("{topic}[{partition}] at {read} of {end}"));
             }
         }
-        Ok(true)
+        Ok(unread)
     }
 
     /// One transaction; one in two hundred is aborted first.

@@ -1,0 +1,71 @@
+//! How long to go on trying while the log fails: waits that double, and an end.
+
+use std::time::Duration;
+
+use reelflow_core::time::WallTime;
+use reelflow_ports::log::LogError;
+
+use crate::{error::RunError, settings::Retry};
+
+/// Counts the failures of one thing that is tried again and again.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    retry: Retry,
+    failing: Option<Failing>,
+}
+
+/// Since when it fails without a success in between, and how long to wait after the next failure.
+#[derive(Clone, Copy, Debug)]
+struct Failing {
+    since: WallTime,
+    backoff: Duration,
+}
+
+/// What to do after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    pub failing_for: Duration,
+    pub after: Duration,
+}
+
+impl Patience {
+    pub fn new(retry: Retry) -> Patience {
+        Patience { retry, failing: None }
+    }
+
+    pub fn succeeded(&mut self) {
+        self.failing = None;
+    }
+
+    /// It failed, at `now`. [`RunError::GaveUp`] if it has been failing for longer than [`Retry::give_up_after`].
+    pub fn failed(&mut self, now: WallTime, error: &LogError) -> Result<Wait, RunError> {
+        let failing = self.failing.get_or_insert(Failing { since: now, backoff: self.retry.backoff_min });
+        let after = failing.backoff;
+        failing.backoff = (after * 2).min(self.retry.backoff_max);
+        let failing_for = Duration::from_millis((now.0 - failing.since.0).max(0) as u64);
+        match failing_for > self.retry.give_up_after {
+            true => Err(RunError::GaveUp { failing_for, last: error.clone() }),
+            false => Ok(Wait { failing_for, after }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_a_limit_and_a_success_forgets_them() {
+        let secs = Duration::from_secs;
+        let mut patience = Patience::new(Retry { backoff_min: secs(1), backoff_max: secs(3), give_up_after: secs(10) });
+        let error = LogError::Unavailable("nobody answers".to_owned());
+        let waits = |patience: &mut Patience, at: &[i64]| -> Vec<u64> {
+            at.iter().map(|at| patience.failed(WallTime(*at), &error).expect("not yet").after.as_secs()).collect()
+        };
+        assert_eq!(waits(&mut patience, &[0, 1_000, 3_000, 10_000]), [1, 2, 3, 3]);
+        let gave_up = patience.failed(WallTime(10_001), &error);
+        assert!(matches!(gave_up, Err(RunError::GaveUp { .. })), "{gave_up:?}");
+        patience.succeeded();
+        assert_eq!(waits(&mut patience, &[20_000, 30_000]), [1, 2]);
+    }
+}
