@@ -11,7 +11,7 @@ use reelflow_core::{
     plan::{Emission, StageKind, StagePlan, WindowSpec},
     plugin::{Request, Response, Routed},
     schema::{Field, FieldType, Schema},
-    stage::{Batch, Operator, Origins, Outbox, aggregate::Aggregate},
+    stage::{Batch, Operator, Outbox, aggregate::Aggregate},
     state::ChangeWriter,
     time::{EventTime, Watermark},
 };
@@ -70,7 +70,8 @@ impl Run {
             let mut keys = Column::empty(Kind::Int);
             rows.clone().for_each(|row| keys.push(Value::Int(scrambled(row) as i64)));
             let rows = Rows::new(times.len(), vec![keys]).expect("one column");
-            self.stage.accept(0, Batch { rows, times, origins: Origins::Rows, revisions: None }, watermark, &mut out);
+            let marks = vec![watermark; times.len()];
+            self.stage.accept(0, Batch::made(rows, times, None), &marks, &mut out);
             self.answer(&mut out);
             watermark = Watermark(last.0 - 1000);
             self.stage.advance(watermark, &mut out);

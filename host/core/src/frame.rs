@@ -1,29 +1,35 @@
 //! The value of a record in an internal shuffle topic: many rows as columns, or a watermark.
 //!
 //! ```text
-//! frame     = version u8 (1) | crc32 of the rest, u32 LE | body
+//! frame     = version u8 (2) | crc32 of the rest, u32 LE | body
 //! body      = 0 u8 | upstream varint | rows                 (rows of the upstream task of that partition)
 //!           | 1 u8 | upstream varint | watermark, i64 LE | idle u8
-//! rows      = n_rows varint | event times, i64 LE each | revised u8 | [ (rev varint | final u8)* ] | n_columns varint | column*
+//! rows      = n_rows varint | event times, i64 LE each | marks | revised u8 | [ (rev varint | final u8)* ] | n_columns varint | column*
+//! marks     = for each row, varint: its mark less that of the row before it, modulo 2^64; the first less the least i64
 //! column    = kind u8 (0 bool, 1 int, 2 float, 3 bytes) | nulls u8 | [ validity bitmap ] | values
 //! values    = bitmap | i64 LE each | f64 LE each | ends, u32 LE each | data (as long as the last end says)
 //! ```
 //!
+//! A row's mark is the watermark of the upstream task from before the row. Frames of version 1 have none; that tells nothing, so every mark
+//! is the least.
+//!
 //! Every length is checked against the bytes that are there before anything is allocated, and the columns against the schema: kinds,
 //! null only where allowed, UTF-8 in text, finite floats. So a decoded frame is as good as decoded JSON, whoever wrote it.
+
+use std::ops::Range;
 
 use crate::{
     column::{Bitmap, Column, Kind, Packed, Rows, Values},
     record::Partition,
     schema::{Field, FieldType, Schema},
-    stage::{Batch, Origins, Revision},
+    stage::{Batch, Revision},
     state::{ByteWriter, ChangeReader, StateError},
     time::{EventTime, Watermark},
     watermark::InputMark,
 };
 
 /// The format that this build writes.
-pub const FRAME_VERSION: u8 = 1;
+pub const FRAME_VERSION: u8 = 2;
 /// Rows are cut into frames of at most about so many bytes: brokers refuse records over 1 MB. A single row may be longer.
 pub const FRAME_BYTES_MAX: usize = 256 * 1024;
 
@@ -33,27 +39,27 @@ const WATERMARK: u8 = 1;
 /// What one record of a shuffle topic says.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Frame {
-    /// Rows of the upstream task of partition `upstream`; their origins are [`Origins::Rows`].
-    Rows { upstream: Partition, batch: Batch },
+    /// Rows of the upstream task of partition `upstream`, as a stage made them, and how far that task had come before each.
+    Rows { upstream: Partition, batch: Batch, marks: Vec<Watermark> },
     /// That task has come so far.
     Watermark { upstream: Partition, mark: InputMark },
 }
 
-/// The frames that hold `batch`, in row order; none for an empty batch.
-pub fn encode_rows(batch: &Batch, upstream: Partition) -> Vec<Vec<u8>> {
+/// The frames that hold `batch`, in row order; none for an empty batch. `marks`: one for each row.
+pub fn encode_rows(batch: &Batch, marks: &[Watermark], upstream: Partition) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     let mut first = 0;
     let mut n_bytes = 0;
     for row in 0..batch.len() {
         let row_bytes = row_bytes(batch, row);
         if row > first && n_bytes + row_bytes > FRAME_BYTES_MAX {
-            frames.push(rows_frame(batch, first..row, upstream));
+            frames.push(rows_frame(batch, marks, first..row, upstream));
             (first, n_bytes) = (row, 0);
         }
         n_bytes += row_bytes;
     }
     if first < batch.len() {
-        frames.push(rows_frame(batch, first..batch.len(), upstream));
+        frames.push(rows_frame(batch, marks, first..batch.len(), upstream));
     }
     frames
 }
@@ -71,7 +77,7 @@ pub fn encode_watermark(mark: InputMark, upstream: Partition) -> Vec<u8> {
 /// Reads a frame whose rows, if any, have the fields of `schema`. Never panics, whatever the bytes.
 pub fn decode(value: &[u8], schema: &Schema) -> Result<Frame, StateError> {
     let (&version, rest) = value.split_first().ok_or(StateError::Damaged("no version"))?;
-    if version != FRAME_VERSION {
+    if !(1..=FRAME_VERSION).contains(&version) {
         return Err(StateError::Version { found: version, reads: FRAME_VERSION });
     }
     let (crc, body) = rest.split_first_chunk::<4>().ok_or(StateError::Damaged("no checksum"))?;
@@ -82,7 +88,10 @@ pub fn decode(value: &[u8], schema: &Schema) -> Result<Frame, StateError> {
     let what = reader.u8()?;
     let upstream = u32::try_from(reader.varint()?).map_err(|_| StateError::Damaged("an upstream partition"))?;
     let frame = match what {
-        ROWS => Frame::Rows { upstream, batch: read_batch(&mut reader, schema)? },
+        ROWS => {
+            let (batch, marks) = read_rows(&mut reader, version, schema)?;
+            Frame::Rows { upstream, batch, marks }
+        }
         WATERMARK => {
             let watermark = Watermark(read_numbers(&mut reader, 1)?[0]);
             Frame::Watermark { upstream, mark: InputMark { watermark, is_idle: reader.bool()? } }
@@ -99,16 +108,21 @@ fn row_bytes(batch: &Batch, row: usize) -> usize {
         Values::Int(_) | Values::Float(_) => 8,
         Values::Bytes(packed) => 4 + packed.at(row).len(),
     });
-    // Event time and revision.
-    16 + columns.sum::<usize>()
+    // Event time, mark and revision.
+    18 + columns.sum::<usize>()
 }
 
-fn rows_frame(batch: &Batch, range: std::ops::Range<usize>, upstream: Partition) -> Vec<u8> {
+fn rows_frame(batch: &Batch, marks: &[Watermark], range: Range<usize>, upstream: Partition) -> Vec<u8> {
     let mut writer = ByteWriter::default();
     writer.u8(ROWS);
     writer.varint(upstream.into());
     writer.varint(range.len() as u64);
     batch.times[range.clone()].iter().for_each(|time| writer.fixed(&time.0.to_le_bytes()));
+    let mut last = Watermark::UNKNOWN;
+    for mark in &marks[range.clone()] {
+        writer.varint(mark.0.wrapping_sub(last.0) as u64);
+        last = *mark;
+    }
     writer.bool(batch.revisions.is_some());
     for revision in batch.revisions.as_ref().map_or(&[][..], |all| &all[range.clone()]) {
         writer.varint(revision.rev.into());
@@ -150,13 +164,14 @@ fn seal(body: ByteWriter) -> Vec<u8> {
     frame
 }
 
-fn read_batch(reader: &mut ChangeReader<'_>, schema: &Schema) -> Result<Batch, StateError> {
+fn read_rows(reader: &mut ChangeReader<'_>, version: u8, schema: &Schema) -> Result<(Batch, Vec<Watermark>), StateError> {
     let n_rows = usize::try_from(reader.varint()?).map_err(|_| StateError::Damaged("a row count"))?;
     let times = read_numbers(reader, n_rows)?
         .into_iter()
         .map(|ms| EventTime::checked(ms).ok_or(StateError::Damaged("an event time")))
         .collect::<Result<Vec<_>, _>>()?;
     // From here on `n_rows` is backed by 8 bytes each that were there, so what is reserved for it is bounded by the frame.
+    let marks = if version == 1 { vec![Watermark::UNKNOWN; n_rows] } else { read_marks(reader, n_rows)? };
     let revisions =
         if reader.bool()? { Some((0..n_rows).map(|_| read_revision(reader)).collect::<Result<Vec<_>, _>>()?) } else { None };
     if reader.varint()? != schema.len() as u64 {
@@ -164,7 +179,16 @@ fn read_batch(reader: &mut ChangeReader<'_>, schema: &Schema) -> Result<Batch, S
     }
     let columns = schema.fields.iter().map(|field| read_column(reader, field, n_rows)).collect::<Result<Vec<_>, _>>()?;
     let rows = Rows::new(n_rows, columns).ok_or(StateError::Damaged("columns of unequal length"))?;
-    Ok(Batch { rows, times, origins: Origins::Rows, revisions })
+    Ok((Batch::made(rows, times, revisions), marks))
+}
+
+fn read_marks(reader: &mut ChangeReader<'_>, n_rows: usize) -> Result<Vec<Watermark>, StateError> {
+    let mut last = Watermark::UNKNOWN;
+    let next = |_| {
+        last = Watermark(last.0.wrapping_add(reader.varint()? as i64));
+        Ok(last)
+    };
+    (0..n_rows).map(next).collect()
 }
 
 fn read_revision(reader: &mut ChangeReader<'_>) -> Result<Revision, StateError> {
@@ -264,12 +288,21 @@ mod tests {
                 bytes.as_ref().map_or(Value::Null, |bytes| Value::Bytes(bytes)),
             ]);
         }
-        Batch {
-            rows: builder.finish(),
-            times: rows.iter().map(|row| EventTime(row.0)).collect(),
-            origins: Origins::Rows,
-            revisions: is_revised.then(|| rows.iter().map(|row| Revision { rev: row.1, is_final: row.2 }).collect()),
-        }
+        Batch::made(
+            builder.finish(),
+            rows.iter().map(|row| EventTime(row.0)).collect(),
+            is_revised.then(|| rows.iter().map(|row| Revision { rev: row.1, is_final: row.2 }).collect()),
+        )
+    }
+
+    /// Marks that rise and fall, through the whole range.
+    fn marks(rows: &[Row]) -> Vec<Watermark> {
+        let mark = |row: &Row| match row.1 % 4 {
+            0 => Watermark::UNKNOWN,
+            1 => Watermark::END,
+            _ => Watermark(row.0),
+        };
+        rows.iter().map(mark).collect()
     }
 
     fn any_rows() -> impl Strategy<Value = Vec<Row>> {
@@ -300,10 +333,12 @@ mod tests {
         #[test]
         fn rows_survive_their_frame(rows in any_rows(), is_revised: bool, upstream: u32) {
             let batch = batch(&rows, is_revised);
-            let frames = encode_rows(&batch, upstream);
+            let marks = marks(&rows);
+            let frames = encode_rows(&batch, &marks, upstream);
             prop_assert_eq!(frames.len(), usize::from(!rows.is_empty()));
             for frame in frames {
-                prop_assert_eq!(decode(&frame, &schema()), Ok(Frame::Rows { upstream, batch: batch.clone() }));
+                let expected = Frame::Rows { upstream, batch: batch.clone(), marks: marks.clone() };
+                prop_assert_eq!(decode(&frame, &schema()), Ok(expected));
             }
         }
 
@@ -315,7 +350,7 @@ mod tests {
 
         #[test]
         fn a_flipped_bit_is_found(rows in any_rows(), place: prop::sample::Index, bit in 0..8_u32) {
-            let mut frames = encode_rows(&batch(&rows, true), 3);
+            let mut frames = encode_rows(&batch(&rows, true), &marks(&rows), 3);
             frames.push(encode_watermark(InputMark::UNKNOWN, 3));
             for mut frame in frames {
                 let place = place.index(frame.len());
@@ -329,8 +364,8 @@ mod tests {
         #[test]
         fn no_bytes_panic(bytes: Vec<u8>) {
             prop_assert!(decode(&bytes, &schema()).is_err());
-            if let Ok(Frame::Rows { batch, .. }) = decode(&sealed(bytes), &schema()) {
-                prop_assert_eq!(batch.rows.len(), batch.times.len());
+            if let Ok(Frame::Rows { batch, marks, .. }) = decode(&sealed(bytes), &schema()) {
+                prop_assert_eq!((batch.rows.len(), batch.rows.len()), (batch.times.len(), marks.len()));
             }
         }
 
@@ -339,7 +374,7 @@ mod tests {
         fn a_forged_body_is_refused_or_whole(
             rows in any_rows(), is_revised: bool, patches in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)
         ) {
-            for frame in encode_rows(&batch(&rows, is_revised), 3) {
+            for frame in encode_rows(&batch(&rows, is_revised), &marks(&rows), 3) {
                 let mut body = frame[5..].to_vec();
                 for (place, byte) in &patches {
                     let place = place.index(body.len());
@@ -362,10 +397,10 @@ mod tests {
         let lengths = [10, 100_000, 100_000, 100_000, FRAME_BYTES_MAX + 1, 10, 10];
         let rows: Vec<Row> = lengths.iter().enumerate().map(|(n, len)| row(n as i64, *len)).collect();
         let whole = batch(&rows, true);
-        let frames = encode_rows(&whole, 9);
+        let frames = encode_rows(&whole, &marks(&rows), 9);
         let mut n_rows = Vec::new();
         for frame in &frames {
-            let Ok(Frame::Rows { upstream: 9, batch }) = decode(frame, &schema()) else { panic!("rows went in") };
+            let Ok(Frame::Rows { upstream: 9, batch, .. }) = decode(frame, &schema()) else { panic!("rows went in") };
             let first = n_rows.iter().sum::<usize>() as u32;
             assert_eq!(batch, whole.take(&(first..first + batch.len() as u32).collect::<Vec<_>>()));
             assert!(frame.len() <= FRAME_BYTES_MAX || batch.len() == 1);
@@ -377,7 +412,7 @@ mod tests {
     #[test]
     fn frames_of_other_schemas_and_versions_are_refused() {
         let row: Row = (1, 2, true, "text".into(), Some(3), Some(4.5), Some(true), None);
-        let frame = encode_rows(&batch(&[row], false), 0).remove(0);
+        let frame = encode_rows(&batch(std::slice::from_ref(&row), false), &marks(&[row]), 0).remove(0);
         let refused = |change: &dyn Fn(&mut Schema)| {
             let mut schema = schema();
             change(&mut schema);
@@ -390,10 +425,10 @@ mod tests {
         );
         assert_eq!(refused(&|schema| schema.fields[4].required = true), StateError::Damaged("null in a required column"));
         let mut other = frame.clone();
-        other[0] = 2;
-        assert_eq!(decode(&other, &schema()), Err(StateError::Version { found: 2, reads: FRAME_VERSION }));
+        other[0] = 3;
+        assert_eq!(decode(&other, &schema()), Err(StateError::Version { found: 3, reads: FRAME_VERSION }));
         assert_eq!(decode(&[], &schema()), Err(StateError::Damaged("no version")));
-        assert_eq!(decode(&[1, 0, 0], &schema()), Err(StateError::Damaged("no checksum")));
+        assert_eq!(decode(&[2, 0, 0], &schema()), Err(StateError::Damaged("no checksum")));
         let mut longer = frame[5..].to_vec();
         longer.push(0);
         assert_eq!(decode(&sealed(longer), &schema()), Err(StateError::Damaged("bytes after the frame")));
@@ -414,9 +449,10 @@ mod tests {
             let mut builder = RowBuilder::new([field_type.kind()]);
             values.iter().for_each(|value| builder.push([*value]));
             let times = vec![EventTime(0), EventTime(time)];
-            let batch = Batch { rows: builder.finish(), times, origins: Origins::Rows, revisions: None };
-            let frame = encode_rows(&batch, 0).remove(0);
-            let decoded = decode(&frame, &fields(field_type)).map(|frame| assert_eq!(frame, Frame::Rows { upstream: 0, batch }));
+            let (batch, marks) = (Batch::made(builder.finish(), times, None), vec![Watermark(5), Watermark(7)]);
+            let frame = encode_rows(&batch, &marks, 0).remove(0);
+            let decoded =
+                decode(&frame, &fields(field_type)).map(|frame| assert_eq!(frame, Frame::Rows { upstream: 0, batch, marks }));
             assert_eq!(decoded, expected.map_err(StateError::Damaged), "{values:?}");
         };
         let (one, not_a_number, infinite) = (Value::Float(1.0), Value::Float(f64::NAN), Value::Float(f64::NEG_INFINITY));
@@ -432,16 +468,26 @@ mod tests {
         check(FieldType::Text, [Value::Bytes(b"ok"), Value::Bytes(b"\xff")], 0, Err("text that is not UTF-8"));
     }
 
-    /// The stored form of version 1: shuffle topics outlive a build, so these bytes must be read for ever.
+    /// The stored form: shuffle topics outlive a build, so the bytes of each version must be read for ever.
     #[test]
-    fn the_bytes_of_version_1() {
+    fn the_bytes_of_every_version() {
         let row: Row = (-2, 7, true, "é".into(), None, Some(1.5), Some(true), Some(vec![0xff]));
-        let frame = encode_rows(&batch(std::slice::from_ref(&row), true), 300).remove(0);
-        let hex: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
+        let read = |hex: &str, marks: Vec<Watermark>| {
+            let hex = hex.replace(' ', "");
+            let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal digits");
+            let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+            let batch = batch(std::slice::from_ref(&row), true);
+            assert_eq!(decode(&bytes, &schema()), Ok(Frame::Rows { upstream: 300, batch, marks }), "{hex}");
+            bytes
+        };
         // Version, checksum; rows, upstream, count; time; revision; columns: text, int, float, bool, bytes.
-        let expected = "01 e9e815bb 00 ac02 01 feffffffffffffff 01 07 01 05 03 00 02000000 c3a9 01 01 00 0000000000000000 \
-                        02 00 000000000000f83f 00 00 01 03 00 01000000 ff";
-        assert_eq!(hex, expected.replace(' ', ""));
-        assert_eq!(decode(&frame, &schema()), Ok(Frame::Rows { upstream: 300, batch: batch(&[row], true) }));
+        let version_1 = "01 e9e815bb 00 ac02 01 feffffffffffffff 01 07 01 05 03 00 02000000 c3a9 01 01 00 0000000000000000 \
+                         02 00 000000000000f83f 00 00 01 03 00 01000000 ff";
+        read(version_1, vec![Watermark::UNKNOWN]);
+        // With a mark behind the time.
+        let version_2 = "02 631a27d0 00 ac02 01 feffffffffffffff f7ffffffffffffff7f 01 07 01 05 03 00 02000000 c3a9 01 01 00 0000000000000000 \
+                         02 00 000000000000f83f 00 00 01 03 00 01000000 ff";
+        let frame = encode_rows(&batch(std::slice::from_ref(&row), true), &[Watermark(-9)], 300).remove(0);
+        assert_eq!(frame, read(version_2, vec![Watermark(-9)]));
     }
 }

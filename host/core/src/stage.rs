@@ -2,7 +2,7 @@
 //!
 //! An [`Operator`] is a state machine that never waits. The task drives it in a fixed order:
 //!
-//! 1. [`Operator::accept`] gives it rows, or [`Operator::advance`] a watermark;
+//! 1. [`Operator::accept`] gives it rows, as many as [`Operator::n_acceptable`] says, or [`Operator::advance`] a watermark;
 //! 2. while [`Operator::next_call`] gives a request, the task has the plugin called and hands back the answer by
 //!    [`Operator::returned`]; nothing else happens to this operator in between;
 //! 3. what the operator emitted, refused and found late is taken from the [`Outbox`].
@@ -21,6 +21,7 @@ pub mod aggregate;
 pub mod bisect;
 pub mod dedup;
 pub mod join;
+mod lateness;
 pub mod session;
 #[cfg(test)]
 mod testing;
@@ -35,6 +36,17 @@ pub struct Batch {
     pub origins: Origins,
     /// `rev` and `final` of each row, where a stage with [`crate::plan::Emission::Upsert`] made them.
     pub revisions: Option<Vec<Revision>>,
+    /// `None`: a stage made the rows, which are on time by the watermark that made it do so.
+    pub before: Option<Before>,
+}
+
+/// How far event time had come before each of some rows: what decides whether they are late must not depend on how many of them came at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Before {
+    /// The input of the task that brought the rows.
+    pub input: usize,
+    /// The watermark of that input before each row. It rises from row to row.
+    pub marks: Vec<Watermark>,
 }
 
 /// Which firing of the same result a row is.
@@ -68,6 +80,11 @@ impl PartialEq for Origins {
 }
 
 impl Batch {
+    /// Rows that a stage made.
+    pub fn made(rows: Rows, times: Vec<EventTime>, revisions: Option<Vec<Revision>>) -> Batch {
+        Batch { rows, times, origins: Origins::Rows, revisions, before: None }
+    }
+
     /// The rows at `rows`, in that order.
     pub fn take(&self, rows: &[u32]) -> Batch {
         Batch {
@@ -75,6 +92,7 @@ impl Batch {
             times: rows.iter().map(|row| self.times[*row as usize]).collect(),
             origins: self.origins.take(rows),
             revisions: self.revisions.as_ref().map(|all| rows.iter().map(|row| all[*row as usize]).collect()),
+            before: self.before.as_ref().map(|before| before.take(rows)),
         }
     }
 
@@ -84,6 +102,13 @@ impl Batch {
 
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+}
+
+impl Before {
+    /// Of the rows at `rows`, in that order.
+    pub fn take(&self, rows: &[u32]) -> Before {
+        Before { input: self.input, marks: rows.iter().map(|row| self.marks[*row as usize]).collect() }
     }
 }
 
@@ -120,8 +145,8 @@ pub struct LateRows {
     pub batch: Batch,
     /// For each row: the end of the window it missed, or `None` for joins. A row that missed several windows stands several times.
     pub window_ends: Vec<Option<EventTime>>,
-    /// The stage's watermark that made them late.
-    pub watermark: Watermark,
+    /// For each row: the stage's watermark that made it late.
+    pub watermarks: Vec<Watermark>,
 }
 
 /// Rows (or window results) that the plugin refused or broke on, one reason each.
@@ -171,8 +196,15 @@ pub struct StageCounts {
 
 /// A stage's behaviour. See the module's text for the order of calls.
 pub trait Operator {
-    /// Takes rows on input `port`, judged by the stage's `watermark` as it is now.
-    fn accept(&mut self, port: usize, batch: Batch, watermark: Watermark, out: &mut Outbox);
+    /// Takes rows on input `port`. `marks`: the watermark that judges each row, the one that the stage would have if the rows before it
+    /// had come alone. Never below that of the last [`Operator::advance`].
+    fn accept(&mut self, port: usize, batch: Batch, marks: &[Watermark], out: &mut Outbox);
+
+    /// How many rows of `batch` from row `from` on can be accepted at once. The one after them needs the stage's watermark to rise to its
+    /// mark before: a row that is late for something which has not fired yet, and is kept for something else, would count in both.
+    fn n_acceptable(&self, batch: &Batch, _marks: &[Watermark], from: usize) -> usize {
+        batch.len() - from
+    }
 
     /// The stage's watermark has risen to `watermark`.
     fn advance(&mut self, watermark: Watermark, out: &mut Outbox);

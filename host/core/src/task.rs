@@ -8,8 +8,10 @@
 //! Inside, a task is a scheduler over its stages. There is one queue of rows that stages have not taken yet, first in, first out,
 //! and one plugin call open at a time. An input becomes rows; the rows flow through the DAG until the queue is empty; then the
 //! watermarks of the stages are raised in topological order, and what a stage emits because of that has flowed on before the next
-//! one is raised. So rows are always judged by the watermark from before the records that brought them, and by one that has not
-//! seen later rows of the stage that emitted them.
+//! one is raised. Rows that came on an input are judged by the watermark as it would be had the rows before them come alone
+//! ([`Feeds::judge`]), rows that a stage made by one that has not seen later rows of that stage. A stage that cannot take a row before
+//! windows have fired that the row missed is raised to the row's mark in between ([`Operator::n_acceptable`]). So which rows are late,
+//! and what the final results are, does not depend on how records are cut into batches (I-12).
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -17,15 +19,17 @@ use std::{
 };
 
 use crate::{
-    plan::{Consumer, FragmentIdx, Plan, PluginIdx, ShuffleIdx, SourceIdx, StageIdx, Stream},
+    plan::{FragmentIdx, Plan, PluginIdx, ShuffleIdx, SourceIdx, StageIdx},
     plugin::{PluginFault, Request, Response},
     record::{Outgoing, Partition, RecordBatch},
-    stage::{Batch, Outbox, StageCounts},
+    stage::{Outbox, StageCounts},
     state::{ChangeWriter, StateError, sections},
     time::{WallTime, Watermark},
     watermark::{InputMark, LowWatermark},
 };
 
+mod feeds;
+mod flow;
 mod input;
 mod memory;
 mod output;
@@ -36,10 +40,12 @@ mod tests;
 
 pub use input::SourceCounts;
 
-use input::InputState;
+use feeds::Feeds;
+use flow::Waiting;
+use input::{Delivery, InputState};
 use memory::Memory;
 use output::{Outputs, Place};
-use stages::{Feed, Stage};
+use stages::Stage;
 
 /// A base is written when the changes since the last one have more bytes than this, and than twice the state.
 const BASE_AFTER_BYTES: usize = 64 * 1024;
@@ -119,19 +125,11 @@ pub struct Task {
     n_bytes_since_base: usize,
 }
 
-/// Rows that a stage has not taken yet.
-#[derive(Debug)]
-struct Waiting {
-    stage: usize,
-    port: usize,
-    batch: Batch,
-}
-
 /// A shuffle that leads out of the fragment.
 #[derive(Debug)]
 struct Outward {
     shuffle: ShuffleIdx,
-    feeds: Vec<Feed>,
+    feeds: Feeds,
     low: LowWatermark,
     /// What its partitions were told last.
     sent: InputMark,
@@ -146,7 +144,7 @@ impl Task {
         stages.iter().enumerate().for_each(|(at, stage)| places[stage.idx] = Some(at));
         let outward = |shuffle| Outward {
             shuffle,
-            feeds: stages::feeds_of_shuffle(&plan, fragment, shuffle),
+            feeds: Feeds::of_shuffle(&plan, fragment, shuffle, &stages),
             low: LowWatermark::default(),
             sent: InputMark::UNKNOWN,
         };
@@ -232,7 +230,8 @@ impl Task {
     fn records(&mut self, input: usize, batch: &Arc<RecordBatch>, effects: &mut Vec<Effect>) {
         let plan = self.plan.clone();
         let of_fragment = plan.fragments[self.fragment].inputs[input];
-        let decoded = self.inputs[input].decode(&plan, self.partition, batch, self.now);
+        let from = Delivery { partition: self.partition, batch, now: self.now };
+        let decoded = self.inputs[input].decode(&plan, input, &from);
         let place = match &self.inputs[input] {
             InputState::Source(source) => Place::Source(&plan.sources[source.source].name),
             InputState::Shuffle(shuffle) => Place::Source(&plan.shuffles[shuffle.shuffle].topic),
@@ -262,92 +261,9 @@ impl Task {
         self.run(effects);
     }
 
-    /// Goes on until a plugin must be called or nothing is left to do.
-    fn run(&mut self, effects: &mut Vec<Effect>) {
-        loop {
-            if let Some(running) = self.running {
-                let stage = &mut self.stages[running];
-                match stage.state.operator().next_call() {
-                    Some(request) => {
-                        let plugin =
-                            Stage::plugin(&self.plan.stages[stage.idx]).expect("only stages with a plugin ask for calls");
-                        self.is_call_open = true;
-                        effects.push(Effect::Call { plugin, request });
-                        return;
-                    }
-                    None => self.running = None,
-                }
-            } else if let Some(Waiting { stage: at, port, batch }) = self.queue.pop_front() {
-                let stage = &mut self.stages[at];
-                let watermark = stage.low.watermark();
-                stage.state.operator().accept(port, batch, watermark, &mut self.outbox);
-                self.running = Some(at);
-                self.empty_outbox(at, effects);
-            } else if let Some(at) = self.raising {
-                self.raising = self.raise(at, effects);
-            } else {
-                self.outputs.flush(effects);
-                return;
-            }
-        }
-    }
-
-    /// Raises the watermark of the stage at `at`, or at the end that of the task. Gives what to raise next.
-    fn raise(&mut self, at: usize, effects: &mut Vec<Effect>) -> Option<usize> {
-        if at == self.stages.len() {
-            self.low.update(self.inputs.iter().map(|input| input.mark(self.now)));
-            return None;
-        }
-        if let Some(watermark) = stages::raise(&mut self.stages, at, &self.inputs, self.now) {
-            self.stages[at].state.operator().advance(watermark, &mut self.outbox);
-            self.running = Some(at);
-            self.empty_outbox(at, effects);
-        }
-        Some(at + 1)
-    }
-
-    /// Sends on what the stage at `at` gave away.
-    fn empty_outbox(&mut self, at: usize, effects: &mut Vec<Effect>) {
-        let mut outbox = std::mem::take(&mut self.outbox);
-        let stage = &mut self.stages[at];
-        let stage_idx = stage.idx;
-        memory::add_counts(&mut stage.counts, &std::mem::take(&mut outbox.counts));
-        let plan = self.plan.clone();
-        for (output, batch) in outbox.emitted.drain(..) {
-            self.deliver(&plan.stages[stage_idx].outputs[output], batch, effects);
-        }
-        outbox.late.drain(..).for_each(|late| self.outputs.late(stage_idx, &late, effects));
-        outbox.dead.drain(..).for_each(|dead| self.outputs.dead_rows(stage_idx, &dead, effects));
-        self.outbox = outbox;
-    }
-
-    /// Gives rows of `stream` to all who consume it. The last stage gets them, the others copies.
-    fn deliver(&mut self, stream: &Stream, batch: Batch, effects: &mut Vec<Effect>) {
-        let mut readers = Vec::new();
-        for consumer in &stream.consumers {
-            match *consumer {
-                Consumer::Sink(sink) => self.outputs.sink(sink, &batch, effects),
-                Consumer::Shuffle(shuffle) => self.outputs.shuffle(shuffle, &batch, self.now, effects),
-                Consumer::Stage { stage, port } => readers.push((self.places[stage].expect("of this fragment"), port)),
-            }
-        }
-        let Some((last, others)) = readers.split_last() else { return };
-        for (stage, port) in others {
-            self.enqueue(*stage, *port, batch.clone());
-        }
-        self.enqueue(last.0, last.1, batch);
-    }
-
-    fn enqueue(&mut self, stage: usize, port: usize, batch: Batch) {
-        let batch = self.stages[stage].state.intake(batch);
-        if !batch.is_empty() {
-            self.queue.push_back(Waiting { stage, port, batch });
-        }
-    }
-
     fn seal(&mut self, effects: &mut Vec<Effect>) {
         for outward in &mut self.outward {
-            outward.low.update(stages::marks(&outward.feeds, &self.inputs, &self.stages, self.now));
+            outward.low.update(outward.feeds.marks(&self.inputs, &self.stages, self.now));
             let mark = outward.low.mark();
             if mark != outward.sent {
                 outward.sent = mark;

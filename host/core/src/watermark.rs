@@ -43,6 +43,22 @@ pub fn lowest(inputs: impl IntoIterator<Item = InputMark>) -> Option<Watermark> 
     }
 }
 
+/// Each of `marks` through `f`, which is asked only once for equal ones in a row. In place.
+pub(crate) fn each_once(mut marks: Vec<Watermark>, mut f: impl FnMut(Watermark) -> Watermark) -> Vec<Watermark> {
+    let mut last: Option<(Watermark, Watermark)> = None;
+    for mark in &mut marks {
+        *mark = match last {
+            Some((asked, answer)) if asked == *mark => answer,
+            _ => {
+                let answer = f(*mark);
+                last = Some((*mark, answer));
+                answer
+            }
+        };
+    }
+    marks
+}
+
 /// The clock of one partition of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceClock {
@@ -119,6 +135,19 @@ impl Upstreams {
         true
     }
 
+    /// What [`Upstreams::mark`] would be if the upstream task of partition `upstream` were at each of `marks`.
+    pub fn before(&self, upstream: u32, marks: Vec<Watermark>) -> Vec<Watermark> {
+        let mut others = self.marks.clone();
+        if upstream as usize >= others.len() {
+            return vec![self.low.watermark(); marks.len()];
+        }
+        each_once(marks, |watermark| {
+            let known = self.marks[upstream as usize].watermark;
+            others[upstream as usize] = InputMark { watermark: known.max(watermark), is_idle: false };
+            self.low.after(others.iter().copied()).watermark
+        })
+    }
+
     /// The minimum over the upstream tasks; idle when all that have not ended are.
     pub fn mark(&self) -> InputMark {
         self.low.mark()
@@ -154,11 +183,16 @@ impl Default for LowWatermark {
 impl LowWatermark {
     /// Takes the minimum over `inputs` as they are now. Returns whether the watermark rose.
     pub fn update(&mut self, inputs: impl IntoIterator<Item = InputMark>) -> bool {
+        let InputMark { watermark, is_idle } = self.after(inputs);
+        let rose = watermark > self.watermark;
+        *self = LowWatermark { watermark, is_idle };
+        rose
+    }
+
+    /// What [`LowWatermark::mark`] is after an [`LowWatermark::update`] with `inputs`.
+    pub fn after(&self, inputs: impl IntoIterator<Item = InputMark>) -> InputMark {
         let low = lowest(inputs);
-        self.is_idle = low.is_none();
-        let before = self.watermark;
-        self.watermark = before.max(low.unwrap_or(before));
-        self.watermark > before
+        InputMark { watermark: low.map_or(self.watermark, |low| low.max(self.watermark)), is_idle: low.is_none() }
     }
 
     pub fn watermark(&self) -> Watermark {

@@ -8,7 +8,7 @@
 
 use crate::{
     plan::WindowSpec,
-    time::{EventTime, Window},
+    time::{EventTime, Watermark, Window},
 };
 
 /// Fixed windows: `size_ms` long, one every `slide_ms`, one of them starting at `offset_ms`.
@@ -74,6 +74,13 @@ impl Windowing {
     pub fn windows_of(self, pane: Window) -> impl DoubleEndedIterator<Item = Window> + ExactSizeIterator {
         (0..self.n_panes_per_window() as u32)
             .map(move |idx| self.window_ending(EventTime(pane.end().0 + i64::from(idx) * self.slide_ms)))
+    }
+
+    /// The end of the last window that holds `pane` and ends until the watermark `until`.
+    pub fn newest_end_until(self, pane: Window, until: Watermark) -> Option<EventTime> {
+        let n_ended = (until.0.saturating_sub(pane.end().0)).div_euclid(self.slide_ms).saturating_add(1);
+        let n_ended = n_ended.min(self.n_panes_per_window());
+        (n_ended > 0).then(|| EventTime(pane.end().0 + (n_ended - 1) * self.slide_ms))
     }
 
     /// The end of the last window that holds the pane starting at `pane_start`.
@@ -149,6 +156,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_newest_window_that_has_ended_is_found(at in -200_i64..200, until in -300_i64..300, n_panes in 1_i64..8) {
+            let windowing = Windowing::new(WindowSpec::Hopping { size_ms: 7 * n_panes, slide_ms: 7, offset_ms: 3 });
+            let pane = windowing.pane(EventTime(at));
+            let ended = windowing.windows_of(pane).map(|window| window.end()).filter(|end| end.0 <= until).next_back();
+            prop_assert_eq!(windowing.newest_end_until(pane, Watermark(until)), ended);
+        }
+
         #[test]
         fn a_window_holds_a_time_exactly_if_it_is_listed(at in -200_i64..200, slide_ms in 1_i64..20, n_panes in 1_i64..8, offset in 0_i64..20, end in -30_i64..30) {
             let offset_ms = offset % slide_ms;

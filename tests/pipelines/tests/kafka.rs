@@ -43,7 +43,8 @@ fn create_topics(job: &Job) -> Result<()> {
     Ok(())
 }
 
-/// While records come in, a slice after the other, so that what comes late is late: read at once, a day is one batch.
+/// While records come in, a slice after the other, so that what comes late is late: of two topics that are read at once the one may be days ahead,
+/// and the slower one decides.
 #[test]
 fn bounded_lateness_equals_batch_without_the_late() -> Result<()> {
     let data = workload(N_EVENTS, SEED);

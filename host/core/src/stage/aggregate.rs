@@ -8,10 +8,14 @@
 //! - With [`Emission::Upsert`] it fires when `end <= watermark`, again for the keys that a late batch changed, and a last time with
 //!   `is_final` when it is closed; if both are due at once, only the last time.
 //!
-//! Why a row that is late for some of its windows cannot count in them: a closed window has fired for good in the very
-//! [`Operator::advance`] that closed it (the watermark that rows are judged by is the one of the last advance, and firing ends
-//! before rows are accepted), `Advance` never returns to an end at or before its old watermark less the lateness, and `Again`
-//! leaves closed windows out. So nobody will ever merge the row's pane for a closed window again.
+//! Rows are judged one by one, each by the watermark from before it ([`Operator::accept`]'s marks), so how many come at once changes
+//! nothing. Windows fire only when [`Operator::advance`] says so, which may be later than the mark of a row has closed them; that a row
+//! must not count in a window which it missed is ensured thus:
+//!
+//! - Late for all of its windows: it is not added.
+//! - Late for some: its pane is shared with windows that it missed. [`Operator::n_acceptable`] stops before it until they have fired for
+//!   good, so nobody will ever merge the row's pane for them again: `Advance` never returns to an end at or before its old watermark less
+//!   the lateness, and `Again` leaves closed windows out.
 //!
 //! A pane is dropped when its last window is closed. What fires leaves in the order of (window end, key), so the order of hash
 //! tables never shows (I-2), and no window fires before its end has been reached, nor twice without a change (I-4).
@@ -92,6 +96,7 @@ enum Work {
 struct Missed {
     row: u32,
     window_end: EventTime,
+    watermark: Watermark,
     /// Whether it missed its other windows too.
     is_late_for_all: bool,
 }
@@ -186,7 +191,8 @@ impl Aggregate {
         for piece in late.chunks(LATE_ROWS_MAX) {
             let rows: Vec<u32> = piece.iter().map(|missed| missed.row).collect();
             let window_ends = piece.iter().map(|missed| Some(missed.window_end)).collect();
-            out.late.push(LateRows { port: 0, batch: batch.take(&rows), window_ends, watermark: self.watermark });
+            let watermarks = piece.iter().map(|missed| missed.watermark).collect();
+            out.late.push(LateRows { port: 0, batch: batch.take(&rows), window_ends, watermarks });
         }
         if !dead.is_empty() {
             let rows: Vec<u32> = dead.keys().copied().collect();
@@ -240,21 +246,22 @@ impl Aggregate {
     }
 
     /// Which windows the rows of `batch` missed; and the rows that missed not all of theirs, to be added.
-    fn judge(&self, batch: &Batch) -> (Vec<u32>, Vec<Missed>, usize) {
-        let closed_until = self.watermark.minus(self.facts.lateness_ms);
+    fn judge(&self, batch: &Batch, marks: &[Watermark]) -> (Vec<u32>, Vec<Missed>, usize) {
+        let Facts { windowing, lateness_ms, .. } = self.facts;
         let mut on_time = Vec::with_capacity(batch.len());
         let (mut late, mut n_late) = (Vec::new(), 0);
-        for (row, at) in (0_u32..).zip(&batch.times) {
+        for (row, (at, watermark)) in (0_u32..).zip(batch.times.iter().zip(marks)) {
+            let closed_until = watermark.minus(lateness_ms);
             // Every window of a row ends after it.
             if closed_until.0 <= at.0 {
                 on_time.push(row);
                 continue;
             }
-            let pane = self.facts.windowing.pane(*at);
-            let is_late_for_all = closed_until.reached(self.facts.windowing.last_end(pane.start()));
-            let ends = self.facts.windowing.windows_of(pane).map(|window| window.end());
+            let pane = windowing.pane(*at);
+            let is_late_for_all = closed_until.reached(windowing.last_end(pane.start()));
+            let ends = windowing.windows_of(pane).map(|window| window.end());
             let missed = ends.take_while(|end| closed_until.reached(*end));
-            late.extend(missed.map(|window_end| Missed { row, window_end, is_late_for_all }));
+            late.extend(missed.map(|window_end| Missed { row, window_end, watermark: *watermark, is_late_for_all }));
             match is_late_for_all {
                 true => n_late += 1,
                 false => on_time.push(row),
@@ -262,18 +269,43 @@ impl Aggregate {
         }
         (on_time, late, n_late)
     }
+
+    /// Whether a row at `at` misses, by `mark`, a window that has not fired for good, and does not miss them all.
+    fn would_count_in_a_missed_window(&self, at: EventTime, mark: Watermark) -> bool {
+        let Facts { windowing, lateness_ms, .. } = self.facts;
+        let (closed_until, fired_until) = (mark.minus(lateness_ms), self.watermark.minus(lateness_ms));
+        if closed_until.0 <= at.0 || closed_until == fired_until {
+            return false;
+        }
+        let pane = windowing.pane(at);
+        if closed_until.reached(windowing.last_end(pane.start())) {
+            return false;
+        }
+        windowing.newest_end_until(pane, closed_until).is_some_and(|end| !fired_until.reached(end))
+    }
 }
 
 impl Operator for Aggregate {
-    /// Judges rows by the watermark of the last [`Operator::advance`], which is the stage's.
-    fn accept(&mut self, port: usize, batch: Batch, watermark: Watermark, out: &mut Outbox) {
+    fn accept(&mut self, port: usize, batch: Batch, marks: &[Watermark], out: &mut Outbox) {
         assert!(port == 0, "an aggregate has one input, got rows on port {port}");
         assert!(matches!(self.work, Work::Idle), "rows came while calls were open");
-        debug_assert!(watermark <= self.watermark, "watermark {watermark} was not told before rows were judged by it");
-        let (rows, late, n_late) = self.judge(&batch);
+        debug_assert!(marks.iter().all(|mark| *mark >= self.watermark), "rows are judged by less than {}", self.watermark);
+        let (rows, late, n_late) = self.judge(&batch, marks);
         let adding = Box::new(Adding::new(batch, &rows, &self.facts.key, self.facts.windowing, &mut self.panes));
         self.work = Work::Adding { adding, late, n_late };
         self.settle(out);
+    }
+
+    fn n_acceptable(&self, batch: &Batch, marks: &[Watermark], from: usize) -> usize {
+        let rows = from..batch.len();
+        // A window of one pane shares it with no other.
+        match self.facts.has_trails() {
+            false => rows.len(),
+            true => rows
+                .clone()
+                .position(|row| self.would_count_in_a_missed_window(batch.times[row], marks[row]))
+                .unwrap_or(rows.len()),
+        }
     }
 
     fn advance(&mut self, watermark: Watermark, out: &mut Outbox) {

@@ -101,7 +101,7 @@ impl Dedup {
 }
 
 impl Operator for Dedup {
-    fn accept(&mut self, _port: usize, batch: Batch, _watermark: Watermark, out: &mut Outbox) {
+    fn accept(&mut self, _port: usize, batch: Batch, _marks: &[Watermark], out: &mut Outbox) {
         out.counts.rows_in += batch.len() as u64;
         let columns: Vec<usize> = (0..batch.rows.columns().len()).collect();
         let (mut first, mut nameless) = (Vec::with_capacity(batch.len()), Vec::new());
@@ -239,7 +239,6 @@ mod tests {
     use super::*;
     use crate::{
         column::{Kind, Rows},
-        stage::Origins,
         state::sections,
         time::EventTime,
     };
@@ -252,13 +251,13 @@ mod tests {
             payloads.push(Value::Int(*payload));
         }
         let times = rows.iter().map(|(_, _, time)| EventTime(*time)).collect();
-        Batch { rows: Rows::new(rows.len(), vec![ids, payloads]).unwrap(), times, origins: Origins::Rows, revisions: None }
+        Batch::made(Rows::new(rows.len(), vec![ids, payloads]).unwrap(), times, None)
     }
 
     /// The payloads that pass.
     fn passed(dedup: &mut Dedup, rows: &[(&str, i64, i64)]) -> Vec<i64> {
         let mut out = Outbox::default();
-        dedup.accept(0, batch(rows), Watermark::UNKNOWN, &mut out);
+        dedup.accept(0, batch(rows), &[], &mut out);
         let values = |batch: &Batch| match batch.rows.column(1).values() {
             crate::column::Values::Int(values) => values.clone(),
             other => panic!("{other:?}"),
@@ -285,7 +284,7 @@ mod tests {
     fn the_first_row_wins() {
         let mut out = Outbox::default();
         let mut dedup = Dedup::new(0, 1000);
-        dedup.accept(0, batch(&[("a", 1, 5), ("b", 1, 5), ("a", 1, 5), ("a", 2, 5), ("", 9, 5)]), Watermark::UNKNOWN, &mut out);
+        dedup.accept(0, batch(&[("a", 1, 5), ("b", 1, 5), ("a", 1, 5), ("a", 2, 5), ("", 9, 5)]), &[], &mut out);
         let counts = out.counts;
         assert_eq!((counts.rows_in, counts.accepted, counts.duplicate, counts.conflicting, counts.dead), (5, 2, 2, 1, 1));
         assert_eq!(out.emitted[0].1.len(), 2);

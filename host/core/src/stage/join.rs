@@ -4,7 +4,7 @@
 //! among those of one time the one with the greatest value in the tie column, then the greatest row: so the match never depends on
 //! the order of arrival. Null in a key column matches nothing: such a right row is dropped, such a left row has no match.
 //!
-//! - A row with `time < watermark − lateness` is late, on either side.
+//! - A row with `time < watermark − lateness` is late, on either side; the watermark is the one from before the row.
 //! - A left row is *final* once `time + lateness < watermark`, strictly, because a right row at exactly `watermark − lateness` is still
 //!   accepted. With [`Emission::Final`] it is emitted then, once.
 //! - With [`Emission::Upsert`] it is emitted when `time <= watermark`, again after each batch that brought it a better match, and a
@@ -13,6 +13,10 @@
 //!
 //! What is kept: left rows until they are final; right rows while `time + within + lateness >= watermark`. A left row that is not
 //! late has `time >= watermark − lateness`, so no right row that it could match has been purged.
+//!
+//! Rows that come together are each judged by their own mark, and what is due because of them is done behind them all: the final rows are
+//! those of rows that come one by one. For a right row that is not late has `time >= mark − lateness`, so it matches no left row that
+//! the mark had made final; and a left row that is not late matches no right row that the mark had purged.
 //!
 //! What becomes due leaves in the order of (left time, arrival). A left row that the plugin refuses, or breaks on, when it is final is a
 //! dead letter; `dead_panes` counts it, since it was accepted when it came.
@@ -26,7 +30,7 @@ use crate::{
     plan::{Emission, StageKind, StagePlan},
     plugin::{PluginFault, Request, Response},
     schema::Schema,
-    stage::{Batch, LateRows, Operator, Outbox, Revision},
+    stage::{Batch, Operator, Outbox, Revision, lateness::without_late},
     state::{ChangeReader, ChangeWriter, StateError},
     time::{EventTime, Watermark},
 };
@@ -274,21 +278,13 @@ fn kinds(schema: &Schema, columns: &[usize]) -> Vec<Kind> {
 }
 
 impl Operator for Join {
-    /// Judges rows by the watermark of the last [`Operator::advance`], which is the stage's.
-    fn accept(&mut self, port: usize, batch: Batch, watermark: Watermark, out: &mut Outbox) {
+    fn accept(&mut self, port: usize, batch: Batch, marks: &[Watermark], out: &mut Outbox) {
         assert!(port < 2, "a join has two inputs, got rows on port {port}");
         assert!(self.pairing.is_none(), "rows came while calls were open");
-        debug_assert!(watermark <= self.watermark, "watermark {watermark} was not told before rows were judged by it");
-        let final_before = self.final_before();
-        let (late, rows): (Vec<u32>, Vec<u32>) =
-            (0..batch.len() as u32).partition(|row| batch.times[*row as usize] < final_before);
+        debug_assert!(marks.iter().all(|mark| *mark >= self.watermark), "rows are judged by less than {}", self.watermark);
+        let rows = without_late(port, &batch, marks, self.facts.lateness_ms, out);
         out.counts.rows_in += batch.len() as u64;
-        out.counts.late += late.len() as u64;
         out.counts.accepted += rows.len() as u64;
-        if !late.is_empty() {
-            let window_ends = vec![None; late.len()];
-            out.late.push(LateRows { port, batch: batch.take(&late), window_ends, watermark: self.watermark });
-        }
         let due = match port {
             LEFT => self.accept_left(&batch, &rows),
             _ => self.accept_right(&batch, &rows),

@@ -2,10 +2,11 @@
 //!
 //! - A row joins a session when its time is within the gap of the session's first or last row; a difference *equal* to the gap joins
 //!   (as Flink's `TimeWindow.intersects` has it). A row between two sessions makes one of them.
-//! - A row with `time < watermark − lateness` is late.
+//! - A row with `time < watermark − lateness` is late; the watermark is the one from before the row.
 //! - A session is *closed* once `last row + gap < watermark − lateness`, strictly: a row at exactly `watermark − lateness` is still
 //!   accepted, and could still join at a difference of the gap. It is emitted then, once, as the window `[first row, last row + gap)`,
-//!   and forgotten. A row that is not late can join no closed session, so a closed one never opens again.
+//!   and forgotten. A row that is not late can join no closed session, so a closed one never opens again; for the same reason it does not
+//!   matter that rows which come together are added before what their marks close is emitted.
 //! - A row that the plugin refuses, or breaks on, counts nowhere: it holds no two sessions together either.
 //!
 //! The result does not depend on how rows are cut into batches or in which order they came. What closes leaves in the order of
@@ -17,7 +18,7 @@ use crate::{
     column::Kind,
     plan::{StageKind, StagePlan, WindowSpec},
     plugin::{PluginFault, Request, Response},
-    stage::{Batch, DeadRows, LateRows, Operator, Outbox, RowsOf},
+    stage::{Batch, DeadRows, Operator, Outbox, RowsOf, lateness::without_late},
     state::{ChangeReader, ChangeWriter, StateError},
     time::{EventTime, Watermark},
 };
@@ -148,20 +149,12 @@ impl Session {
 }
 
 impl Operator for Session {
-    /// Judges rows by the watermark of the last [`Operator::advance`], which is the stage's.
-    fn accept(&mut self, port: usize, batch: Batch, watermark: Watermark, out: &mut Outbox) {
+    fn accept(&mut self, port: usize, batch: Batch, marks: &[Watermark], out: &mut Outbox) {
         assert!(port == 0, "sessions have one input, got rows on port {port}");
         assert!(matches!(self.work, Work::Idle), "rows came while calls were open");
-        debug_assert!(watermark <= self.watermark, "watermark {watermark} was not told before rows were judged by it");
-        let closed_before = self.closed_before();
-        let (late, rows): (Vec<u32>, Vec<u32>) =
-            (0..batch.len() as u32).partition(|row| batch.times[*row as usize] < closed_before);
+        debug_assert!(marks.iter().all(|mark| *mark >= self.watermark), "rows are judged by less than {}", self.watermark);
+        let rows = without_late(port, &batch, marks, self.facts.lateness_ms, out);
         out.counts.rows_in += batch.len() as u64;
-        out.counts.late += late.len() as u64;
-        if !late.is_empty() {
-            let window_ends = vec![None; late.len()];
-            out.late.push(LateRows { port, batch: batch.take(&late), window_ends, watermark: self.watermark });
-        }
         self.work = Work::Adding(Box::new(Adding::new(batch, &rows, &self.facts.key, self.facts.gap_ms)));
         self.settle(out);
     }

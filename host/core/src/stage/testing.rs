@@ -6,7 +6,7 @@ use crate::{
     column::Rows,
     plugin::{PluginFault, Request, Response},
     schema::{Field, FieldType, Schema},
-    stage::{Batch, Operator, Origins, Outbox},
+    stage::{Batch, Operator, Outbox},
     state::{ChangeWriter, sections},
     time::{EventTime, Watermark},
 };
@@ -21,11 +21,13 @@ pub(super) fn field(name: &str, field_type: FieldType, required: bool) -> Field 
 /// `rows`, with one time each, as a batch that a stage made.
 pub(super) fn batch(rows: Rows, times: &[i64]) -> Batch {
     let times = times.iter().map(|at| EventTime(*at)).collect();
-    Batch { rows, times, origins: Origins::Rows, revisions: None }
+    Batch::made(rows, times, None)
 }
 
+/// All rows are judged by `watermark`.
 pub(super) fn accept(stage: &mut dyn Operator, port: usize, batch: Batch, watermark: i64, plugin: Native<'_>, out: &mut Outbox) {
-    stage.accept(port, batch, Watermark(watermark), out);
+    let marks = vec![Watermark(watermark); batch.len()];
+    stage.accept(port, batch, &marks, out);
     answer(stage, plugin, out);
 }
 

@@ -44,7 +44,7 @@ impl Transform {
 }
 
 impl Operator for Transform {
-    fn accept(&mut self, _port: usize, batch: Batch, _watermark: Watermark, out: &mut Outbox) {
+    fn accept(&mut self, _port: usize, batch: Batch, _marks: &[Watermark], out: &mut Outbox) {
         assert!(self.open.is_none(), "rows come when no call is left");
         out.counts.rows_in += batch.len() as u64;
         let projected = batch.rows.project(&self.columns);
@@ -129,6 +129,7 @@ fn answered(batch: &Batch, range: Range<u32>, mut outputs: Vec<Routed>, mut reje
             times: origins.iter().map(|row| batch.times[*row as usize]).collect(),
             origins: batch.origins.take(&origins),
             revisions: batch.revisions.as_ref().map(|all| origins.iter().map(|row| all[*row as usize]).collect()),
+            before: batch.before.as_ref().map(|before| before.take(&origins)),
             rows,
         };
         out.emitted.push((output as usize, batch));
@@ -156,18 +157,16 @@ mod tests {
     use super::*;
     use crate::{
         column::{Column, Value, Values},
-        stage::Origins,
         time::EventTime,
     };
 
     /// Rows with one column: their numbers, which are their event times too.
     fn numbers(values: &[i64]) -> Batch {
-        Batch {
-            rows: Rows::new(values.len(), vec![Column::from_parts(Values::Int(values.to_vec()), None).unwrap()]).unwrap(),
-            times: values.iter().map(|value| EventTime(*value)).collect(),
-            origins: Origins::Rows,
-            revisions: None,
-        }
+        Batch::made(
+            Rows::new(values.len(), vec![Column::from_parts(Values::Int(values.to_vec()), None).unwrap()]).unwrap(),
+            values.iter().map(|value| EventTime(*value)).collect(),
+            None,
+        )
     }
 
     fn ints(rows: &Rows) -> Vec<i64> {
@@ -201,7 +200,7 @@ mod tests {
     fn run(batch: Batch) -> (Outbox, Vec<usize>) {
         let mut stage = Transform::new(&[0]);
         let (mut out, mut call_sizes) = (Outbox::default(), Vec::new());
-        stage.accept(0, batch, Watermark::UNKNOWN, &mut out);
+        stage.accept(0, batch, &[], &mut out);
         while let Some(request) = stage.next_call() {
             call_sizes.push(request.n_units());
             stage.returned(plugin(&request), &mut out);

@@ -8,7 +8,7 @@ use crate::{
     json::decode::Projector,
     plan::{EventTimeFrom, FragmentInput, Plan, ShuffleIdx, SourceIdx, SourcePlan},
     record::{END_KEY, Partition, RecordBatch},
-    stage::{Batch, Origins},
+    stage::{Batch, Before, Origins},
     time::{EventTime, WallTime, Watermark},
     watermark::{InputMark, SourceClock, Upstreams},
 };
@@ -43,6 +43,13 @@ pub(super) struct ShuffleInput {
     pub shuffle: ShuffleIdx,
     pub upstreams: Upstreams,
     pub counts: SourceCounts,
+}
+
+/// Records as they came from the log.
+pub(super) struct Delivery<'a> {
+    pub partition: Partition,
+    pub batch: &'a Arc<RecordBatch>,
+    pub now: Option<WallTime>,
 }
 
 /// What a batch of records holds.
@@ -113,23 +120,29 @@ impl InputState {
         }
     }
 
-    /// Decodes `batch` and moves the input's clock. The rows are still to be judged by the watermark before.
-    pub fn decode(&mut self, plan: &Plan, partition: Partition, batch: &Arc<RecordBatch>, now: Option<WallTime>) -> Decoded {
+    /// Decodes what came on `input`, which this is, and moves its clock.
+    pub fn decode(&mut self, plan: &Plan, input: usize, from: &Delivery<'_>) -> Decoded {
+        let mut decoded = Decoded::default();
+        let mut batches: Vec<(Batch, Vec<Watermark>)> = Vec::new();
         match self {
-            InputState::Source(source) => source.decode(&plan.sources[source.source], partition, batch, now),
-            InputState::Shuffle(shuffle) => shuffle.decode(plan, batch),
+            InputState::Source(source) => batches.extend(source.decode(&plan.sources[source.source], from, &mut decoded.dead)),
+            InputState::Shuffle(shuffle) => shuffle.decode(plan, from.batch, &mut batches, &mut decoded.dead),
         }
+        let with_marks = |(batch, marks)| Batch { before: Some(Before { input, marks }), ..batch };
+        decoded.batches = batches.into_iter().map(with_marks).collect();
+        decoded
     }
 }
 
 impl SourceInput {
-    fn decode(&mut self, plan: &SourcePlan, partition: Partition, batch: &Arc<RecordBatch>, now: Option<WallTime>) -> Decoded {
-        let mut decoded = Decoded::default();
+    /// The rows, if there are any, each with the partition's watermark from before it.
+    fn decode(&mut self, plan: &SourcePlan, from: &Delivery<'_>, dead: &mut Vec<DeadRecord>) -> Option<(Batch, Vec<Watermark>)> {
+        let batch = from.batch;
         let mut records: Vec<u32> = Vec::with_capacity(batch.len());
-        let mut ended = false;
+        let mut end = None;
         for (record_idx, record) in batch.iter().enumerate() {
             if record.key == Some(END_KEY) {
-                ended = true;
+                end = end.or(Some(record_idx as u32));
                 continue;
             }
             self.counts.records_in += 1;
@@ -142,31 +155,41 @@ impl SourceInput {
             };
             match refused {
                 None => records.push(record_idx as u32),
-                Some((code, error)) => decoded.dead.push(DeadRecord { record_idx, code, error }),
+                Some((code, error)) => dead.push(DeadRecord { record_idx, code, error }),
             }
         }
-        let n_syntax_dead = decoded.dead.len();
-        let whole = with_times(plan, batch, self.rows.finish(), &records, &mut decoded.dead);
-        if decoded.dead.len() > n_syntax_dead {
-            decoded.dead.sort_by_key(|dead| dead.record_idx);
+        let n_syntax_dead = dead.len();
+        let Timed { rows, times, kept } = with_times(plan, batch, self.rows.finish(), &records, dead);
+        if dead.len() > n_syntax_dead {
+            dead.sort_by_key(|dead| dead.record_idx);
         }
-        self.counts.dead += decoded.dead.len() as u64;
-        self.counts.decoded += whole.times.len() as u64;
-        if let Some(now) = now {
+        self.counts.dead += dead.len() as u64;
+        self.counts.decoded += times.len() as u64;
+        if let Some(now) = from.now {
             self.clock.heard(now);
         }
-        if let Some(latest) = whole.times.iter().max() {
-            self.clock.accepted(*latest);
+        let records: Vec<u32> = kept.iter().map(|row| records[*row as usize]).collect();
+        let marks = self.move_clock(&times, &records, end);
+        let origins = Origins::Records { topic: plan.topic.clone(), partition: from.partition, batch: batch.clone(), records };
+        (!times.is_empty()).then(|| (Batch { origins, ..Batch::made(rows, times, None) }, marks))
+    }
+
+    /// Moves the clock past rows with `times`, row `i` from record `records[i]`, and the `end` record, if there is one among them. Gives the
+    /// watermark from before each row.
+    fn move_clock(&mut self, times: &[EventTime], records: &[u32], end: Option<u32>) -> Vec<Watermark> {
+        let mut marks = Vec::with_capacity(times.len());
+        let n_before_end = end.map_or(records.len(), |end| records.partition_point(|record| *record < end));
+        for (row, time) in times.iter().enumerate() {
+            if row == n_before_end {
+                self.clock.end();
+            }
+            marks.push(self.clock.watermark());
+            self.clock.accepted(*time);
         }
-        if ended {
+        if end.is_some() {
             self.clock.end();
         }
-        if !whole.times.is_empty() {
-            let records = whole.kept.iter().map(|row| records[*row as usize]).collect();
-            let origins = Origins::Records { topic: plan.topic.clone(), partition, batch: batch.clone(), records };
-            decoded.batches.push(Batch { rows: whole.rows, times: whole.times, origins, revisions: None });
-        }
-        decoded
+        marks
     }
 }
 
@@ -221,16 +244,22 @@ fn with_times(
 }
 
 impl ShuffleInput {
-    fn decode(&mut self, plan: &Plan, batch: &Arc<RecordBatch>) -> Decoded {
+    /// The rows of each frame, each with the watermark of all upstream tasks from before it.
+    fn decode(
+        &mut self,
+        plan: &Plan,
+        batch: &RecordBatch,
+        batches: &mut Vec<(Batch, Vec<Watermark>)>,
+        dead: &mut Vec<DeadRecord>,
+    ) {
         let schema = &plan.shuffles[self.shuffle].stream.schema;
-        let mut decoded = Decoded::default();
         for (record_idx, record) in batch.iter().enumerate() {
             let error = match frame::decode(record.value.unwrap_or_default(), schema) {
-                Ok(Frame::Rows { batch, .. }) => {
+                Ok(Frame::Rows { upstream, batch, marks }) => {
                     self.counts.records_in += 1;
                     self.counts.decoded += 1;
                     if !batch.is_empty() {
-                        decoded.batches.push(batch);
+                        batches.push((batch, self.upstreams.before(upstream, marks)));
                     }
                     continue;
                 }
@@ -244,9 +273,8 @@ impl ShuffleInput {
             };
             self.counts.records_in += 1;
             self.counts.dead += 1;
-            decoded.dead.push(DeadRecord { record_idx, code: "malformed", error });
+            dead.push(DeadRecord { record_idx, code: "malformed", error });
         }
-        decoded
     }
 }
 

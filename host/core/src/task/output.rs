@@ -11,7 +11,7 @@ use crate::{
     schema::Schema,
     stage::{Batch, DeadReason, DeadRows, LateRows, Origins, RowsOf},
     task::{Effect, input::DeadRecord},
-    time::WallTime,
+    time::{WallTime, Watermark},
     watermark::InputMark,
 };
 
@@ -102,7 +102,16 @@ impl Outputs {
     ///
     /// The partition is the one in which a producer with Kafka's default partitioner puts a record with this key, so that a shuffled
     /// stream and a topic that was written with the same key can be joined.
-    pub fn shuffle(&mut self, shuffle: ShuffleIdx, batch: &Batch, now: Option<WallTime>, effects: &mut Vec<Effect>) {
+    ///
+    /// `marks`: for each row, how far what feeds the shuffle had come before it.
+    pub fn shuffle(
+        &mut self,
+        shuffle: ShuffleIdx,
+        batch: &Batch,
+        marks: &[Watermark],
+        now: Option<WallTime>,
+        effects: &mut Vec<Effect>,
+    ) {
         let plan = &self.plan.shuffles[shuffle];
         let mut rows_of: Vec<Vec<u32>> = vec![Vec::new(); self.plan.n_partitions as usize];
         for row in 0..batch.len() {
@@ -111,14 +120,14 @@ impl Outputs {
         }
         let outgoing = &mut self.shuffles[shuffle];
         for (partition, rows) in rows_of.iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
-            let taken;
-            let part = if rows.len() == batch.len() {
-                batch
+            let taken: (Batch, Vec<Watermark>);
+            let (part, marks) = if rows.len() == batch.len() {
+                (batch, marks)
             } else {
-                taken = batch.take(rows);
-                &taken
+                taken = (batch.take(rows), rows.iter().map(|row| marks[*row as usize]).collect());
+                (&taken.0, &taken.1[..])
             };
-            for frame in frame::encode_rows(part, self.partition) {
+            for frame in frame::encode_rows(part, marks, self.partition) {
                 outgoing.push(partition as Partition, wall_ms(now), None, Some(&frame), &[]);
             }
         }
@@ -139,9 +148,9 @@ impl Outputs {
         let plan = &self.plan.stages[stage];
         let schema = &plan.inputs[late.port];
         let partition = self.partition % self.plan.side_partitions;
-        for (row, window_end) in late.window_ends.iter().enumerate() {
+        for (row, (window_end, watermark)) in late.window_ends.iter().zip(&late.watermarks).enumerate() {
             self.scratch.clear();
-            encode::late(&plan.name, *window_end, late.watermark, schema, &late.batch.rows, row, &mut self.scratch);
+            encode::late(&plan.name, *window_end, *watermark, schema, &late.batch.rows, row, &mut self.scratch);
             let key = match &late.batch.origins {
                 Origins::Records { batch, records, .. } => batch.record(records[row] as usize).key,
                 Origins::Rows => None,

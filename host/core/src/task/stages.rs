@@ -1,13 +1,11 @@
 //! The stages of a task: their operators, who feeds them, and how far each has come.
 
 use crate::{
-    plan::{
-        Consumer, FragmentIdx, FragmentPlan, Plan, PluginIdx, ShuffleIdx, StageIdx, StageKind, StagePlan, Stream, WindowSpec,
-    },
+    plan::{FragmentPlan, Plan, PluginIdx, StageIdx, StageKind, StagePlan, WindowSpec},
     stage::{
         Batch, Operator, StageCounts, aggregate::Aggregate, dedup::Dedup, join::Join, session::Session, transform::Transform,
     },
-    task::{input::InputState, terms::Terms},
+    task::{feeds::Feeds, input::InputState, terms::Terms},
     time::{WallTime, Watermark},
     watermark::{InputMark, LowWatermark},
 };
@@ -22,16 +20,9 @@ pub(super) struct Stage {
     pub terms: Terms,
     /// The minimum over what feeds it: it judges the rows that come in.
     pub low: LowWatermark,
-    feeds: Vec<Feed>,
+    pub feeds: Feeds,
     /// How far behind its own watermark the rows that it emits may be.
-    hold_ms: i64,
-}
-
-/// What gives a stage its rows: an input of the fragment, or an earlier stage (an index into the task's stages).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Feed {
-    Input(usize),
-    Stage(usize),
+    pub hold_ms: i64,
 }
 
 #[derive(Debug)]
@@ -91,22 +82,24 @@ impl StageState {
 impl Stage {
     /// The stages of `fragment`, in topological order.
     pub fn all(plan: &Plan, fragment: &FragmentPlan) -> Vec<Stage> {
-        let new = |idx: &StageIdx| Stage {
-            idx: *idx,
-            state: StageState::new(&plan.stages[*idx]),
-            counts: StageCounts::default(),
-            terms: Terms::of(&plan.stages[*idx]),
-            low: LowWatermark::default(),
-            feeds: feeds(plan, fragment, |consumer| matches!(consumer, Consumer::Stage { stage, .. } if stage == *idx)),
-            hold_ms: hold_ms(&plan.stages[*idx].kind),
-        };
-        fragment.stages.iter().map(new).collect()
+        let mut stages: Vec<Stage> = Vec::new();
+        for idx in &fragment.stages {
+            stages.push(Stage {
+                idx: *idx,
+                state: StageState::new(&plan.stages[*idx]),
+                counts: StageCounts::default(),
+                terms: Terms::of(&plan.stages[*idx]),
+                low: LowWatermark::default(),
+                feeds: Feeds::of_stage(plan, fragment, *idx, &stages),
+                hold_ms: hold_ms(&plan.stages[*idx].kind),
+            });
+        }
+        stages
     }
 
-    /// What the rows that this stage emits may still be.
-    fn mark(&self) -> InputMark {
-        let InputMark { watermark, is_idle } = self.low.mark();
-        InputMark { watermark: watermark.minus(self.hold_ms), is_idle }
+    /// What the rows that this stage emits may still be once its watermark is at `low`.
+    pub fn emits(&self, low: InputMark) -> InputMark {
+        InputMark { watermark: low.watermark.minus(self.hold_ms), ..low }
     }
 
     pub fn plugin(plan: &StagePlan) -> Option<PluginIdx> {
@@ -119,38 +112,12 @@ impl Stage {
     }
 }
 
-/// What feeds `shuffle`, which leads out of fragment `from`.
-pub(super) fn feeds_of_shuffle(plan: &Plan, from: FragmentIdx, shuffle: ShuffleIdx) -> Vec<Feed> {
-    feeds(plan, &plan.fragments[from], |consumer| consumer == Consumer::Shuffle(shuffle))
-}
-
-/// The streams of `fragment` that have a consumer for which `is_it` holds.
-fn feeds(plan: &Plan, fragment: &FragmentPlan, is_it: impl Fn(Consumer) -> bool) -> Vec<Feed> {
-    let leads_there = |stream: &Stream| stream.consumers.iter().any(|consumer| is_it(*consumer));
-    let inputs = (0..fragment.inputs.len()).filter(|input| leads_there(plan.input_stream(fragment.inputs[*input])));
-    let stages = (0..fragment.stages.len()).filter(|at| plan.stages[fragment.stages[*at]].outputs.iter().any(leads_there));
-    inputs.map(Feed::Input).chain(stages.map(Feed::Stage)).collect()
-}
-
-/// How far the inputs and stages in `feeds` have come.
-pub(super) fn marks<'a>(
-    feeds: &'a [Feed],
-    inputs: &'a [InputState],
-    stages: &'a [Stage],
-    now: Option<WallTime>,
-) -> impl Iterator<Item = InputMark> + 'a {
-    feeds.iter().map(move |feed| match *feed {
-        Feed::Input(input) => inputs[input].mark(now),
-        Feed::Stage(stage) => stages[stage].mark(),
-    })
-}
-
 /// Brings the watermark of stage `at` up to date with what feeds it. The watermark, if it rose.
 pub(super) fn raise(stages: &mut [Stage], at: usize, inputs: &[InputState], now: Option<WallTime>) -> Option<Watermark> {
     // In topological order, all that feeds a stage stands before it.
     let (before, rest) = stages.split_at_mut(at);
     let stage = &mut rest[0];
-    let rose = stage.low.update(marks(&stage.feeds, inputs, before, now));
+    let rose = stage.low.update(stage.feeds.marks(inputs, before, now));
     rose.then(|| stage.low.watermark())
 }
 

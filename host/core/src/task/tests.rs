@@ -3,7 +3,9 @@
 use super::*;
 use crate::{
     frame::{self, Frame},
-    plan::{EventTimeFrom, FragmentInput, FragmentPlan, ShufflePlan, SinkPlan, SourcePlan, StageKind, StagePlan},
+    plan::{
+        Consumer, EventTimeFrom, FragmentInput, FragmentPlan, ShufflePlan, SinkPlan, SourcePlan, StageKind, StagePlan, Stream,
+    },
     record::{END_KEY, Header, Record, partition_of},
     schema::{Field, FieldType, Schema},
 };
@@ -153,7 +155,7 @@ fn shuffled_rows_go_where_a_producer_would_put_them_and_marks_go_everywhere() {
     let mut times = Vec::new();
     for (record, partition) in away.records.iter().zip(&away.partitions) {
         assert_eq!(record.timestamp_ms, NOW.0);
-        let Ok(Frame::Rows { upstream: 3, batch }) = frame::decode(record.value.unwrap(), &schema()) else {
+        let Ok(Frame::Rows { upstream: 3, batch, .. }) = frame::decode(record.value.unwrap(), &schema()) else {
             panic!("{record:?}")
         };
         assert!(batch.times.iter().all(|time| partition_of(time.to_string().as_bytes(), N_PARTITIONS) == *partition));

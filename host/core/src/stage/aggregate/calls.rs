@@ -11,7 +11,7 @@ use crate::{
     key::{decode_key_bytes, empty_columns},
     plugin::{PluginFault, Reject, Request, Routed},
     stage::{
-        Batch, DeadReason, DeadRows, Origins, Outbox, RowsOf,
+        Batch, DeadReason, DeadRows, Outbox, RowsOf,
         bisect::{Bisect, Failed},
     },
     time::EventTime,
@@ -152,7 +152,7 @@ impl Calls {
             out.counts.rows_out += rows.len() as u64;
             let times = origins.iter().map(|origin| row_time(unit(origin).window.end())).collect();
             let revisions = upsert.then(|| origins.iter().map(|origin| unit(origin).revision).collect());
-            out.emitted.push((output as usize, Batch { rows, times, origins: Origins::Rows, revisions }));
+            out.emitted.push((output as usize, Batch::made(rows, times, revisions)));
         }
         self.rejected(rejects);
         self.bisect.succeeded();
@@ -197,11 +197,7 @@ impl Calls {
         let rows = self.keys(self.dead.iter().map(|(idx, _)| *idx), &states, key);
         let times = self.dead.iter().map(|(idx, _)| row_time(self.units.units[*idx as usize].window.end())).collect();
         let reasons = self.dead.into_iter().map(|(_, reason)| reason).collect();
-        out.dead.push(DeadRows {
-            batch: Batch { rows, times, origins: Origins::Rows, revisions: None },
-            of: RowsOf::Key,
-            reasons,
-        });
+        out.dead.push(DeadRows { batch: Batch::made(rows, times, None), of: RowsOf::Key, reasons });
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     packed_row::decode_row,
     plugin::{PluginFault, Reject, Request, Routed},
     stage::{
-        Batch, DeadReason, DeadRows, Origins, Outbox, Revision, RowsOf,
+        Batch, DeadReason, DeadRows, Outbox, Revision, RowsOf,
         bisect::{Bisect, Failed},
     },
     time::EventTime,
@@ -106,7 +106,7 @@ impl Pairing {
             out.counts.rows_out += rows.len() as u64;
             let times = origins.iter().map(|origin| self.times[(start + origin) as usize]).collect();
             let revisions = upsert.then(|| origins.iter().map(|origin| self.revisions[(start + origin) as usize]).collect());
-            out.emitted.push((output as usize, Batch { rows, times, origins: Origins::Rows, revisions }));
+            out.emitted.push((output as usize, Batch::made(rows, times, revisions)));
         }
         for Reject { row, code, message } in rejects {
             self.dead.push((start + row, DeadReason::Rejected { code, message }));
@@ -133,7 +133,7 @@ impl Pairing {
         out.counts.dead_panes += self.dead.len() as u64;
         let (rows, reasons): (Vec<u32>, Vec<DeadReason>) = self.dead.into_iter().unzip();
         let times = rows.iter().map(|row| self.times[*row as usize]).collect();
-        let batch = Batch { rows: self.left.take(&rows), times, origins: Origins::Rows, revisions: None };
+        let batch = Batch::made(self.left.take(&rows), times, None);
         out.dead.push(DeadRows { batch, of: RowsOf::Input(0), reasons });
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     key::{decode_key_bytes, empty_columns},
     plugin::{PluginFault, Reject, Request, Routed},
     stage::{
-        Batch, DeadReason, DeadRows, Origins, Outbox, RowsOf,
+        Batch, DeadReason, DeadRows, Outbox, RowsOf,
         bisect::{Bisect, Failed},
     },
     time::{EventTime, Window},
@@ -56,7 +56,7 @@ impl Closing {
         for Routed { output, rows, origins } in outputs {
             out.counts.rows_out += rows.len() as u64;
             let times = origins.iter().map(|origin| row_time(self.window(start + origin))).collect();
-            out.emitted.push((output as usize, Batch { rows, times, origins: Origins::Rows, revisions: None }));
+            out.emitted.push((output as usize, Batch::made(rows, times, None)));
         }
         for Reject { row, code, message } in rejects {
             self.dead.insert(start + row, DeadReason::Rejected { code, message });
@@ -79,7 +79,7 @@ impl Closing {
         let units: Vec<u32> = self.dead.keys().copied().collect();
         let rows = self.keys(&units, key);
         let times = units.iter().map(|idx| row_time(self.window(*idx))).collect();
-        let batch = Batch { rows, times, origins: Origins::Rows, revisions: None };
+        let batch = Batch::made(rows, times, None);
         out.dead.push(DeadRows { batch, of: RowsOf::Key, reasons: self.dead.into_values().collect() });
     }
 

@@ -8,9 +8,12 @@ use super::*;
 use crate::{
     column::Value,
     plan::Emission,
-    stage::testing::{
-        self, Written,
-        id_lists::{END, IdLists, REFUSED, Row, Step, ids_of, int, one_by_one, row, rows_of, stage_plan, steps},
+    stage::{
+        LateRows,
+        testing::{
+            self, Written,
+            id_lists::{END, IdLists, REFUSED, Row, Step, ids_of, int, one_by_one, row, rows_of, stage_plan, steps},
+        },
     },
 };
 
