@@ -141,6 +141,7 @@ fn assemble(config: &Config, order: &[usize], streams: &Streams<'_>, mut built: 
             name: stage.name.value.as_str().into(),
             fragment: cut.fragment_of_stage(*idx),
             inputs: streams.of_stage(*idx).iter().map(|origin| streams.schema(*origin)).collect(),
+            state: streams.declaration(*idx).and_then(|declaration| declaration.state.clone()),
             outputs: (0..streams.n_outputs(*idx)).map(stream).collect(),
             late_topic: matches!(kind, StageKind::Aggregate { .. } | StageKind::Join { .. })
                 .then(|| format!("late.{}", *stage.name).into()),

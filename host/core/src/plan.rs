@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::schema::Schema;
+use crate::{plugin::StateVersion, schema::Schema};
 
 pub type SourceIdx = usize;
 pub type StageIdx = usize;
@@ -87,6 +87,8 @@ pub struct StagePlan {
     /// Schema of each input port.
     pub inputs: Vec<Schema>,
     pub kind: StageKind,
+    /// What the plugin declares of its state, if it has one.
+    pub state: Option<StateVersion>,
     pub outputs: Vec<Stream>,
     /// `late.<stage>`, for stages that know lateness.
     pub late_topic: Option<Arc<str>>,

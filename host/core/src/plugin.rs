@@ -3,6 +3,8 @@
 //! The WIT package says the same in its own words (`wit/plugin`); `reelflow-wasm` translates. Everything that comes back is
 //! checked here ([`Request::check`]), so that every engine, and every test, has the same rules.
 
+use std::fmt;
+
 use crate::{
     column::{Bitmap, Packed, Rows},
     schema::Schema,
@@ -46,11 +48,29 @@ pub struct Declaration {
     pub sdk: String,
 }
 
-/// The type and version of an aggregate's state.
+/// The type and version of a plugin's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateVersion {
     pub name: String,
+    /// What it writes.
     pub version: u32,
+    /// The older versions that it reads as well, by migrating them.
+    pub reads: Vec<u32>,
+}
+
+impl StateVersion {
+    /// Whether the plugin reads what one with `name` and `version` wrote. A migration may come from a type of another name.
+    pub fn can_read(&self, name: &str, version: u32) -> bool {
+        (self.version == version && self.name == name) || self.reads.contains(&version)
+    }
+}
+
+impl fmt::Display for StateVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.version)?;
+        let reads: Vec<String> = self.reads.iter().map(u32::to_string).collect();
+        if reads.is_empty() { Ok(()) } else { write!(f, " and migrates {}", reads.join(", ")) }
+    }
 }
 
 /// Rows sorted into groups: group `g` is the rows `ends[g-1]..ends[g]`.

@@ -26,13 +26,16 @@ pub enum StateError {
     /// What decides the results of a stage is not what it was when its state was written.
     #[error("stage \"{stage}\" had {term} = {was}, now it is {is}")]
     OtherTerms { stage: String, term: &'static str, was: String, is: String },
+    /// The plugin of a stage was replaced by one that cannot read what is kept.
+    #[error("stage \"{stage}\" keeps state {keeps}, its plugin reads {plugin}")]
+    OtherState { stage: String, keeps: String, plugin: String },
 }
 
 impl StateError {
-    /// Whether the bytes are sound, and the manifest is what changed.
+    /// Whether the bytes are sound, and the manifest or a plugin is what changed.
     pub fn is_of_another_plan(&self) -> bool {
         match self {
-            StateError::UnknownStage(_) | StateError::OtherTerms { .. } => true,
+            StateError::UnknownStage(_) | StateError::OtherTerms { .. } | StateError::OtherState { .. } => true,
             StateError::Version { .. } | StateError::Damaged(_) => false,
         }
     }

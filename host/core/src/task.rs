@@ -37,6 +37,7 @@ mod stages;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 pub use input::SourceCounts;
 

@@ -160,7 +160,7 @@ mod tests {
         fn the_newest_window_that_has_ended_is_found(at in -200_i64..200, until in -300_i64..300, n_panes in 1_i64..8) {
             let windowing = Windowing::new(WindowSpec::Hopping { size_ms: 7 * n_panes, slide_ms: 7, offset_ms: 3 });
             let pane = windowing.pane(EventTime(at));
-            let ended = windowing.windows_of(pane).map(|window| window.end()).filter(|end| end.0 <= until).next_back();
+            let ended = windowing.windows_of(pane).map(|window| window.end()).rfind(|end| end.0 <= until);
             prop_assert_eq!(windowing.newest_end_until(pane, Watermark(until)), ended);
         }
 

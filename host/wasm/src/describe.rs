@@ -58,6 +58,8 @@ struct FieldV1 {
 struct StateV1 {
     name: String,
     version: u32,
+    #[serde(default)]
+    reads: Vec<u32>,
 }
 
 fn yes() -> bool {
@@ -85,7 +87,7 @@ pub(crate) fn declaration(text: &str, world: World) -> Result<Declaration, Strin
     }
     let state = match (world, document.state) {
         (World::Aggregate, None) => return Err("no state, which an aggregate must name".to_owned()),
-        (World::Aggregate, Some(StateV1 { name, version })) => Some(StateVersion { name, version }),
+        (World::Aggregate, Some(StateV1 { name, version, reads })) => Some(StateVersion { name, version, reads }),
         (World::Transform | World::Join, Some(_)) => return Err(format!("a state, which {} has not", world.name())),
         (World::Transform | World::Join, None) => None,
     };
@@ -230,8 +232,10 @@ mod tests {
         let found =
             declaration(&aggregate(r#""state":{"name":"S","version":0},"key":[{"name":"k","type":"bool"}]"#), World::Aggregate);
         let found = found.unwrap();
-        assert_eq!(found.state, Some(StateVersion { name: "S".to_owned(), version: 0 }));
+        assert_eq!(found.state, Some(StateVersion { name: "S".to_owned(), version: 0, reads: Vec::new() }));
         assert_eq!((found.key.fields[0].field_type, found.key.fields[0].required), (FieldType::Bool, true));
+        let found = declaration(&aggregate(r#""state":{"name":"S","version":3,"reads":[1,2]}"#), World::Aggregate).unwrap();
+        assert_eq!(found.state, Some(StateVersion { name: "S".to_owned(), version: 3, reads: vec![1, 2] }));
         check(&aggregate(r#""key":[]"#), World::Aggregate, "no state, which an aggregate must name");
         let base = r#""inputs":[{"fields":[]}],"outputs":[{"name":"a","fields":[]}]"#;
         check(&transform(&format!(r#"{base},"key":{FIELDS}"#)), World::Transform, "a key, which transform has not");

@@ -35,6 +35,7 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
             quote_spanned!(ty.span()=> <#ty as ::reelflow::__private::Stored>)
         })
         .collect();
+    let older = versions.migrations.iter().map(|(version, _)| version);
     let migrations = versions.migrations.iter().map(|(version, function)| {
         let version = u64::from(*version);
         quote!(#version => ::reelflow::__private::migrate(bytes, #function))
@@ -44,6 +45,7 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
         impl ::reelflow::State for #ident {
             const NAME: &'static str = #name;
             const VERSION: u32 = #current;
+            const READS: &'static [u32] = &[#(#older),*];
 
             fn read_fields(
                 bytes: &mut ::reelflow::__private::Bytes<'_>,

@@ -24,6 +24,8 @@ pub fn aggregate<P: Aggregate>() -> String {
         text(out, ",\"state\":{\"name\":", P::State::NAME);
         out.push_str(",\"version\":");
         out.push_str(&P::State::VERSION.to_string());
+        out.push_str(",\"reads\":");
+        list(out, P::State::READS, |out, version| out.push_str(&version.to_string()));
         out.push('}');
     })
 }

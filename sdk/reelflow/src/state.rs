@@ -32,6 +32,9 @@ pub trait State: Stored {
     const NAME: &'static str;
     #[doc(hidden)]
     const VERSION: u32;
+    /// The older versions that are migrated.
+    #[doc(hidden)]
+    const READS: &'static [u32];
     /// Reads the fields, after the version.
     #[doc(hidden)]
     fn read_fields(bytes: &mut Bytes<'_>) -> Result<Self, StateError>;

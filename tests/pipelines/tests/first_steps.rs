@@ -48,6 +48,35 @@ fn a_new_plugin_of_each_kind_works_as_it_was_made() -> Result<()> {
     Ok(())
 }
 
+/// A plugin whose state has another version is refused where the pipeline keeps older state, unless it migrates that; then it goes on.
+#[test]
+fn a_plugin_must_read_the_state_that_is_kept() -> Result<()> {
+    let folder = tempfile::Builder::new().prefix("reelflow-").tempdir()?;
+    type_in("reel new first --kind aggregate", folder.path())?;
+    let (project, code) = (folder.path().join("first"), folder.path().join("first/src/lib.rs"));
+    let play = |profile: u32| format!("{{\"profile_id\":{profile},\"title_id\":70,\"event_ts\":1767225600000}}\n");
+    fs::write(project.join("first.ndjson"), play(1))?;
+    fs::write(project.join("second.ndjson"), play(2))?;
+    let write = |file: &str| format!("reel topic write plays {file} --partitions 1");
+    type_in(&format!("reel build && {} && reel run --until-end", write("first.ndjson")), &project)?;
+
+    let text = fs::read_to_string(&code)?;
+    let second = text.replace("version = 1", "version = 2").replace("    plays: u64,", "    plays: u64,\n    trailers: u64,");
+    ensure!(second.contains("version = 2") && second.contains("trailers: u64"), "the template has another state:\n{text}");
+    fs::write(&code, &second)?;
+    let refused = type_in(&format!("reel build && {} && reel run --until-end", write("second.ndjson")), &project);
+    let why = refused.map_or_else(|error| error.to_string(), |said| format!("it ran: {said}"));
+    ensure!(why.contains("RF0512") && why.contains("keeps state Views 1, its plugin reads Views 2"), "{why}");
+
+    let migration = "\n#[derive(State)]\n#[state(version = 1)]\npub struct ViewsV1 {\n    plays: u64,\n    viewers: BTreeSet<i64>,\n}\n\n\
+                     fn from_v1(old: ViewsV1) -> Views {\n    Views { plays: old.plays, trailers: 0, viewers: old.viewers }\n}\n";
+    fs::write(&code, second.replace("version = 2", "version = 2, migrate(1 => from_v1)") + migration)?;
+    let end = "touch end.ndjson && reel topic write plays end.ndjson --end";
+    let said = type_in(&format!("reel build && {end} && reel run --until-end && reel topic read first"), &project)?;
+    ensure!(said.contains(r#"{"title_id":70,"window_start":1767225600000,"plays":2,"viewers":2}"#), "a play is missing:\n{said}");
+    Ok(())
+}
+
 /// The console blocks of a document: commands after `$ `, and the lines that each prints; `…` stands for anything.
 fn blocks(document: &str) -> Vec<Vec<(String, Vec<String>)>> {
     let mut blocks = Vec::new();

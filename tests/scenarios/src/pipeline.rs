@@ -198,6 +198,7 @@ impl Builder {
             inputs: schemas,
             kind,
             outputs: outputs.into_iter().map(|(_, schema)| Stream { schema, consumers: Vec::new() }).collect(),
+            state: None,
             late_topic: knows_lateness.then(|| format!("late.{name}").into()),
         });
         Ok(())

@@ -33,20 +33,21 @@ enum Step {
     Seal,
 }
 
+/// What is drawn for a step: source, partition, key, id, how far time goes on, how far this record is behind it, and what it is.
+type Drawn = (usize, usize, String, String, i64, i64, u8);
+
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let key =
         prop_oneof![8 => "[abc]", 1 => Just("drop".to_owned()), 1 => Just("twice".to_owned()), 1 => Just("reject".to_owned())];
-    // Time goes on, with strays that are behind it.
     let stray = prop_oneof![3 => Just(0_i64), 2 => 0..8_i64, 1 => 0..60_i64];
     let step = (0..2_usize, 0..2_usize, key, "[xyz]", 0..4_i64, stray, 0..12_u8);
-    prop::collection::vec(step, 1..40).prop_map(|drawn| {
+    prop::collection::vec(step, 1..40).prop_map(|drawn: Vec<Drawn>| {
         let mut at = -20;
-        let step =
-            |(idx, (source, partition, key, id, on, stray, what)): (usize, (usize, usize, String, String, i64, i64, u8))| {
-                at += on;
-                let word = format!("{key}#{id}{idx}@{}s", at - stray);
-                if what == 0 { Step::Seal } else { Step::Record { source, partition, word } }
-            };
+        let step = |(idx, (source, partition, key, id, on, stray, what)): (usize, Drawn)| {
+            at += on;
+            let word = format!("{key}#{id}{idx}@{}s", at - stray);
+            if what == 0 { Step::Seal } else { Step::Record { source, partition, word } }
+        };
         drawn.into_iter().enumerate().map(step).collect()
     })
 }

@@ -162,6 +162,7 @@ impl Shape {
                 emission: self.emission,
             },
             outputs: vec![Stream { schema: output.clone(), consumers: vec![Consumer::Sink(0)] }],
+            state: None,
             late_topic: Some("late.pairs".into()),
         });
         plan.sinks.push(self.sink(output, vec![ID]));
@@ -185,6 +186,7 @@ impl Shape {
                 emission: self.emission,
             },
             outputs: vec![Stream { schema: output, consumers: vec![Consumer::Sink(0)] }],
+            state: None,
             late_topic: Some("late.tally".into()),
         }
     }
@@ -216,6 +218,7 @@ fn transform(name: &str, plugin: usize, schema: Schema, next: usize) -> StagePla
         kind: StageKind::Transform { plugin, columns: (0..schema.len()).collect() },
         inputs: vec![schema.clone()],
         outputs: vec![Stream { schema, consumers: vec![Consumer::Stage { stage: next, port: 0 }] }],
+        state: None,
         late_topic: None,
     }
 }
@@ -227,6 +230,7 @@ fn dedup(name: &str, schema: Schema, next: Consumer) -> StagePlan {
         inputs: vec![schema.clone()],
         kind: StageKind::Dedup { id: ID, horizon_ms: FOR_EVER_MS },
         outputs: vec![Stream { schema, consumers: vec![next] }],
+        state: None,
         late_topic: None,
     }
 }

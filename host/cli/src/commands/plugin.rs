@@ -78,7 +78,9 @@ fn describe(output: &mut Output, declaration: &Declaration) -> Result<(), Failur
         output.line(&format!("key      {}", fields(&declaration.key, false)))?;
     }
     if let Some(state) = &declaration.state {
-        output.line(&format!("state    {} version {}", state.name, state.version))?;
+        let migrates = state.reads.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+        let migrates = if migrates.is_empty() { String::new() } else { format!(", migrates {migrates}") };
+        output.line(&format!("state    {} version {}{migrates}", state.name, state.version))?;
     }
     for (name, schema) in &declaration.outputs {
         output.line(&format!("output   {name}: {}", fields(schema, false)))?;
@@ -114,7 +116,7 @@ fn json_of(inspection: &Inspection) -> Value {
             "sdk": declaration.sdk,
             "inputs": declaration.inputs.iter().map(schema).collect::<Vec<_>>(),
             "key": schema(&declaration.key),
-            "state": declaration.state.as_ref().map(|state| json!({"name": state.name, "version": state.version})),
+            "state": declaration.state.as_ref().map(|state| json!({"name": state.name, "version": state.version, "reads": state.reads})),
             "outputs": declaration.outputs.iter().map(|(name, fields)| json!({"name": name, "fields": schema(fields)})).collect::<Vec<_>>(),
         }),
     };

@@ -57,7 +57,7 @@ fn declaration(document: &serde_json::Value) -> Declaration {
         inputs: inputs.iter().map(schema).collect(),
         outputs: outputs.iter().map(|(name, fields)| (name.clone(), schema(fields))).collect(),
         key: document.get("key").map(schema).unwrap_or_default(),
-        state: (world == World::Aggregate).then(|| StateVersion { name: "State".to_owned(), version: 1 }),
+        state: (world == World::Aggregate).then(|| StateVersion { name: "State".to_owned(), version: 1, reads: Vec::new() }),
         sdk: "0.1.0".to_owned(),
     }
 }

@@ -4,11 +4,12 @@
 //! are named, so that a pipeline may get new sources, shuffles and stages. (I-10)
 //!
 //! ```text
-//! memory   = version u8 (2) | low | n varint, source* | n varint, inward* | n varint, stage* | n varint, outward*
+//! memory   = version u8 (3) | low | n varint, source* | n varint, inward* | n varint, stage* | n varint, outward*
 //! source   = name | watermark | 3 counts
 //! inward   = topic | low | n varint, mark* | 3 counts         (a shuffle that leads here)
-//! stage    = name | n varint, term* | low | 9 counts
+//! stage    = name | n varint, term* | versions | low | 9 counts    (version 2 had no `versions`)
 //! term     = name | value                                     (what decides its results, see `terms`)
+//! versions                                                    (of its plugin's state, see `versions`)
 //! outward  = topic | mark                                     (a shuffle that leads away: what was sent last)
 //! mark     = watermark | idle bool
 //! low, watermark = signed        counts = varint each          name, topic, value = bytes
@@ -29,7 +30,7 @@ use crate::{
 
 /// No stage may have this name.
 pub(super) const SECTION: &str = "@task";
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// The parts of a task that are remembered here.
 pub(super) struct Memory<'a> {
@@ -41,7 +42,7 @@ pub(super) struct Memory<'a> {
 }
 
 impl Memory<'_> {
-    pub fn write(&self) -> Vec<u8> {
+    pub fn write(&mut self) -> Vec<u8> {
         let mut to = ByteWriter::default();
         to.u8(VERSION);
         to.signed(self.low.watermark().0);
@@ -62,9 +63,10 @@ impl Memory<'_> {
             write_counts(&mut to, &shuffle.counts.totals());
         }
         to.varint(self.stages.len() as u64);
-        for stage in self.stages.iter() {
+        for stage in self.stages.iter_mut() {
             to.bytes(self.plan.stages[stage.idx].name.as_bytes());
             stage.terms.write(&mut to);
+            stage.versions.write(stage.state.state_bytes() > 0, &mut to);
             to.signed(stage.low.watermark().0);
             write_counts(&mut to, &stage_totals(&stage.counts));
         }
@@ -77,9 +79,9 @@ impl Memory<'_> {
     }
 
     pub fn read(&mut self, from: &mut ChangeReader<'_>) -> Result<(), StateError> {
-        match from.u8()? {
-            VERSION => {}
-            found => return Err(StateError::Version { found, reads: VERSION }),
+        let version = from.u8()?;
+        if !(2..=VERSION).contains(&version) {
+            return Err(StateError::Version { found: version, reads: VERSION });
         }
         let plan = self.plan;
         self.low.restore(Watermark(from.signed()?));
@@ -108,6 +110,9 @@ impl Memory<'_> {
             let stage =
                 self.stages.iter_mut().find(|stage| *plan.stages[stage.idx].name == *name).ok_or_else(|| unknown(name))?;
             stage.terms.check(name, from)?;
+            if version > 2 {
+                stage.versions.check(name, from)?;
+            }
             stage.low.restore(Watermark(from.signed()?));
             stage.counts = stage_counts(read_counts(from)?);
         }

@@ -5,7 +5,7 @@ use crate::{
     stage::{
         Batch, Operator, StageCounts, aggregate::Aggregate, dedup::Dedup, join::Join, session::Session, transform::Transform,
     },
-    task::{feeds::Feeds, input::InputState, terms::Terms},
+    task::{feeds::Feeds, input::InputState, terms::Terms, versions::Versions},
     time::{WallTime, Watermark},
     watermark::{InputMark, LowWatermark},
 };
@@ -18,6 +18,7 @@ pub(super) struct Stage {
     pub state: StageState,
     pub counts: StageCounts,
     pub terms: Terms,
+    pub versions: Versions,
     /// The minimum over what feeds it: it judges the rows that come in.
     pub low: LowWatermark,
     pub feeds: Feeds,
@@ -89,6 +90,7 @@ impl Stage {
                 state: StageState::new(&plan.stages[*idx]),
                 counts: StageCounts::default(),
                 terms: Terms::of(&plan.stages[*idx]),
+                versions: Versions::new(plan.stages[*idx].state.clone()),
                 low: LowWatermark::default(),
                 feeds: Feeds::of_stage(plan, fragment, *idx, &stages),
                 hold_ms: hold_ms(&plan.stages[*idx].kind),

@@ -1,7 +1,7 @@
 //! What decides the results of a stage: state that was made by other terms would give a mixture that no batch job gives.
 //!
 //! Terms are stored as text beside the state, so that a refusal can say what was changed. The plugin is none of them, nor is what
-//! feeds the stage: both may be replaced. Whether a new plugin can read the old state is not checked here; a state has a version of its own.
+//! feeds the stage: both may be replaced. Whether a new plugin can read the old state is told by its versions (`versions`).
 
 use crate::{
     plan::{Emission, StageKind, StagePlan, WindowSpec},
@@ -124,7 +124,7 @@ mod tests {
         let terms = |kind: &StageKind| {
             let inputs = vec![schema.clone(); 2];
             let (name, outputs) = ("tested".into(), Vec::new());
-            Terms::of(&StagePlan { name, fragment: 0, inputs, kind: kind.clone(), outputs, late_topic: None })
+            Terms::of(&StagePlan { name, fragment: 0, inputs, kind: kind.clone(), outputs, state: None, late_topic: None })
         };
         let mut bytes = ByteWriter::default();
         terms(was).write(&mut bytes);

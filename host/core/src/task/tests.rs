@@ -46,6 +46,7 @@ fn plan() -> Arc<Plan> {
         inputs: vec![schema()],
         kind: StageKind::Dedup { id: 0, horizon_ms: 1000 },
         outputs: vec![stream(&[Consumer::Sink(0), Consumer::Shuffle(0)])],
+        state: None,
         late_topic: None,
     };
     let shuffle = ShufflePlan { topic: "away".into(), from_fragment: 0, to_fragment: 1, key: vec![1], stream: stream(&[]) };

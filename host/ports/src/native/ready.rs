@@ -53,7 +53,7 @@ pub fn tally(key: Schema) -> NativePlugin {
         inputs: vec![input],
         outputs: vec![("out".to_owned(), output)],
         key,
-        state: Some(StateVersion { name: "Tally".to_owned(), version: 1 }),
+        state: Some(StateVersion { name: "Tally".to_owned(), version: 1, reads: Vec::new() }),
         sdk: "native".to_owned(),
     };
     NativePlugin::new("tally", declaration, |request| match request {

@@ -30,7 +30,7 @@ fn a_declaration_is_what_describe_says() {
 
     let aggregate = load("aggregate", "{}", LIMITS);
     assert_eq!(aggregate.declaration().world, World::Aggregate);
-    assert_eq!(aggregate.declaration().state, Some(StateVersion { name: "Sum".to_owned(), version: 3 }));
+    assert_eq!(aggregate.declaration().state, Some(StateVersion { name: "Sum".to_owned(), version: 3, reads: Vec::new() }));
     assert_eq!(aggregate.declaration().key.fields[0].name, "k");
     let join = load("join", "{}", LIMITS);
     assert_eq!((join.declaration().world, join.declaration().inputs.len()), (World::Join, 2));
