@@ -28,6 +28,8 @@ pub struct Pipeline {
     pub guarantee: Guarantee,
     /// An epoch is sealed after this many ms.
     pub commit_interval_ms: u64,
+    /// How far source partitions may be apart in event time; `None`: as far as it comes.
+    pub max_drift_ms: Option<u64>,
     /// … or after this many records, whichever comes first.
     pub epoch_records_max: u64,
     /// The topic of refused records.

@@ -111,6 +111,9 @@ struct Pipeline {
     /// An epoch is sealed after this many records, even if it is younger. Default 100000.
     #[schemars(range(min = 1, max = 10_000_000))]
     epoch_records_max: Option<u64>,
+    /// Aligned reading: a source partition that is ahead of the slowest one of its worker by more than this, in event time, waits. It
+    /// bounds what joins keep while a backlog is read. Default: none waits.
+    max_drift: Option<Duration>,
     /// The topic of refused records. Default `dead.<name>`.
     dead_letters: Option<Topic>,
 }

@@ -2,6 +2,7 @@
 //!
 //! The driver's contract with [`Task::handle`]:
 //! - before each `Records` it gives a `ClockRead`, and one about every second while nothing comes;
+//! - it gives a `Reading` when an input comes to the end of its log, and when there is more again;
 //! - it performs effects in the order given; it answers an [`Effect::Call`] by `PluginReturned` before any other input;
 //! - `Seal` comes only when no call is open; it answers with exactly one [`Effect::Sealed`].
 //!
@@ -56,6 +57,8 @@ const BASE_AFTER_BYTES: usize = 64 * 1024;
 pub enum Input {
     /// Records came on `input` (an index into the fragment's inputs), in offset order.
     Records { input: usize, batch: Arc<RecordBatch> },
+    /// Whether all that the log holds of `input` was read. Until it is said, it counts as no.
+    Reading { input: usize, is_at_end: bool },
     /// The open call was answered.
     PluginReturned { result: Result<Response, PluginFault> },
     /// Wall time is data, never asked for.
@@ -179,6 +182,7 @@ impl Task {
         match input {
             Input::Records { input, batch } => self.records(input, &batch, effects),
             Input::PluginReturned { result } => self.returned(result, effects),
+            Input::Reading { input, is_at_end } => self.reading(input, is_at_end),
             Input::ClockRead { now } => self.clock_read(now, effects),
             Input::JobWatermark { watermark } => {
                 self.stages.iter_mut().for_each(|stage| stage.state.operator().advance_job(watermark))
@@ -205,6 +209,11 @@ impl Task {
     /// The lowest watermark of the task's inputs. Never goes back.
     pub fn watermark(&self) -> Watermark {
         self.low.watermark()
+    }
+
+    /// How far a source among the inputs has come; `None` for a shuffle.
+    pub fn source_mark(&self, input: usize) -> Option<InputMark> {
+        self.inputs[input].as_source().map(|_| self.inputs[input].mark(self.now))
     }
 
     /// What became of everything that entered the task since the pipeline began.
@@ -251,6 +260,12 @@ impl Task {
         self.stages[running].state.operator().returned(result, &mut self.outbox);
         self.empty_outbox(running, effects);
         self.run(effects);
+    }
+
+    fn reading(&mut self, input: usize, is_at_end: bool) {
+        if let (InputState::Source(source), Some(now)) = (&mut self.inputs[input], self.now) {
+            source.clock.reading(is_at_end, now);
+        }
     }
 
     fn clock_read(&mut self, now: WallTime, effects: &mut Vec<Effect>) {

@@ -2,7 +2,8 @@
 //!
 //! Three steps, each a pure value that never goes back (I-4):
 //!
-//! - [`SourceClock`]: one source partition; greatest accepted event time − bound, idle after silence, [`Watermark::END`] at its end;
+//! - [`SourceClock`]: one source partition; greatest accepted event time − bound, idle after silence at the end of its log,
+//!   [`Watermark::END`] after its `__end`;
 //! - [`Upstreams`]: one shuffle input; the minimum over what the upstream tasks said last;
 //! - [`LowWatermark`]: a task; the minimum over its inputs.
 //!
@@ -65,21 +66,32 @@ pub struct SourceClock {
     bound_ms: i64,
     idle_after_ms: i64,
     watermark: Watermark,
-    /// When the last record came, or the task started.
+    /// When the last record came, or its end was reached, or the task started.
     active_at: WallTime,
+    /// Whether all that the log holds was read, as far as is known: a partition that has more is late, never idle.
+    is_at_end: bool,
 }
 
 impl SourceClock {
-    /// A clock that starts at wall time `now`; the partition counts as active until `idle_after_ms` have passed.
+    /// A clock that starts at wall time `now`; the partition counts as active until the end of its log was reached and `idle_after_ms`
+    /// have passed.
     ///
     /// `bound_ms >= 0` is how far behind the latest event time a record may come.
     pub fn new(bound_ms: i64, idle_after_ms: i64, now: WallTime) -> SourceClock {
-        SourceClock { bound_ms, idle_after_ms, watermark: Watermark::UNKNOWN, active_at: now }
+        SourceClock { bound_ms, idle_after_ms, watermark: Watermark::UNKNOWN, active_at: now, is_at_end: false }
     }
 
     /// Something came at wall time `now`, good or not: the partition is active.
     pub fn heard(&mut self, now: WallTime) {
         self.active_at = self.active_at.max(now);
+    }
+
+    /// The log said, at wall time `now`, whether it has more than was read.
+    pub fn reading(&mut self, is_at_end: bool, now: WallTime) {
+        if is_at_end && !self.is_at_end {
+            self.heard(now);
+        }
+        self.is_at_end = is_at_end;
     }
 
     /// A record with event time `at` was accepted. Refused records (dead letters) must not come here.
@@ -97,9 +109,9 @@ impl SourceClock {
         self.watermark
     }
 
-    /// Whether nothing has come for `idle_after_ms`, up to wall time `now`. A partition that ended is not idle.
+    /// Whether there was nothing to read for `idle_after_ms`, up to wall time `now`. A partition that ended is not idle.
     pub fn is_idle(&self, now: WallTime) -> bool {
-        self.watermark != Watermark::END && now.0.saturating_sub(self.active_at.0) >= self.idle_after_ms
+        self.watermark != Watermark::END && self.is_at_end && now.0.saturating_sub(self.active_at.0) >= self.idle_after_ms
     }
 
     pub fn mark(&self, now: WallTime) -> InputMark {
@@ -246,6 +258,8 @@ mod tests {
     #[test]
     fn a_source_is_active_from_the_start_until_the_silence_is_long_enough() {
         let mut clock = SourceClock::new(0, 60_000, START);
+        assert!(!clock.is_idle(WallTime(START.0 + 60_000)), "nobody knows yet whether there is more to read");
+        clock.reading(true, START);
         assert!(!clock.is_idle(START));
         assert!(!clock.is_idle(WallTime(START.0 + 59_999)));
         assert!(clock.is_idle(WallTime(START.0 + 60_000)));
@@ -256,6 +270,21 @@ mod tests {
         clock.heard(WallTime(0));
         assert!(!clock.is_idle(WallTime(START.0)));
         assert!(clock.is_idle(WallTime(START.0 + 130_000)));
+    }
+
+    #[test]
+    fn a_source_with_more_to_read_is_not_idle() {
+        let mut clock = SourceClock::new(0, 60_000, START);
+        clock.reading(true, START);
+        let after = |ms: i64| WallTime(START.0 + ms);
+        assert!(clock.is_idle(after(60_000)));
+        clock.reading(false, after(61_000));
+        assert!(!clock.is_idle(after(999_000)));
+        // Silence counts from the end on.
+        clock.reading(true, after(1_000_000));
+        clock.reading(true, after(1_059_000));
+        assert!(!clock.is_idle(after(1_059_999)));
+        assert!(clock.is_idle(after(1_060_000)));
     }
 
     #[test]

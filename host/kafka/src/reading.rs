@@ -59,6 +59,11 @@ impl Readings {
         self.readings.clear();
     }
 
+    /// Where `at` stands, if it is read.
+    pub(crate) fn next(&self, at: &TopicPartition) -> Option<Offset> {
+        self.readings.iter().find(|reading| reading.at == *at).map(|reading| reading.next)
+    }
+
     /// Fetches until there is something, the group has decided something, or `wait` has passed.
     pub(crate) fn fetch(&mut self, consumer: &mut GroupConsumer, wait: Duration) -> Result<(), LogError> {
         let deadline = Instant::now() + wait;
@@ -142,6 +147,7 @@ impl Readings {
         match (code, reading_idx) {
             (RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange, Some(reading_idx)) => {
                 let Reading { at, next, .. } = &self.readings[reading_idx];
+                tracing::warn!(%code, reason, %at, next, "nothing can be read at a position");
                 let found = consumer.client().fetch_watermarks(&at.topic, kafka_partition(at), self.wait_max);
                 let (earliest, end) =
                     found.map_err(|error| kafka_error(&error, &format!("cannot ask for the offsets of {at}")))?;

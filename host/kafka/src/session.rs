@@ -178,7 +178,14 @@ impl Session for KafkaSession {
         self.consumer.unassign().map_err(|error| native_error(&error, "cannot give up partitions"))
     }
 
+    /// Resuming begins where this session stands. Left to itself, librdkafka 2.12 resumes behind the last message that it handed out, and takes
+    /// the news that a partition has ended for one: it would go on one past the end, and skip a record or fail.
     fn pause(&mut self, at: &TopicPartition, paused: bool) -> Result<(), LogError> {
+        if !paused && let Some(next) = self.readings.next(at) {
+            let list = positions([(at, next)])?;
+            let turned = self.consumer.seek(&list, self.wait_max);
+            turned.map_err(|error| native_error(&error, &format!("cannot go on with {at} at {next}")))?;
+        }
         let mut list = TopicPartitionList::new();
         list.add_partition(&at.topic, kafka_partition(at));
         self.consumer.pause(&list, paused).map_err(|error| native_error(&error, &format!("cannot pause or resume {at}")))

@@ -26,8 +26,18 @@ pub struct Settings {
     /// Records of internal topics that nobody needs any more are deleted once there are this many; at least 1.
     pub trim_slack: i64,
     pub retry: Retry,
+    pub alignment: Option<Alignment>,
     /// Stop once everything is processed that was in the source topics at the start.
     pub until_end: bool,
+}
+
+/// Source partitions of a worker are read side by side in event time.
+#[derive(Clone, Copy, Debug)]
+pub struct Alignment {
+    /// A partition that is ahead of the slowest one by more than this waits.
+    pub max_drift: Duration,
+    /// Tasks are given at most so many records of a partition at a time; at least 1. A partition may get ahead by so many more.
+    pub piece_records: usize,
 }
 
 /// What to do when a session with the log ends by an error that a new session may not have.
@@ -54,8 +64,15 @@ impl Settings {
             transaction_timeout: Duration::from_secs(15),
             trim_slack: 1_000,
             retry: Retry::standard(),
+            alignment: None,
             until_end: false,
         }
+    }
+}
+
+impl Alignment {
+    pub fn within(max_drift: Duration) -> Alignment {
+        Alignment { max_drift, piece_records: 1_024 }
     }
 }
 

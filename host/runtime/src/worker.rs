@@ -31,6 +31,7 @@ use crate::{
     },
 };
 
+mod alignment;
 mod life;
 pub(crate) mod status;
 
@@ -175,6 +176,7 @@ impl Worker {
                 self.job.observer.event(&Event::Lost { worker: self.idx });
             }
         }
+        life.release(&self.job, &mut self.plugins)?;
         let now = self.job.clock.now();
         life.tick(&self.job, &mut self.plugins, now)?;
         life.spread_watermarks(&self.job, &mut self.plugins)?;

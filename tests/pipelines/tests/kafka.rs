@@ -52,7 +52,7 @@ fn bounded_lateness_equals_batch_without_the_late() -> Result<()> {
     let job = Job::personalization(&LogKind::Kafka(broker.bootstrap()), Lateness::Bounded)?;
     create_topics(&job)?;
     let mut feeder = Feeder::new(&broker.bootstrap(), &data)?;
-    let processes: BTreeMap<&str, Child> = [("a", start(&job, "a")?), ("b", start(&job, "b")?)].into();
+    let processes: BTreeMap<&str, Process> = [("a", start(&job, "a")?), ("b", start(&job, "b")?)].into();
     while feeder.feed_slice(4_000)? {
         feeder.wait_until_read().with_context(|| format!("{}{}", log_end(&job, "a"), log_end(&job, "b")))?;
     }
@@ -90,7 +90,7 @@ fn kills_and_restarts_change_no_row() -> Result<()> {
         }
     });
     let mut rng = ChaCha8Rng::seed_from_u64(7);
-    let mut processes: BTreeMap<&str, Child> = BTreeMap::new();
+    let mut processes: BTreeMap<&str, Process> = BTreeMap::new();
     for name in ["a", "b"] {
         processes.insert(name, start(&job, name)?);
     }
@@ -106,7 +106,6 @@ fn kills_and_restarts_change_no_row() -> Result<()> {
         let name = if rng.random_bool(0.5) { "a" } else { "b" };
         let victim = processes.get_mut(name).context("both run")?;
         victim.kill()?;
-        victim.wait()?;
         *victim = start(&job, name)?;
     }
     feeding.join().expect("the feeder does not panic")?;
@@ -125,7 +124,11 @@ fn kills_and_restarts_change_no_row() -> Result<()> {
 fn rescaling_changes_no_row() -> Result<()> {
     let data = workload(60_000, 11);
     let broker = Broker::start()?;
-    let job = Job::personalization(&LogKind::Kafka(broker.bootstrap()), Lateness::Complete)?;
+    // Partitions are paused and resumed by the way.
+    let complete = [("lateness = \"6h\"", "lateness = \"8d\""), ("lateness = \"2m\"", "lateness = \"8d\"")];
+    let aligned = ("commit_interval = \"500ms\"", "commit_interval = \"500ms\"\nmax_drift = \"10m\"");
+    let edits = [complete[0], complete[1], aligned];
+    let job = Job::example("personalization", &LogKind::Kafka(broker.bootstrap()), &edits)?;
     create_topics(&job)?;
     let mut feeder = Feeder::new(&broker.bootstrap(), &data)?;
     let mut feed = |n_slices: usize| -> Result<()> {
@@ -135,14 +138,14 @@ fn rescaling_changes_no_row() -> Result<()> {
         }
         Ok(())
     };
-    let mut processes: BTreeMap<&str, Child> = [("a", start(&job, "a")?)].into();
+    let mut processes: BTreeMap<&str, Process> = [("a", start(&job, "a")?)].into();
     feed(10)?;
     for name in ["b", "c", "d"] {
         processes.insert(name, start(&job, name)?);
     }
     feed(12)?;
     for name in ["a", "c"] {
-        leave(processes.remove(name).context("it runs")?).with_context(|| format!("process {name}"))?;
+        leave(processes.remove(name).context("it runs")?).with_context(|| log_end(&job, name))?;
     }
     feed(60)?;
     finish(&job, processes)?;
@@ -152,20 +155,38 @@ fn rescaling_changes_no_row() -> Result<()> {
     Ok(())
 }
 
+/// A running `reel`, which does not outlive a test that fails.
+struct Process(Child);
+
+impl Process {
+    fn kill(&mut self) -> Result<()> {
+        self.0.kill()?;
+        self.0.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already, which is as good.
+        drop(self.kill());
+    }
+}
+
 /// Asks a process to stop, as an operator or a supervisor does.
-fn leave(mut process: Child) -> Result<()> {
-    let status = Command::new("kill").args(["-TERM", &process.id().to_string()]).status()?;
+fn leave(mut process: Process) -> Result<()> {
+    let status = Command::new("kill").args(["-TERM", &process.0.id().to_string()]).status()?;
     ensure!(status.success(), "the signal could not be sent");
-    let status = process.wait()?;
+    let status = process.0.wait()?;
     ensure!(status.success(), "it was asked to leave, and ended with {status}");
     Ok(())
 }
 
 /// A process that runs until it is stopped. It keeps its name, so a new life takes over at once.
-fn start(job: &Job, name: &str) -> Result<Child> {
+fn start(job: &Job, name: &str) -> Result<Process> {
     let log = fs::File::options().create(true).append(true).open(job.path().join(format!("{name}.log")))?;
     let args = ["run", "--instance", name, "--session-timeout", "6", "--format", "json"];
-    Ok(job.reel(&args).stdout(Stdio::null()).stderr(log).spawn()?)
+    Ok(Process(job.reel(&args).stdout(Stdio::null()).stderr(log).spawn()?))
 }
 
 /// What a process said last.
@@ -178,10 +199,9 @@ fn log_end(job: &Job, name: &str) -> String {
 
 /// Ends the processes, and has one more life process what is left. A single one, since its totals are those of all tasks: two would both
 /// report a task that moved between them.
-fn finish(job: &Job, processes: BTreeMap<&str, Child>) -> Result<()> {
+fn finish(job: &Job, processes: BTreeMap<&str, Process>) -> Result<()> {
     for (_, mut process) in processes {
         process.kill()?;
-        process.wait()?;
     }
     job.run_to_end(&["--instance", "a", "--workers", "2", "--session-timeout", "6"])?;
     Ok(())
@@ -204,7 +224,6 @@ fn at_least_once_counts_once() -> Result<()> {
         let mut process = start(&job, "a")?;
         thread::sleep(Duration::from_millis(1_500));
         process.kill()?;
-        process.wait()?;
     }
     job.run_to_end(&["--instance", "a"])?;
     job.dump()?;

@@ -4,6 +4,7 @@
 //! records [SOURCE] pN KEY[#ID][=N]@TIME[^LOGGED] …   one batch; `end` is the end of the partition; ^ is the log's timestamp
 //! raw [SOURCE] pN VALUE                              one record with these bytes; \xff, \n as in Rust
 //! end                                                the end of every partition
+//! behind [SOURCE] pN                                 the log has more of it, which is not read now; until its next records
 //! wait TIME                                          wall time passes, nothing comes
 //! seal                                               the epoch ends everywhere; what was shuffled is read
 //! crash                                              all tasks are lost, recover, and read again what was not sealed
@@ -48,11 +49,15 @@ struct Owned {
     unsealed: Vec<Happened>,
     appended: Vec<Outgoing>,
     sealed_at: WallTime,
+    /// For each input: whether all of it was read, now and when the last epoch was sealed.
+    at_end: Vec<bool>,
+    sealed_at_end: Vec<bool>,
 }
 
 #[derive(Clone)]
 enum Happened {
     Records { input: usize, batch: Arc<RecordBatch> },
+    Reading { input: usize, is_at_end: bool },
     Clock(WallTime),
     Job(Watermark),
 }
@@ -61,6 +66,7 @@ impl Happened {
     fn input(&self) -> Input {
         match self {
             Happened::Records { input, batch } => Input::Records { input: *input, batch: batch.clone() },
+            Happened::Reading { input, is_at_end } => Input::Reading { input: *input, is_at_end: *is_at_end },
             Happened::Clock(now) => Input::ClockRead { now: *now },
             Happened::Job(watermark) => Input::JobWatermark { watermark: *watermark },
         }
@@ -97,6 +103,9 @@ impl Owned {
         }
         // Idleness counts from the restart; here that is when the last epoch was sealed, so that what follows is the same.
         let (mut again, _) = self.handle(Input::ClockRead { now: self.sealed_at }, plugins);
+        for (input, is_at_end) in self.sealed_at_end.clone().into_iter().enumerate() {
+            again.extend(self.handle(Input::Reading { input, is_at_end }, plugins).0);
+        }
         for happened in self.unsealed.clone() {
             again.extend(self.handle(happened.input(), plugins).0);
         }
@@ -118,6 +127,7 @@ impl Owned {
         self.unsealed.clear();
         self.appended.clear();
         self.sealed_at = now;
+        self.sealed_at_end.clone_from(&self.at_end);
         appended
     }
 }
@@ -140,6 +150,7 @@ impl World {
         for fragment in 0..plan.fragments.len() {
             for partition in 0..plan.n_partitions {
                 let task = Task::new(plan.clone(), fragment, partition);
+                let n_inputs = plan.fragments[fragment].inputs.len();
                 let owned = Owned {
                     fragment,
                     partition,
@@ -148,12 +159,17 @@ impl World {
                     unsealed: Vec::new(),
                     appended: Vec::new(),
                     sealed_at: START,
+                    at_end: vec![false; n_inputs],
+                    sealed_at_end: vec![false; n_inputs],
                 };
                 world.owned.push(owned);
             }
         }
         let mut out = String::new();
         world.wait(0, &mut out)?;
+        for source in 0..plan.sources.len() {
+            (0..plan.n_partitions).try_for_each(|partition| world.read_to_end(source, partition, true, &mut out))?;
+        }
         if out.is_empty() { Ok(world) } else { Err(format!("a pipeline that has read nothing says {out}")) }
     }
 
@@ -213,6 +229,10 @@ impl World {
                     }
                 }
                 Ok(())
+            }
+            "behind" => {
+                let (source, partition, _) = self.address(&format!("{rest} "))?;
+                self.read_to_end(source, partition, false, out)
             }
             "wait" => self.wait(print::parse_time(rest)?, out),
             "seal" => self.seal(out),
@@ -276,13 +296,29 @@ impl World {
     }
 
     fn give(&mut self, source: usize, partition: Partition, batch: RecordBatch, out: &mut String) -> Result<(), String> {
-        let fragment = self.plan.sources[source].fragment;
-        let input = self.input_of(fragment, FragmentInput::Source(source));
-        let at = self.owned.iter().position(|owned| (owned.fragment, owned.partition) == (fragment, partition));
-        let at = at.ok_or_else(|| format!("no partition {partition}"))?;
+        let (at, input) = self.task_of(source, partition)?;
         self.happen(at, &Happened::Clock(self.now), out);
+        self.read_to_end(source, partition, true, out)?;
         self.happen(at, &Happened::Records { input, batch: Arc::new(batch) }, out);
         Ok(())
+    }
+
+    /// The log says whether all that it holds of a partition was read.
+    fn read_to_end(&mut self, source: usize, partition: Partition, is_at_end: bool, out: &mut String) -> Result<(), String> {
+        let (at, input) = self.task_of(source, partition)?;
+        if self.owned[at].at_end[input] != is_at_end {
+            self.owned[at].at_end[input] = is_at_end;
+            self.happen(at, &Happened::Reading { input, is_at_end }, out);
+        }
+        Ok(())
+    }
+
+    /// The place of the task that reads a partition, and which of its inputs that is.
+    fn task_of(&self, source: usize, partition: Partition) -> Result<(usize, usize), String> {
+        let fragment = self.plan.sources[source].fragment;
+        let at = self.owned.iter().position(|owned| (owned.fragment, owned.partition) == (fragment, partition));
+        let at = at.ok_or_else(|| format!("no partition {partition}"))?;
+        Ok((at, self.input_of(fragment, FragmentInput::Source(source))))
     }
 
     fn input_of(&self, fragment: usize, input: FragmentInput) -> usize {

@@ -18,7 +18,7 @@ use reelflow_runtime::{
     finish::Goal,
     observe::{Event as Seen, Observer},
     pipeline,
-    settings::{Retry, Settings},
+    settings::{Alignment, Retry, Settings},
     summary::Summary,
     worker::{Job, Step, Worker},
 };
@@ -130,7 +130,7 @@ fn draw(rng: &mut ChaCha8Rng) -> (Shape, Guarantee) {
     let is_complete = guarantee == Guarantee::AtLeastOnce || rng.random_bool(0.6);
     let lateness_ms = if is_complete { FOR_EVER_MS } else { rng.random_range(0..120_000) };
     let emission = if rng.random_bool(0.6) && kind != Kind::Session { Emission::Upsert } else { Emission::Final };
-    (Shape { kind, n_partitions: rng.random_range(1..=3), lateness_ms, emission }, guarantee)
+    (Shape { kind, n_partitions: rng.random_range(1..=3), lateness_ms, horizon_ms: FOR_EVER_MS, emission }, guarantee)
 }
 
 impl Run {
@@ -151,6 +151,10 @@ impl Run {
             commit_interval: Duration::from_millis(rng.random_range(1..500)),
             epoch_records_max: rng.random_range(1..200),
             trim_slack: rng.random_range(1..20),
+            alignment: rng.random_bool(0.3).then(|| Alignment {
+                max_drift: Duration::from_millis(rng.random_range(1..100_000)),
+                piece_records: rng.random_range(1..5),
+            }),
             retry: Retry { give_up_after: Duration::from_secs(1_000_000), ..Settings::standard("sim".into()).retry },
             until_end: true,
             ..Settings::standard("sim".into())

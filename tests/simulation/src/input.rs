@@ -76,6 +76,17 @@ pub fn ends(topic: &str, n_partitions: u32) -> Outgoing {
     outgoing
 }
 
+/// A row of `topic` that happens, and is logged, `after_ms` after the beginning.
+pub fn on_time(shape: &Shape, topic: &'static str, after_ms: i64, rng: &mut ChaCha8Rng) -> Event {
+    let at_ms = BEGIN_MS + after_ms;
+    let profile = format!("p{}", rng.random_range(0..6));
+    let partition = partition_of(profile.as_bytes(), shape.n_partitions);
+    let (id, country) = (format!("{topic}{after_ms}"), "DE".to_owned());
+    let (fate, value, logged_ms, json_of) = (Fate::Row, 1, at_ms, String::new());
+    let event = Event { topic, partition, fate, profile, id, at_ms, value, country, json: json_of, logged_ms };
+    Event { json: json(&event, ""), ..event }
+}
+
 fn fresh(shape: &Shape, n: usize, rng: &mut ChaCha8Rng) -> Event {
     let has_transform = shape.kind != Kind::Join;
     let fate = match rng.random_range(0..100) {

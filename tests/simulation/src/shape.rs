@@ -46,6 +46,8 @@ pub struct Shape {
     pub n_partitions: u32,
     /// [`FOR_EVER_MS`]: complete, nothing is ever late.
     pub lateness_ms: i64,
+    /// How long ids are remembered.
+    pub horizon_ms: i64,
     pub emission: Emission,
 }
 
@@ -108,7 +110,7 @@ impl Shape {
         let mut plan = self.empty();
         plan.sources.push(source("plays", "", 0));
         plan.stages.push(transform("clean", 0, source_schema(""), 1));
-        plan.stages.push(dedup("unique", source_schema(""), Consumer::Stage { stage: 2, port: 0 }));
+        plan.stages.push(self.dedup("unique", source_schema(""), Consumer::Stage { stage: 2, port: 0 }));
         plan.stages.push(self.aggregate(0, PROFILE, window));
         plan.sinks.push(self.sink(plan.stages[2].outputs[0].schema.clone(), vec![0, 1]));
         plan.fragments.push(fragment("plays", vec![FragmentInput::Source(0)], vec![0, 1, 2]));
@@ -120,7 +122,7 @@ impl Shape {
         let (size_ms, slide_ms) = HOPPING_MS;
         plan.sources.push(source("plays", "", 0));
         plan.stages.push(transform("clean", 0, source_schema(""), 1));
-        plan.stages.push(dedup("unique", source_schema(""), Consumer::Shuffle(0)));
+        plan.stages.push(self.dedup("unique", source_schema(""), Consumer::Shuffle(0)));
         plan.shuffles.push(ShufflePlan {
             topic: "reel.sim.tally".into(),
             from_fragment: 0,
@@ -141,8 +143,8 @@ impl Shape {
         let pairs = pairs(left.clone(), right.clone());
         plan.sources.push(source("plays", "", 0));
         plan.sources.push(source("impressions", "imp_", 1));
-        plan.stages.push(dedup("unique_plays", left.clone(), Consumer::Stage { stage: 2, port: 0 }));
-        plan.stages.push(dedup("unique_impressions", right.clone(), Consumer::Stage { stage: 2, port: 1 }));
+        plan.stages.push(self.dedup("unique_plays", left.clone(), Consumer::Stage { stage: 2, port: 0 }));
+        plan.stages.push(self.dedup("unique_impressions", right.clone(), Consumer::Stage { stage: 2, port: 1 }));
         let all: Vec<usize> = (0..left.len()).collect();
         let output = pairs.declaration().outputs[0].1.clone();
         plan.stages.push(StagePlan {
@@ -191,6 +193,18 @@ impl Shape {
         }
     }
 
+    fn dedup(&self, name: &str, schema: Schema, next: Consumer) -> StagePlan {
+        StagePlan {
+            name: name.into(),
+            fragment: 0,
+            inputs: vec![schema.clone()],
+            kind: StageKind::Dedup { id: ID, horizon_ms: self.horizon_ms },
+            outputs: vec![Stream { schema, consumers: vec![next] }],
+            state: None,
+            late_topic: None,
+        }
+    }
+
     fn sink(&self, schema: Schema, key: Vec<usize>) -> SinkPlan {
         SinkPlan { name: "out".into(), topic: "out".into(), n_partitions: 2, schema, key, upsert: self.upsert() }
     }
@@ -218,18 +232,6 @@ fn transform(name: &str, plugin: usize, schema: Schema, next: usize) -> StagePla
         kind: StageKind::Transform { plugin, columns: (0..schema.len()).collect() },
         inputs: vec![schema.clone()],
         outputs: vec![Stream { schema, consumers: vec![Consumer::Stage { stage: next, port: 0 }] }],
-        state: None,
-        late_topic: None,
-    }
-}
-
-fn dedup(name: &str, schema: Schema, next: Consumer) -> StagePlan {
-    StagePlan {
-        name: name.into(),
-        fragment: 0,
-        inputs: vec![schema.clone()],
-        kind: StageKind::Dedup { id: ID, horizon_ms: FOR_EVER_MS },
-        outputs: vec![Stream { schema, consumers: vec![next] }],
         state: None,
         late_topic: None,
     }

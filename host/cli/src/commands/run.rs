@@ -17,7 +17,7 @@ use reelflow_ports::{
 use reelflow_runtime::{
     patience::Patience,
     pipeline::Pipeline,
-    settings::{Retry, Settings},
+    settings::{Alignment, Retry, Settings},
     worker::Job,
 };
 
@@ -131,6 +131,7 @@ fn settings(manifest: &Manifest, args: &Run) -> Settings {
         epoch_records_max: usize::try_from(pipeline.epoch_records_max).unwrap_or(usize::MAX),
         session_timeout: Duration::from_secs(args.session_timeout),
         retry: retry(args),
+        alignment: pipeline.max_drift_ms.map(|ms| Alignment::within(Duration::from_millis(ms))),
         until_end: args.until_end,
         ..standard
     }

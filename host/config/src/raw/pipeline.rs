@@ -30,11 +30,12 @@ pub(super) fn pipeline(root: &mut Table<'_>, problems: &mut Problems) -> Option<
     let guarantee = table.choice("guarantee", &guarantees, problems).map_or(Guarantee::ExactlyOnce, |guarantee| *guarantee);
     let commit_interval_ms = commit_interval(&mut table, problems);
     let epoch_records_max = table.integer("epoch_records_max", 1..=10_000_000, problems).map_or(100_000, |records| *records);
+    let max_drift_ms = table.positive_duration("max_drift", problems).map(|drift| drift.unsigned_abs());
     let dead_letters = table.topic("dead_letters", problems);
     table.finish(&[], problems);
     let name = name?;
     let dead_letters = dead_letters.unwrap_or_else(|| At::new(format!("dead.{}", *name), name.span.clone()));
-    Some(Pipeline { name, guarantee, commit_interval_ms, epoch_records_max, dead_letters })
+    Some(Pipeline { name, guarantee, commit_interval_ms, max_drift_ms, epoch_records_max, dead_letters })
 }
 
 /// At most a minute: a transaction that stays open longer holds every reader of committed records back.

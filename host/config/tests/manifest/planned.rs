@@ -328,4 +328,5 @@ fn partition_counts_and_limits_have_defaults() {
     let config = reelflow_config::parse(&manifest).expect("a good manifest").value;
     assert!(config.plugins.iter().all(|plugin| plugin.limits == Limits::STANDARD && plugin.config == serde_json::json!({})));
     assert_eq!((config.pipeline.commit_interval_ms, config.pipeline.epoch_records_max), (200, 100_000));
+    assert_eq!(config.pipeline.max_drift_ms, None);
 }

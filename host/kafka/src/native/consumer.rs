@@ -153,6 +153,20 @@ impl GroupConsumer {
         NativeError::check(code)
     }
 
+    /// Goes on reading at the offsets of `positions`. Waits until each partition has turned there.
+    pub(crate) fn seek(&self, positions: &TopicPartitionList, wait: Duration) -> Result<(), NativeError> {
+        // SAFETY: a live client and a live list that is ours; each partition's outcome is written into it.
+        let error = unsafe { bindings::rd_kafka_seek_partitions(self.client.native_ptr(), positions.ptr(), millis(wait)) };
+        // SAFETY: the error is null, or ours alone.
+        unsafe { NativeError::take(error)? };
+        let failed = positions.elements().iter().find_map(|element| element.error().err());
+        let code = failed.and_then(|error| error.rdkafka_error_code());
+        match code {
+            None => Ok(()),
+            Some(code) => Err(NativeError { code, text: code.to_string(), is_fatal: false, needs_abort: false }),
+        }
+    }
+
     /// Why this member is out for good, if it is: another one took its name.
     pub(crate) fn fatal_error(&self) -> Option<NativeError> {
         let mut reason = [0; 512];

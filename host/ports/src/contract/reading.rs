@@ -109,3 +109,25 @@ pub(super) fn paused(bench: &Bench<'_>) {
     session.pause(&at(&topic, 0), false).expect("a partition is resumed");
     assert_eq!(bench.read(&mut *session, 1)[0].0, at(&topic, 0));
 }
+
+/// A client may have gone past the end when it told it.
+pub(super) fn paused_at_its_end(bench: &Bench<'_>) {
+    let topic = bench.topic("plays", 1);
+    let mut session = bench.join_and_start("m", std::slice::from_ref(&topic));
+    for round in 0..5 {
+        let values = ["a", "b"].map(|value| format!("{value}{round}"));
+        bench.write(&topic, 0, &values.each_ref().map(String::as_str));
+        let rows = bench.read(&mut *session, 2);
+        let read: Vec<String> = rows.into_iter().map(|(_, (_, _, value))| text(value)).collect();
+        assert_eq!(read, values, "round {round}");
+        // Until its end is told, and for a moment longer.
+        for _ in 0..3 {
+            session.poll(bench.differences.wait).expect("nothing is wrong at the end");
+        }
+        session.pause(&at(&topic, 0), true).expect("a partition is paused");
+        session.pause(&at(&topic, 0), false).expect("a partition is resumed");
+        if round % 2 == 0 {
+            session.poll(bench.differences.wait).expect("nothing is wrong at the end");
+        }
+    }
+}

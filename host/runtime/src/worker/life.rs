@@ -25,7 +25,7 @@ use crate::{
     observe::DeadLetter,
     recovery::{self, Recovered},
     seal::{self, TaskEpoch},
-    worker::Job,
+    worker::{Job, alignment::Held},
 };
 
 /// Tasks are told the time about this often, records or none: an idle partition is noticed by it.
@@ -37,7 +37,9 @@ pub(super) struct Life {
     pub tasks: Vec<OwnedTask>,
     pub open: OpenEpoch,
     /// (index into `tasks`, index into its fragment's inputs)
-    by_input: BTreeMap<TopicPartition, (usize, usize)>,
+    pub by_input: BTreeMap<TopicPartition, (usize, usize)>,
+    /// What aligned reading holds back.
+    pub held: Held,
     job_watermarks: BTreeMap<Partition, Watermark>,
     ticked: WallTime,
     /// Tasks without a known change are asked at the next seal as well, since the passing of time may have changed something in
@@ -55,6 +57,8 @@ pub(super) struct OwnedTask {
     point: RecoveryPoint,
     incarnation: Incarnation,
     inputs: Vec<TopicPartition>,
+    /// Whether all that the log holds of an input was given to the task.
+    pub at_end: Vec<bool>,
     positions: Vec<Offset>,
     committed: Vec<Offset>,
     /// Records came, or effects left, since the last seal.
@@ -88,6 +92,7 @@ impl Life {
             tasks: Vec::new(),
             open: OpenEpoch::default(),
             by_input: BTreeMap::new(),
+            held: Held::default(),
             job_watermarks: BTreeMap::new(),
             ticked: now,
             probe: false,
@@ -113,6 +118,7 @@ impl Life {
                 task: one.task,
                 point: one.point,
                 incarnation,
+                at_end: vec![false; inputs.len()],
                 inputs,
                 committed: one.positions.clone(),
                 positions: one.positions,
@@ -130,15 +136,17 @@ impl Life {
     pub fn forget(&mut self) {
         self.tasks.clear();
         self.by_input.clear();
+        self.held = Held::default();
         self.job_watermarks.clear();
         self.open = OpenEpoch::default();
     }
 
-    /// Records came.
-    pub fn fetched(&mut self, job: &Job, plugins: &mut Plugins, fetched: Fetched) -> Result<(), RunError> {
+    /// Gives records to their task.
+    pub fn take(&mut self, job: &Job, plugins: &mut Plugins, fetched: Fetched) -> Result<(), RunError> {
         let Some(&(task_idx, input)) = self.by_input.get(&fetched.at) else {
             return Err(RunError::NotOwned(fetched.at));
         };
+        self.say_reading(job, plugins, &fetched.at, fetched.at_end)?;
         if !fetched.batch.is_empty() {
             let now = job.clock.now();
             self.open.since.get_or_insert(now);
@@ -149,6 +157,23 @@ impl Life {
             self.give(job, plugins, task_idx, Input::Records { input, batch: fetched.batch })?;
         }
         self.tasks[task_idx].positions[input] = fetched.next;
+        Ok(())
+    }
+
+    /// Tells a task whether there is more to read of an input, if that is news.
+    pub fn say_reading(
+        &mut self,
+        job: &Job,
+        plugins: &mut Plugins,
+        at: &TopicPartition,
+        is_at_end: bool,
+    ) -> Result<(), RunError> {
+        let Some(&(task_idx, input)) = self.by_input.get(at) else { return Err(RunError::NotOwned(at.clone())) };
+        if self.tasks[task_idx].at_end[input] != is_at_end {
+            self.tasks[task_idx].at_end[input] = is_at_end;
+            self.give(job, plugins, task_idx, Input::ClockRead { now: job.clock.now() })?;
+            self.give(job, plugins, task_idx, Input::Reading { input, is_at_end })?;
+        }
         Ok(())
     }
 
@@ -253,6 +278,9 @@ impl Life {
 
     /// How long a poll may wait.
     pub fn wait(&self, job: &Job, now: WallTime) -> Duration {
+        if self.held.is_interrupted {
+            return Duration::ZERO;
+        }
         let until_tick = TICK_MS - (now.0 - self.ticked.0).clamp(0, TICK_MS);
         let until_seal = match self.open.since {
             Some(since) => job.commit_interval_ms() - (now.0 - since.0),

@@ -1,0 +1,86 @@
+//! A run of one worker in which nothing goes wrong: what it gives, and how much it keeps meanwhile.
+
+use std::{sync::Arc, time::Duration};
+
+use reelflow_core::time::WallTime;
+use reelflow_ports::{
+    log::{Log, NewTopic, Retention},
+    simulated::{NoFaults, SimulatedLog, VirtualClock},
+};
+use reelflow_runtime::{
+    finish::Goal,
+    observe::Blind,
+    pipeline,
+    settings::{Alignment, Settings},
+    worker::{Job, Worker},
+};
+
+use crate::{
+    input::{self, BEGIN_MS, Event},
+    shape::Shape,
+};
+
+/// A run that takes longer than this will not end.
+const STEPS_MAX: usize = 200_000;
+
+/// What a run gave.
+#[derive(Debug)]
+pub struct Given {
+    /// The values of the results, the late records and the dead letters; sorted.
+    pub outputs: Vec<String>,
+    /// The most bytes of state at the end of an epoch.
+    pub state_bytes_max: u64,
+}
+
+/// Runs the pipeline over `slices`, each written when what was there before is processed.
+///
+/// Panics when the run does not end.
+pub fn run(shape: &Shape, slices: &[&[Event]], alignment: Option<Alignment>) -> Given {
+    let clock = VirtualClock::starting_at(WallTime(BEGIN_MS));
+    let log = SimulatedLog::new(clock.clone(), Box::new(NoFaults));
+    let (plan, plugins) = shape.build();
+    let topics: Vec<Arc<str>> = plan.sources.iter().map(|source| source.topic.clone()).collect();
+    for name in topics.clone() {
+        let topic = NewTopic { name, n_partitions: shape.n_partitions, retention: Retention::FromTimestamp };
+        log.create_topic(&topic).expect("the model takes a new topic");
+    }
+    pipeline::prepare(&log, &plan, &Blind).expect("the topics are as the plan needs them");
+    // Short epochs, so that the state shows often.
+    let settings = Settings {
+        epoch_records_max: 100,
+        commit_interval: Duration::from_millis(20),
+        until_end: true,
+        alignment,
+        ..Settings::standard("calm".into())
+    };
+    let (observer, log_of_job, clock_of_job) = (Arc::new(Blind), Arc::new(log.clone()), clock.clone());
+    let job = Job { plan: Arc::new(plan), plugins, log: log_of_job, clock: clock_of_job, settings, observer };
+    let mut worker = Worker::new(0, job.clone()).expect("native plugins need nothing");
+    let mut state_bytes_max = 0;
+    let mut settle = |worker: &mut Worker| {
+        let goal = Goal::at_start(&log, &job.plan).expect("the model answers");
+        for _ in 0..STEPS_MAX {
+            clock.advance(Duration::from_millis(1));
+            worker.step().expect("nothing goes wrong");
+            state_bytes_max = state_bytes_max.max(worker.summary(Duration::ZERO).state_bytes);
+            if goal.is_reached(&log, &job.plan, &job.group()).expect("the model answers") {
+                return;
+            }
+        }
+        panic!("the run did not end within {STEPS_MAX} steps");
+    };
+    for slice in slices {
+        input::outgoing(slice).iter().for_each(|records| log.write(records).expect("the model takes records"));
+        settle(&mut worker);
+    }
+    topics.iter().for_each(|topic| log.write(&input::ends(topic, shape.n_partitions)).expect("the model takes records"));
+    settle(&mut worker);
+    let late = format!("late.{}", shape.last_stage());
+    let mut outputs = Vec::new();
+    for topic in ["out", &late, "dead.sim"] {
+        let line = |value: Option<&[u8]>| format!("{topic} {}", String::from_utf8_lossy(value.unwrap_or_default()));
+        outputs.extend(log.committed_records(topic).iter().flatten().map(|record| line(record.value.as_deref())));
+    }
+    outputs.sort();
+    Given { outputs, state_bytes_max }
+}
