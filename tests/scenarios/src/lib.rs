@@ -6,10 +6,11 @@
 //!
 //! `REEL_BLESS=1 cargo test -p reelflow-scenarios` rewrites what is expected: read the difference before you believe it.
 //!
-//! Modules in reading order: [`script`] (steps), [`pipeline`] (the words of `pipeline`), [`plugins`], [`world`] (tasks and log),
+//! Modules in reading order: [`script`] (steps), [`pipeline`] (the words of `pipeline`), [`plugins`], `owned` (a task), [`world`] (tasks and log),
 //! [`print`](mod@print), [`counts`].
 
 pub mod counts;
+mod owned;
 pub mod pipeline;
 pub mod plugins;
 pub mod print;
