@@ -30,6 +30,7 @@ PIPELINES = {
         "d3": ("trending", ["country", "w_end", "rank"], False, "trending"),
         "d10": ("frequency_cap", ["profile_id", "title_id", "day"], False, "frequency_cap"),
     }),
+    "considered": ("considered.sql", {"pairs": ("source_of_discovery", ["imp_id", "playback_id"], False, "discovery")}),
     "sessions": ("sessions.sql", {"d6": ("viewing_sessions", ["profile_id", "session_start"], False, "sessions")}),
 }
 

@@ -64,6 +64,7 @@ codes! {
     305 MissingBound Error "a source without a disorder bound"
     306 MissingHorizon Error "a dedup that cannot know how long to remember"
     307 SessionUpsert Error "sessions that would have to be taken back"
+    310 KeyOfAnotherMatch Error "a key that belongs to another way of matching"
     401 WrongWorld Error "a plugin of another kind than its stage"
     402 FieldMissing Error "a field that the stream does not have"
     403 FieldTypeDiffers Error "a field of another type than the plugin reads"

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use reelflow_core::{
-    plan::{Emission, WindowSpec},
+    plan::{Emission, Matching, WindowSpec},
     schema::FieldType,
 };
 
@@ -195,6 +195,7 @@ pub enum StageKind {
         right: At<String>,
         on: Vec<At<String>>,
         within_ms: At<i64>,
+        matching: Matching,
         /// Whether a left row without a match is emitted too.
         outer: bool,
         tie: Option<At<String>>,

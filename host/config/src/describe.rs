@@ -1,7 +1,7 @@
 //! A plan in plain words, for `reel explain`.
 
 use reelflow_core::{
-    plan::{Consumer, Emission, EventTimeFrom, Plan, ShufflePlan, StageKind, StagePlan, WindowSpec},
+    plan::{Consumer, Emission, EventTimeFrom, Matching, Plan, ShufflePlan, StageKind, StagePlan, WindowSpec},
     schema::Schema,
     time::duration_text,
 };
@@ -96,6 +96,26 @@ impl Words<'_> {
                 lines.push(format!("plugin {} aggregates by {key} in windows {}", self.plugin(*plugin), window_text(*window)));
                 lines.push(emission_text(*emission, "its window has ended", *lateness_ms));
                 lines.push(format!("state: kept until window end{}", plus(*lateness_ms)));
+            }
+            StageKind::Join { plugin, left_key, within_ms, matching: Matching::All { after_ms }, outer, lateness_ms, .. } => {
+                let key = columns(&stage.inputs[0], left_key);
+                let [within, after] = [*within_ms, *after_ms].map(duration_text);
+                lines.push(format!(
+                    "plugin {} gets each left row with every right row of the same {key} from {within} before it to {after} after it{}",
+                    self.plugin(*plugin),
+                    if *outer { ", or alone" } else { "" }
+                ));
+                lines.push("emits a pair when the later of its rows comes, once".to_owned());
+                if *outer {
+                    lines.push(format!(
+                        "emits a left row alone once the watermark has passed it by {after}{}",
+                        plus(*lateness_ms)
+                    ));
+                }
+                lines.push(format!(
+                    "state: right rows are kept for {within}{plus}, left rows for {after}{plus}",
+                    plus = plus(*lateness_ms)
+                ));
             }
             StageKind::Join { plugin, left_key, within_ms, outer, lateness_ms, emission, tie, .. } => {
                 let key = columns(&stage.inputs[0], left_key);

@@ -251,23 +251,26 @@ enum Stage {
         emit: Option<Emit>,
         plugin: Name,
     },
-    /// Each left row with the latest right row before it.
+    /// Rows of two inputs that are near each other in event time: each left row with the latest right row before it, or with all.
     Join {
         left: Input,
         right: Input,
         /// The fields in which both sides are equal.
         on: Columns,
+        /// Default `latest-before`.
         #[schemars(rename = "match")]
         matching: Option<Match>,
         /// How far back a right row may lie.
         within: Duration,
+        /// How far after the left row a right row may lie; with `match = "all"`. Default 0s.
+        after: Option<Duration>,
         /// Whether left rows without a match are emitted: `left`. Default `inner`.
         join: Option<JoinKind>,
-        /// Of right rows at the same time, the one with the greatest value in this field wins.
+        /// Of right rows at the same time, the one with the greatest value in this field wins; with `match = "latest-before"`.
         tie: Option<Text>,
         /// How long behind the watermark records still count. Default 0s.
         lateness: Option<Duration>,
-        /// Default `final`.
+        /// With `match = "latest-before"`. Default `final`.
         emit: Option<Emit>,
         plugin: Name,
     },
@@ -306,7 +309,10 @@ enum Emit {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case")]
 enum Match {
+    /// The latest right row at or before the left one.
     LatestBefore,
+    /// Every right row: a pair for each.
+    All,
 }
 
 #[derive(JsonSchema)]

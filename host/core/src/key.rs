@@ -92,6 +92,18 @@ pub fn empty_columns(kinds: &[Kind]) -> Vec<Column> {
     kinds.iter().map(|kind| Column::empty(*kind)).collect()
 }
 
+/// Appends the key bytes of an int.
+pub(crate) fn encode_int(value: i64, to: &mut Vec<u8>) {
+    encode_value(Value::Int(value), to);
+}
+
+/// The int that key bytes of one hold; `None` for other bytes.
+pub(crate) fn decode_int(key: &[u8]) -> Option<i64> {
+    let (SOME, bits) = key.split_first().map(|(first, rest)| (*first, rest))? else { return None };
+    let bits: [u8; 8] = bits.try_into().ok()?;
+    Some((u64::from_be_bytes(bits) ^ SIGN) as i64)
+}
+
 fn encode_value(value: Value<'_>, to: &mut Vec<u8>) {
     match value {
         Value::Null => to.push(NULL),
@@ -201,6 +213,17 @@ mod tests {
             Value::Bytes(b"a"),
         ]);
         check_rising(&[Value::Null, Value::Bool(false), Value::Bool(true)]);
+    }
+
+    #[test]
+    fn an_int_comes_back() {
+        for value in [i64::MIN, -1, 0, 1, i64::MAX] {
+            let mut bytes = Vec::new();
+            encode_int(value, &mut bytes);
+            assert_eq!((decode_int(&bytes), &bytes), (Some(value), &encoded(Value::Int(value))));
+            assert_eq!(decode_int(&bytes[..8]), None);
+        }
+        assert_eq!(decode_int(&encoded(Value::Null)), None);
     }
 
     #[test]

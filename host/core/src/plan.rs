@@ -94,6 +94,25 @@ pub struct StagePlan {
     pub late_topic: Option<Arc<str>>,
 }
 
+/// Which of the right rows that match a left row make a pair with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Matching {
+    /// The latest one, at or before the left row.
+    LatestBefore,
+    /// All of them, also those up to `after_ms` after the left row.
+    All { after_ms: i64 },
+}
+
+impl Matching {
+    /// How far after a left row a right one may be, in ms.
+    pub fn after_ms(self) -> i64 {
+        match self {
+            Matching::LatestBefore => 0,
+            Matching::All { after_ms } => after_ms,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum StageKind {
     Transform {
@@ -122,8 +141,9 @@ pub enum StageKind {
         right_columns: Vec<usize>,
         left_key: Vec<usize>,
         right_key: Vec<usize>,
-        /// A right row matches when `left time − within_ms <= right time <= left time`; the latest one is taken.
+        /// A right row matches when `left time − within_ms <= right time <= left time`, or later; see `matching`.
         within_ms: i64,
+        matching: Matching,
         /// Among right rows of the same time the one with the greatest value in this column wins.
         tie: Option<usize>,
         /// Whether a left row without a match is emitted too.

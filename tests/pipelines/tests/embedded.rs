@@ -36,6 +36,29 @@ fn what_is_not_late_equals_the_batch_job_without_what_is() -> Result<()> {
     check(Lateness::Bounded, "2")
 }
 
+/// Each play with every impression near it, of both sides what is not late.
+#[test]
+fn an_interval_join_equals_the_batch_job() -> Result<()> {
+    let data = workload(N_EVENTS, 11);
+    for (lateness, has_late) in [("8d", false), ("10m", true)] {
+        let lateness = format!("lateness = \"{lateness}\"");
+        let edits = [
+            ("match = \"latest-before\"", "match = \"all\"\nafter = \"10m\""),
+            ("tie = \"event_id\"\n", ""),
+            ("emit = \"upsert\"\n", ""),
+            ("lateness = \"6h\"", lateness.as_str()),
+        ];
+        let job = Job::example("personalization", &LogKind::Embedded, &edits)?;
+        job.load(&data)?;
+        job.run_to_end(&["--workers", "2"])?;
+        job.dump()?;
+        let table = job.oracle("considered", &data)?;
+        let pairs = table.lines().find(|line| line.starts_with("pairs")).context("the table has the dataset")?;
+        assert_eq!(!pairs.ends_with(" 0"), has_late, "{table}");
+    }
+    Ok(())
+}
+
 /// I-6 and R5: killed at random moments, the outputs are the same.
 #[test]
 fn a_run_that_is_killed_again_and_again_gives_the_same_rows() -> Result<()> {

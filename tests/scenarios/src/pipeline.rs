@@ -6,7 +6,7 @@
 //!   transform NAME <- STREAM plugin=marks                 (its second output is the stream NAME.side)
 //!   dedup NAME <- STREAM horizon=10s
 //!   aggregate NAME <- STREAM window=tumbling(10s[@3s])|hopping(30s,10s[@3s])|session(10s) [lateness=0s] [emit=final|upsert] [key=key] plugin=count
-//!   join NAME <- LEFT,RIGHT within=10s [lateness=0s] [emit=final|upsert] [kind=left|inner] [tie=id] plugin=pair
+//!   join NAME <- LEFT,RIGHT within=10s [match=all [after=0s]] [lateness=0s] [emit=final|upsert] [kind=left|inner] [tie=id] plugin=pair
 //!   shuffle NAME <- STREAM key=FIELD
 //!   sink NAME <- STREAM [key=FIELD,FIELD] [partitions=…]
 //! ```
@@ -15,8 +15,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use reelflow_core::{
     plan::{
-        Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, Plan, ShufflePlan, SinkPlan, SourcePlan, StageKind,
-        StagePlan, Stream, WindowSpec,
+        Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, Matching, Plan, ShufflePlan, SinkPlan, SourcePlan,
+        StageKind, StagePlan, Stream, WindowSpec,
     },
     schema::Schema,
 };
@@ -141,7 +141,7 @@ impl Builder {
     }
 
     fn stage<'a>(&mut self, kind: &str, name: &str, inputs: &[From], words: impl Iterator<Item = &'a str>) -> Result<(), String> {
-        let known = ["plugin", "horizon", "window", "lateness", "emit", "key", "within", "kind", "tie"];
+        let known = ["plugin", "horizon", "window", "lateness", "emit", "key", "within", "match", "after", "kind", "tie"];
         let words = Words::parse(words, &known)?;
         let schemas: Vec<Schema> = inputs.iter().map(|input| self.stream_mut(*input).schema.clone()).collect();
         let column = |schema: &Schema, field: &str| schema.position(field).ok_or_else(|| format!("no field \"{field}\""));
@@ -166,6 +166,11 @@ impl Builder {
                 left_key: columns(&schemas[0], "key")?,
                 right_key: columns(&schemas[1], "key")?,
                 within_ms: words.time("within", "")?,
+                matching: match words.0.get("match") {
+                    Some(&"all") => Matching::All { after_ms: words.time("after", "0s")? },
+                    Some(other) => return Err(format!("no such match: {other}")),
+                    None => Matching::LatestBefore,
+                },
                 tie: words.0.get("tie").map(|field| column(&schemas[1], field)).transpose()?,
                 outer: words.0.get("kind") != Some(&"inner"),
                 lateness_ms: words.time("lateness", "0s")?,

@@ -13,6 +13,7 @@ const PIPELINES: &[&str] = &[
     "pipeline\n  source plays\n  aggregate count <- plays window=session(5s) lateness=4s plugin=count\n  sink counts <- count",
     "pipeline\n  source plays\n  source imps bound=2s\n  join found <- plays,imps within=10s lateness=5s kind=left plugin=pair\n  sink found <- found",
     "pipeline\n  source plays\n  source imps\n  join found <- plays,imps within=10s lateness=2s emit=upsert tie=id plugin=pair\n  sink found <- found",
+    "pipeline\n  source plays\n  source imps bound=1s\n  join found <- plays,imps match=all within=10s after=5s lateness=3s kind=left plugin=pair\n  sink found <- found",
     // What a stage emits, and what passed through one that keeps nothing.
     "pipeline\n  source plays\n  transform mark <- plays plugin=marks\n  dedup once <- mark horizon=1000s\n  aggregate count <- once window=hopping(6s,3s) plugin=count\n  aggregate again <- count window=tumbling(20s) plugin=count\n  sink counts <- count\n  sink agains <- again",
     // A join of a stream with what was made of it: both sides go back to one input.

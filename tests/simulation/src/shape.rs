@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use reelflow_core::{
     plan::{
-        Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, Plan, ShufflePlan, SinkPlan, SourcePlan, StageKind,
-        StagePlan, Stream, WindowSpec,
+        Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, Matching, Plan, ShufflePlan, SinkPlan, SourcePlan,
+        StageKind, StagePlan, Stream, WindowSpec,
     },
     schema::{FieldType, Schema},
 };
@@ -158,6 +158,7 @@ impl Shape {
                 left_key: vec![PROFILE, COUNTRY],
                 right_key: vec![PROFILE, COUNTRY],
                 within_ms: WITHIN_MS,
+                matching: Matching::LatestBefore,
                 tie: Some(ID),
                 outer: true,
                 lateness_ms: self.lateness_ms,

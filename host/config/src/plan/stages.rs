@@ -77,7 +77,7 @@ impl<'a> Check<'a, '_, '_> {
                 let (plugin, lateness_ms) = (self.plugin_idx(plugin), lateness_ms.value);
                 Some(StageKind::Aggregate { plugin, columns, key, window: window.value, lateness_ms, emission: *emission })
             }
-            config::StageKind::Join { left, right, on, within_ms, outer, tie, lateness_ms, emission, plugin } => {
+            config::StageKind::Join { left, right, on, within_ms, matching, outer, tie, lateness_ms, emission, plugin } => {
                 let (left_input, right_input) = (self.input(0, left), self.input(1, right));
                 let mut side = |port, input: &Option<Input<'a>>| match input {
                     Some(input) => {
@@ -98,6 +98,7 @@ impl<'a> Check<'a, '_, '_> {
                     left_key,
                     right_key,
                     within_ms: within_ms.value,
+                    matching: *matching,
                     tie,
                     outer: *outer,
                     lateness_ms: lateness_ms.value,

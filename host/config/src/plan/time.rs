@@ -23,7 +23,9 @@ fn needed(config: &Config, dedup: usize) -> Option<(i64, usize)> {
         is_below[idx] = true;
         let waits_ms = match kind {
             StageKind::Aggregate { window, lateness_ms, .. } => window.size_ms() + lateness_ms.value,
-            StageKind::Join { within_ms, lateness_ms, .. } => within_ms.value + lateness_ms.value,
+            StageKind::Join { within_ms, matching, lateness_ms, .. } => {
+                within_ms.value.max(matching.after_ms()) + lateness_ms.value
+            }
             StageKind::Transform { .. } | StageKind::Dedup { .. } => continue,
         };
         if longest.is_none_or(|(ms, _)| waits_ms > ms) {
@@ -60,9 +62,22 @@ pub(crate) fn check(config: &Config, problems: &mut Problems) {
                         &window.span,
                         format!("window {} + lateness {}", duration_text(window.size_ms()), duration_text(lateness_ms.value)),
                     ),
-                    StageKind::Join { within_ms, lateness_ms, .. } => (
+                    StageKind::Join { within_ms, matching, lateness_ms, .. } => (
                         &within_ms.span,
-                        format!("within {} + lateness {}", duration_text(within_ms.value), duration_text(lateness_ms.value)),
+                        match matching.after_ms() > within_ms.value {
+                            true => format!(
+                                "after {} + lateness {}",
+                                duration_text(matching.after_ms()),
+                                duration_text(lateness_ms.value)
+                            ),
+                            false => {
+                                format!(
+                                    "within {} + lateness {}",
+                                    duration_text(within_ms.value),
+                                    duration_text(lateness_ms.value)
+                                )
+                            }
+                        },
                     ),
                     StageKind::Transform { .. } | StageKind::Dedup { .. } => continue,
                 };

@@ -1,7 +1,7 @@
 //! `[source.…]`, `[stage.…]` and `[sink.…]`: what records flow through.
 
 use reelflow_core::{
-    plan::{Emission, WindowSpec},
+    plan::{Emission, Matching, WindowSpec},
     time::duration_text,
 };
 
@@ -103,7 +103,7 @@ pub(super) fn sink(name: At<String>, mut table: Table<'_>, problems: &mut Proble
 }
 
 /// The keys of each kind of stage, for the message about a key that belongs to another kind.
-const ELSEWHERE: [(&str, &str); 14] = [
+const ELSEWHERE: [(&str, &str); 15] = [
     ("input", "stages of kind \"transform\", \"dedup\" and \"aggregate\""),
     ("plugin", "stages of kind \"transform\", \"aggregate\" and \"join\""),
     ("id", "stages of kind \"dedup\""),
@@ -116,6 +116,7 @@ const ELSEWHERE: [(&str, &str); 14] = [
     ("on", "stages of kind \"join\""),
     ("match", "stages of kind \"join\""),
     ("within", "stages of kind \"join\""),
+    ("after", "stages of kind \"join\""),
     ("join", "stages of kind \"join\""),
     ("tie", "stages of kind \"join\""),
 ];
@@ -319,12 +320,35 @@ fn hopping_window(size: At<i64>, slide: At<i64>, offset: Option<At<i64>>, proble
     Some(WindowSpec::Hopping { size_ms, slide_ms, offset_ms: offset_within(slide_ms, "slide", offset, problems)? })
 }
 
+/// `match`, and `after`; what the other way of matching has is no key here.
+fn matching(table: &mut Table<'_>, problems: &mut Problems) -> Matching {
+    let takes_all = table.choice("match", &[("latest-before", false), ("all", true)], problems).is_some_and(|all| *all);
+    let foreign: &[(&'static str, &str)] = match takes_all {
+        true => &[
+            ("tie", "a key of joins with match = \"latest-before\""),
+            ("emit", "a pair never changes: each is written once, when the later row comes"),
+        ],
+        false => &[("after", "a key of joins with match = \"all\"")],
+    };
+    let after = if takes_all { table.duration("after", problems) } else { None };
+    for (key, why) in foreign {
+        if let Some(entry) = table.take(key) {
+            let message = format!("{} has no key \"{key}\"", table.what);
+            problems.push(Problem::at(Code::KeyOfAnotherMatch, entry.key_span.clone(), message, *why));
+        }
+    }
+    match takes_all {
+        true => Matching::All { after_ms: after.map_or(0, |after| *after) },
+        false => Matching::LatestBefore,
+    }
+}
+
 fn join(table: &mut Table<'_>, ports: &Ports, plugin: &Option<At<String>>, problems: &mut Problems) -> Option<StageKind> {
     if table.peek("on").is_none() {
         table.missing("on", "[\"profile_id\"]", problems);
     }
     let on = table.strings("on", problems);
-    table.choice("match", &[("latest-before", ())], problems);
+    let matching = matching(table, problems);
     if table.peek("within").is_none() {
         table.missing("within", "\"6h\"", problems);
     }
@@ -339,6 +363,7 @@ fn join(table: &mut Table<'_>, ports: &Ports, plugin: &Option<At<String>>, probl
         right: right?,
         on: on?.value,
         within_ms: within?,
+        matching,
         outer,
         tie,
         lateness_ms,

@@ -1,7 +1,7 @@
 //! The stages of a task: their operators, who feeds them, and how far each has come.
 
 use crate::{
-    plan::{FragmentPlan, Plan, PluginIdx, StageIdx, StageKind, StagePlan, WindowSpec},
+    plan::{FragmentPlan, Matching, Plan, PluginIdx, StageIdx, StageKind, StagePlan, WindowSpec},
     stage::{
         Batch, Operator, StageCounts, aggregate::Aggregate, dedup::Dedup, join::Join, session::Session, transform::Transform,
     },
@@ -128,7 +128,9 @@ fn hold_ms(kind: &StageKind) -> i64 {
     match kind {
         StageKind::Transform { .. } | StageKind::Dedup { .. } => 0,
         // A left row is final when the watermark is past its time plus the lateness.
-        StageKind::Join { lateness_ms, .. } => *lateness_ms,
+        StageKind::Join { lateness_ms, matching: Matching::LatestBefore, .. } => *lateness_ms,
+        // Without a partner it is final when none can come any more. A pair has the later time of the two, which were not late.
+        StageKind::Join { lateness_ms, matching: Matching::All { after_ms }, .. } => *lateness_ms + *after_ms,
         // A session is closed when the watermark is past its end plus the lateness, and its rows have the last ms before the end.
         StageKind::Aggregate { window: WindowSpec::Session { .. }, lateness_ms, .. } => *lateness_ms + 1,
         StageKind::Aggregate { lateness_ms, .. } => *lateness_ms,

@@ -4,7 +4,7 @@
 //! feeds the stage: both may be replaced. Whether a new plugin can read the old state is told by its versions (`versions`).
 
 use crate::{
-    plan::{Emission, StageKind, StagePlan, WindowSpec},
+    plan::{Emission, Matching, StageKind, StagePlan, WindowSpec},
     schema::Schema,
     state::{ByteWriter, ChangeReader, StateError},
     time::duration_text,
@@ -38,6 +38,7 @@ impl Terms {
                 left_key,
                 right_key,
                 within_ms,
+                matching,
                 tie,
                 outer,
                 lateness_ms,
@@ -50,6 +51,7 @@ impl Terms {
                 // Waiting rows are kept without their names.
                 terms.push(("fields of the left", fields_text(left, left_columns)));
                 terms.push(("fields of the right", fields_text(right, right_columns)));
+                terms.push(("match", matching_text(*matching)));
                 terms.push(("within", duration_text(*within_ms)));
                 terms.push(("tie", fields_text(right, tie.as_slice())));
                 terms.push(("join", if *outer { "left" } else { "inner" }.to_owned()));
@@ -102,6 +104,13 @@ fn window_text(window: WindowSpec) -> String {
             format!("hopping {size} every {slide}, offset {offset}")
         }
         WindowSpec::Session { gap_ms } => format!("session with a gap of {}", duration_text(gap_ms)),
+    }
+}
+
+fn matching_text(matching: Matching) -> String {
+    match matching {
+        Matching::LatestBefore => "latest-before".to_owned(),
+        Matching::All { after_ms } => format!("all, after {}", duration_text(after_ms)),
     }
 }
 
@@ -174,24 +183,27 @@ mod tests {
 
     #[test]
     fn a_join_may_not_read_its_waiting_rows_as_other_fields() {
-        let join = |right_columns: &[usize], tie, outer| StageKind::Join {
+        let join = |right_columns: &[usize], tie, outer, matching| StageKind::Join {
             plugin: 0,
             left_columns: vec![0],
             right_columns: right_columns.to_vec(),
             left_key: vec![0],
             right_key: vec![1],
             within_ms: 1000,
+            matching,
             tie,
             outer,
             lateness_ms: 0,
             emission: Emission::Final,
         };
-        let was = join(&[0], None, false);
+        let (latest, all) = (Matching::LatestBefore, Matching::All { after_ms: 0 });
+        let was = join(&[0], None, false, latest);
         assert_eq!(checked(&was, &was), Ok(()));
         for (is, says) in [
-            (join(&[1], None, false), "fields of the right = (a: i64), now it is (b: i64)"),
-            (join(&[0], Some(1), false), "tie = (), now it is (b: i64)"),
-            (join(&[0], None, true), "join = inner, now it is left"),
+            (join(&[0], None, false, all), "match = latest-before, now it is all, after 0s"),
+            (join(&[1], None, false, latest), "fields of the right = (a: i64), now it is (b: i64)"),
+            (join(&[0], Some(1), false, latest), "tie = (), now it is (b: i64)"),
+            (join(&[0], None, true, latest), "join = inner, now it is left"),
         ] {
             assert_eq!(checked(&was, &is), Err(format!("stage \"tested\" had {says}")));
         }

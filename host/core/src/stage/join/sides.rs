@@ -8,7 +8,7 @@ use std::{
 use hashbrown::HashTable;
 
 use crate::{
-    key::{HashedKey, KeyHash},
+    key::{HashedKey, KeyHash, decode_int, encode_int},
     time::EventTime,
 };
 
@@ -16,6 +16,15 @@ use crate::{
 pub(super) type KeyIdx = u32;
 /// A left row: its time, and a number that rises in the order in which left rows came.
 pub(super) type LeftId = (EventTime, u64);
+
+/// A right row of an interval join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RightId {
+    pub(super) key: KeyIdx,
+    pub(super) time: EventTime,
+    /// Rises in the order in which right rows came; kept where other joins keep the tie.
+    pub(super) number: i64,
+}
 
 /// About what a row costs beside its bytes and key, for `state_bytes`.
 const ROW_BYTES: usize = 12;
@@ -44,6 +53,11 @@ impl Right {
 
     pub(super) fn tie(&self) -> &[u8] {
         &self.bytes[..self.tie_len as usize]
+    }
+
+    /// Of a right row of an interval join.
+    fn number(&self) -> i64 {
+        decode_int(self.tie()).expect("numbers stand where they were put, and are checked when restored")
     }
 
     pub(super) fn row(&self) -> &[u8] {
@@ -95,6 +109,8 @@ pub(super) struct Sides {
     free: Vec<KeyIdx>,
     lefts: BTreeMap<LeftId, Left>,
     next_left: u64,
+    /// Of the right row of an interval join that came last.
+    last_number: i64,
     /// When right rows are to be purged: an entry for each, and stale ones for keys that were purged before; a purge looks at the
     /// key, so an entry for another key in the same place does no harm.
     purges: BinaryHeap<Reverse<(EventTime, KeyIdx)>>,
@@ -152,6 +168,35 @@ impl Sides {
         key.rights.insert(at, right);
         self.purges.push(Reverse((time, key_idx)));
         (time.0 <= last).then_some((time, EventTime(last)))
+    }
+
+    /// Appends the key bytes of the next number of a right row.
+    pub(super) fn number_right(&mut self, to: &mut Vec<u8>) {
+        self.last_number += 1;
+        encode_int(self.last_number, to);
+    }
+
+    pub(super) fn last_number(&self) -> i64 {
+        self.last_number
+    }
+
+    /// A right row with a number is already written down.
+    pub(super) fn restore_number(&mut self, number: i64) {
+        self.last_number = self.last_number.max(number);
+    }
+
+    /// The numbered right rows of `key` with `first <= time <= last`, in the order of (time, number).
+    pub(super) fn rights_between(&self, key: KeyIdx, first: EventTime, last: EventTime) -> impl Iterator<Item = RightId> + '_ {
+        let rights = &self.keys[key as usize].rights;
+        let start = rights.partition_point(|right| right.time < first);
+        let found = rights.range(start..).take_while(move |right| right.time <= last);
+        found.map(move |right| RightId { key, time: right.time, number: right.number() })
+    }
+
+    pub(super) fn right(&self, id: RightId) -> Option<&Right> {
+        let rights = &self.keys[id.key as usize].rights;
+        let at = rights.partition_point(|right| (right.time, right.number()) < (id.time, id.number));
+        rights.get(at).filter(|right| right.time == id.time && right.number() == id.number)
     }
 
     /// The latest right row of `key` with `at − within <= time <= at`; the greatest tie among those of one time.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! change = 01 watermark (signed)                                                 left rows were emitted up to here
-//!        | 02 key bytes time (signed) tie bytes, packed row bytes                a right row
+//!        | 02 key bytes time (signed) tie bytes, packed row bytes                a right row; of an interval join, its number as tie
 //!        | 03 key bytes time (signed) id (varint) n emitted (varint) packed row  a left row
 //!        | 04 time (signed) id (varint) n emitted (varint)                       a left row was emitted again
 //! ```
@@ -14,8 +14,9 @@ use super::{
     sides::{Dirty, Left, LeftId, Right},
 };
 use crate::{
-    key::{decode_key_bytes, empty_columns},
+    key::{decode_int, decode_key_bytes, empty_columns},
     packed_row::check_row,
+    plan::Matching,
     state::{ChangeReader, ChangeWriter, StateError},
     time::{EventTime, Watermark},
 };
@@ -121,6 +122,9 @@ fn restore_right(join: &mut Join, from: &mut ChangeReader<'_>) -> Result<(), Sta
     let time = read_time(from)?;
     let (tie, row) = (from.bytes()?, from.bytes()?);
     decode_key_bytes(tie, &mut empty_columns(join.facts.tie_kind.as_slice()))?;
+    if let Matching::All { .. } = join.facts.matching {
+        join.sides.restore_number(decode_int(tie).ok_or(StateError::Damaged("the number of a right row"))?);
+    }
     check_row(row, &join.facts.right_kinds)?;
     let key = join.sides.find_or_insert(key);
     join.sides.add_right(key, Right::restored(time, tie, row), join.facts.within_ms);

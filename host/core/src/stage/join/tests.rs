@@ -1,6 +1,7 @@
 //! The join against a brute-force recomputation.
 
 mod harness;
+mod interval;
 mod properties;
 
 use super::*;

@@ -19,6 +19,7 @@ pub(super) const POISON: i64 = 9;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     pub(super) within_ms: i64,
+    pub(super) matching: Matching,
     pub(super) lateness_ms: i64,
     pub(super) outer: bool,
     pub(super) with_tie: bool,
@@ -36,6 +37,7 @@ pub(super) fn stage_plan(settings: Settings) -> StagePlan {
         left_key: vec![1],
         right_key: vec![0],
         within_ms: settings.within_ms,
+        matching: settings.matching,
         tie: settings.with_tie.then_some(1),
         outer: settings.outer,
         lateness_ms: settings.lateness_ms,
@@ -166,6 +168,26 @@ impl Harness {
         self.take_emitted()
     }
 
+    /// All pairs of an interval join so far, and the left rows that can have no partner any more, if outer; sorted.
+    pub(super) fn all_pairs(&self) -> Vec<(i64, Option<i64>)> {
+        let Settings { within_ms, lateness_ms, .. } = self.settings;
+        let after_ms = self.settings.matching.after_ms();
+        let mut pairs = Vec::new();
+        for left in &self.lefts {
+            let is_partner = |right: &&Row| {
+                left.key.is_some() && left.key == right.key && (left.at - within_ms..=left.at + after_ms).contains(&right.at)
+            };
+            let of_left: Vec<_> = self.rights.iter().filter(is_partner).map(|right| (left.id, Some(right.id))).collect();
+            let is_final = self.watermark == END || left.at + after_ms + lateness_ms < self.watermark;
+            if of_left.is_empty() && self.settings.outer && is_final {
+                pairs.push((left.id, None));
+            }
+            pairs.extend(of_left);
+        }
+        pairs.sort_unstable();
+        pairs
+    }
+
     /// Seals, and goes on with a stage that was restored from what is written.
     pub(super) fn restart(&mut self, with_image: bool) {
         let n_bytes = self.stage.state_bytes();
@@ -191,7 +213,8 @@ impl Harness {
                 taken.push(Emitted { at: batch.times[row].0, left, right, revision });
             }
         }
-        assert!(taken.is_sorted_by_key(|one| one.at), "{taken:?}");
+        let is_ordered = self.settings.matching != Matching::LatestBefore || taken.is_sorted_by_key(|one| one.at);
+        assert!(is_ordered, "{taken:?}");
         self.emitted.extend(taken.iter().cloned());
         taken
     }
@@ -256,5 +279,11 @@ pub(super) fn emitted(at: i64, left: i64, right: Option<i64>, revision: Option<(
     Emitted { at, left, right, revision }
 }
 
-pub(super) const SETTINGS: Settings =
-    Settings { within_ms: 10, lateness_ms: 5, outer: true, with_tie: true, emission: Emission::Upsert };
+pub(super) const SETTINGS: Settings = Settings {
+    within_ms: 10,
+    matching: Matching::LatestBefore,
+    lateness_ms: 5,
+    outer: true,
+    with_tie: true,
+    emission: Emission::Upsert,
+};

@@ -7,13 +7,13 @@ use proptest::prelude::*;
 use super::{super::*, harness::*};
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Rows(usize, Vec<Row>),
     Advance(i64),
     Restart { with_image: bool },
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let far = prop::sample::select(vec![5_000, crate::time::EventTime::MIN.0, crate::time::EventTime::MAX.0, -5_001]);
     let at = prop_oneof![16 => -40_i64..40, 1 => far];
     let key = prop::sample::select(vec![None, Some("a"), Some("a"), Some("b")]);
@@ -45,6 +45,7 @@ fn settings() -> impl Strategy<Value = Settings> {
     (0_i64..30, 0_i64..30, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
         |(within_ms, lateness_ms, outer, with_tie, upsert)| Settings {
             within_ms,
+            matching: Matching::LatestBefore,
             lateness_ms,
             outer,
             with_tie,
