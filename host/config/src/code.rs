@@ -82,6 +82,7 @@ codes! {
     416 JoinTypes Error "join columns of two types"
     417 PluginRefused Error "a plugin that cannot be loaded"
     418 UnreadPartitionKey Warning "a partition key that nothing reads"
+    419 InputsDiffer Error "inputs that cannot be read as one"
     501 MissingTopic Error "a topic that does not exist"
     502 PartitionMismatch Error "topics with different partition counts"
     503 BrokerUnreachable Error "no answer from the broker"

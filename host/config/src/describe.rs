@@ -7,7 +7,7 @@ use reelflow_core::{
 };
 
 use crate::{
-    config::{Config, Guarantee},
+    config::{self, Config, Guarantee},
     value::size_text,
 };
 
@@ -68,14 +68,14 @@ impl Words<'_> {
             lines.push(format!("rows are repartitioned by {key} through topic {}", shuffle.topic));
         }
         self.kind_lines(stage, &mut lines);
+        self.null_lines(stage, &mut lines);
         if let Some(late) = &stage.late_topic {
             lines.push(format!("records that come too late go to topic {late}"));
         }
-        let of_config = self.config.stages.iter().find(|other| **other.name == *stage.name).expect("the plan is of this config");
         StageText {
             kind: kind_name(&stage.kind),
             name: stage.name.to_string(),
-            reads: of_config.kind.inputs().into_iter().map(|input| input.value.clone()).collect(),
+            reads: self.of_config(stage).kind.inputs().into_iter().map(|input| input.value.clone()).collect(),
             fragment: stage.fragment,
             lines,
         }
@@ -115,6 +115,28 @@ impl Words<'_> {
                 lines.push(format!("state: right rows are kept for {within}{}, left rows until final", plus(*lateness_ms)));
             }
         }
+    }
+
+    /// Of streams that are read as one: what the plugin reads as null because a stream does not have it.
+    fn null_lines(&self, stage: &StagePlan, lines: &mut Vec<String>) {
+        let read = match &stage.kind {
+            StageKind::Transform { columns, .. } | StageKind::Aggregate { columns, .. } => columns,
+            StageKind::Dedup { .. } | StageKind::Join { .. } => return,
+        };
+        for (columns, input) in stage.union.iter().zip(self.of_config(stage).kind.inputs()) {
+            let missing: Vec<&str> = read
+                .iter()
+                .filter(|column| columns[**column].is_none())
+                .map(|column| stage.inputs[0].fields[*column].name.as_str())
+                .collect();
+            if !missing.is_empty() {
+                lines.push(format!("rows of {} have no {}: null", **input, missing.join(", ")));
+            }
+        }
+    }
+
+    fn of_config(&self, stage: &StagePlan) -> &config::Stage {
+        self.config.stages.iter().find(|other| **other.name == *stage.name).expect("the plan is of this config")
     }
 
     fn sink(&self, idx: usize) -> StageText {

@@ -12,6 +12,7 @@ use crate::{
 };
 
 mod flow;
+mod inputs;
 mod pipeline;
 
 /// What stands in the text. Where `built` is `None`, something in that table is wrong and already reported; names and references

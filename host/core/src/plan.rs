@@ -37,7 +37,7 @@ pub struct Plan {
 /// Who reads the rows of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consumer {
-    /// Input `port` of a stage of the same fragment: 0, or 0 = left and 1 = right of a join.
+    /// Input `port` of a stage of the same fragment: 0; or 0 = left and 1 = right of a join; or which stream of a union.
     Stage {
         stage: StageIdx,
         port: usize,
@@ -86,6 +86,10 @@ pub struct StagePlan {
     pub fragment: FragmentIdx,
     /// Schema of each input port.
     pub inputs: Vec<Schema>,
+    /// Of a stage that reads several streams as one: for each stream which of its columns each column of `inputs[0]` is, or `None`
+    /// where it has none and the rows are null. Consumers then give the place in this list as their port, and what the stage sees
+    /// comes on port 0. Empty: each port is one stream with the port's columns.
+    pub union: Vec<Vec<Option<usize>>>,
     pub kind: StageKind,
     pub outputs: Vec<Stream>,
     /// `late.<stage>`, for stages that know lateness.

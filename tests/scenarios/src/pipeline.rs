@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! pipeline partitions=2
-//!   source NAME [bound=0s] [idle=60s] [future=10m] [bytes=1000] [time=@timestamp]
+//!   source NAME [bound=0s] [idle=60s] [future=10m] [bytes=1000] [time=@timestamp] [fields=key,ts,id,n]
 //!   transform NAME <- STREAM plugin=marks                 (its second output is the stream NAME.side)
 //!   dedup NAME <- STREAM horizon=10s
 //!   aggregate NAME <- STREAM window=tumbling(10s[@3s])|hopping(30s,10s[@3s])|session(10s) [lateness=0s] [emit=final|upsert] [key=key] plugin=count
@@ -10,6 +10,8 @@
 //!   shuffle NAME <- STREAM key=FIELD
 //!   sink NAME <- STREAM [key=FIELD,FIELD] [partitions=…]
 //! ```
+//!
+//! Any stage but a join reads several streams as one: `<- STREAM,STREAM`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -120,12 +122,16 @@ impl Builder {
     }
 
     fn source<'a>(&mut self, name: &str, words: impl Iterator<Item = &'a str>) -> Result<(), String> {
-        let words = Words::parse(words, &["bound", "idle", "future", "bytes", "time"])?;
+        let words = Words::parse(words, &["bound", "idle", "future", "bytes", "time", "fields"])?;
+        let mut schema = record_schema();
+        if let Some(decoded) = words.0.get("fields") {
+            schema.fields.retain(|field| decoded.split(',').any(|name| name == field.name));
+        }
         self.plan.sources.push(SourcePlan {
             name: name.into(),
             topic: name.into(),
             fragment: self.n_fragments,
-            stream: Stream { schema: record_schema(), consumers: Vec::new() },
+            stream: Stream { schema, consumers: Vec::new() },
             event_time: match words.0.get("time") {
                 None => EventTimeFrom::Field(1),
                 Some(_) => EventTimeFrom::LogTimestamp,
@@ -143,7 +149,11 @@ impl Builder {
     fn stage<'a>(&mut self, kind: &str, name: &str, inputs: &[From], words: impl Iterator<Item = &'a str>) -> Result<(), String> {
         let known = ["plugin", "horizon", "window", "lateness", "emit", "key", "within", "kind", "tie"];
         let words = Words::parse(words, &known)?;
-        let schemas: Vec<Schema> = inputs.iter().map(|input| self.stream_mut(*input).schema.clone()).collect();
+        let mut schemas: Vec<Schema> = inputs.iter().map(|input| self.stream_mut(*input).schema.clone()).collect();
+        let mut union = Vec::new();
+        if kind != "join" && schemas.len() > 1 {
+            (schemas, union) = united(&schemas);
+        }
         let column = |schema: &Schema, field: &str| schema.position(field).ok_or_else(|| format!("no field \"{field}\""));
         let columns =
             |schema: &Schema, fields: &str| fields.split(',').map(|field| column(schema, field)).collect::<Result<Vec<_>, _>>();
@@ -199,6 +209,7 @@ impl Builder {
             kind,
             outputs: outputs.into_iter().map(|(_, schema)| Stream { schema, consumers: Vec::new() }).collect(),
             late_topic: knows_lateness.then(|| format!("late.{name}").into()),
+            union,
         });
         Ok(())
     }
@@ -316,6 +327,21 @@ impl Builder {
         }
         Ok((self.plan, self.plugins))
     }
+}
+
+/// The fields of `streams` as one, in the order in which they come up, and where each stream has them.
+fn united(streams: &[Schema]) -> (Vec<Schema>, Vec<Vec<Option<usize>>>) {
+    let mut all = Schema::default();
+    for field in streams.iter().flat_map(|schema| &schema.fields) {
+        if all.position(&field.name).is_none() {
+            all.fields.push(field.clone());
+        }
+    }
+    for field in &mut all.fields {
+        field.required &= streams.iter().all(|schema| schema.position(&field.name).is_some());
+    }
+    let columns = streams.iter().map(|schema| all.fields.iter().map(|field| schema.position(&field.name)).collect()).collect();
+    (vec![all], columns)
 }
 
 fn window(text: &str) -> Result<WindowSpec, String> {

@@ -163,6 +163,7 @@ impl Shape {
             },
             outputs: vec![Stream { schema: output.clone(), consumers: vec![Consumer::Sink(0)] }],
             late_topic: Some("late.pairs".into()),
+            union: Vec::new(),
         });
         plan.sinks.push(self.sink(output, vec![ID]));
         plan.fragments.push(fragment("plays", vec![FragmentInput::Source(0), FragmentInput::Source(1)], vec![0, 1, 2]));
@@ -186,6 +187,7 @@ impl Shape {
             },
             outputs: vec![Stream { schema: output, consumers: vec![Consumer::Sink(0)] }],
             late_topic: Some("late.tally".into()),
+            union: Vec::new(),
         }
     }
 
@@ -217,6 +219,7 @@ fn transform(name: &str, plugin: usize, schema: Schema, next: usize) -> StagePla
         inputs: vec![schema.clone()],
         outputs: vec![Stream { schema, consumers: vec![Consumer::Stage { stage: next, port: 0 }] }],
         late_topic: None,
+        union: Vec::new(),
     }
 }
 
@@ -228,6 +231,7 @@ fn dedup(name: &str, schema: Schema, next: Consumer) -> StagePlan {
         kind: StageKind::Dedup { id: ID, horizon_ms: FOR_EVER_MS },
         outputs: vec![Stream { schema, consumers: vec![next] }],
         late_topic: None,
+        union: Vec::new(),
     }
 }
 

@@ -5,7 +5,10 @@ use reelflow_core::{
     time::duration_text,
 };
 
-use super::{RawSink, RawSource, RawStage};
+use super::{
+    RawSink, RawSource, RawStage,
+    inputs::{inputs, required_inputs},
+};
 use crate::{
     code::Code,
     config::{DeclaredField, EventTimeFrom, Sink, Source, Stage, StageKind},
@@ -103,8 +106,9 @@ pub(super) fn sink(name: At<String>, mut table: Table<'_>, problems: &mut Proble
 }
 
 /// The keys of each kind of stage, for the message about a key that belongs to another kind.
-const ELSEWHERE: [(&str, &str); 14] = [
+const ELSEWHERE: [(&str, &str); 15] = [
     ("input", "stages of kind \"transform\", \"dedup\" and \"aggregate\""),
+    ("inputs", "stages of kind \"transform\", \"dedup\" and \"aggregate\""),
     ("plugin", "stages of kind \"transform\", \"aggregate\" and \"join\""),
     ("id", "stages of kind \"dedup\""),
     ("horizon", "stages of kind \"dedup\""),
@@ -126,31 +130,26 @@ pub(super) fn stage(name: At<String>, mut table: Table<'_>, problems: &mut Probl
     }
     let kinds = ["transform", "dedup", "aggregate", "join"].map(|kind| (kind, kind));
     let kind = table.choice("kind", &kinds, problems).map(|kind| *kind);
-    let input_keys: &[&'static str] = match kind {
-        Some("join") => &["left", "right"],
-        Some(_) => &["input"],
-        None => &["input", "left", "right"],
+    let ports = match kind {
+        Some("join") => Ports::Sides(["left", "right"].map(|key| table.required_string(key, "\"…\"", problems))),
+        Some(_) => Ports::Streams(required_inputs(&mut table, problems)),
+        None => {
+            let sides = ["left", "right"].map(|key| table.string(key, problems));
+            Ports::Streams(inputs(&mut table, problems).into_iter().chain(sides.into_iter().flatten()).collect())
+        }
     };
-    let mut ports = Vec::new();
-    for key in input_keys {
-        let input = match kind {
-            Some(_) => table.required_string(key, "\"…\"", problems),
-            None => table.string(key, problems),
-        };
-        ports.push(input);
-    }
     let plugin = match kind {
         Some("dedup") => None,
         Some(_) => table.required_string("plugin", "\"…\"", problems),
         None => table.string("plugin", problems),
     };
-    let inputs = ports.iter().flatten().cloned().collect();
-    let stage_kind = match kind {
-        Some("transform") => transform(&mut table, &ports, &plugin, problems),
-        Some("dedup") => dedup(&mut table, &ports, problems),
-        Some("aggregate") => aggregate(&mut table, &ports, &plugin, problems),
-        Some("join") => join(&mut table, &ports, &plugin, problems),
-        _ => {
+    let inputs = ports.names();
+    let stage_kind = match (kind, ports) {
+        (Some("transform"), Ports::Streams(inputs)) => transform(&mut table, inputs, &plugin, problems),
+        (Some("dedup"), Ports::Streams(inputs)) => dedup(&mut table, inputs, problems),
+        (Some("aggregate"), Ports::Streams(inputs)) => aggregate(&mut table, inputs, &plugin, problems),
+        (_, Ports::Sides(sides)) => join(&mut table, sides, &plugin, problems),
+        (_, Ports::Streams(_)) => {
             // Of which kind the keys are is not known: only what no stage has is worth a word.
             for (key, _) in ELSEWHERE {
                 table.take(key);
@@ -164,18 +163,38 @@ pub(super) fn stage(name: At<String>, mut table: Table<'_>, problems: &mut Probl
     RawStage { name, kind, inputs, plugin, built }
 }
 
-type Ports = [Option<At<String>>];
-
-fn transform(table: &mut Table<'_>, ports: &Ports, plugin: &Option<At<String>>, problems: &mut Problems) -> Option<StageKind> {
-    no_lateness(table, problems);
-    Some(StageKind::Transform { input: ports[0].clone()?, plugin: plugin.clone()? })
+/// What a stage reads: the sides of a join, or streams that count as one.
+enum Ports {
+    Sides([Option<At<String>>; 2]),
+    Streams(Vec<At<String>>),
 }
 
-fn dedup(table: &mut Table<'_>, ports: &Ports, problems: &mut Problems) -> Option<StageKind> {
+impl Ports {
+    fn names(&self) -> Vec<At<String>> {
+        match self {
+            Ports::Sides(sides) => sides.iter().flatten().cloned().collect(),
+            Ports::Streams(inputs) => inputs.clone(),
+        }
+    }
+}
+
+type Inputs = Vec<At<String>>;
+
+fn transform(table: &mut Table<'_>, inputs: Inputs, plugin: &Option<At<String>>, problems: &mut Problems) -> Option<StageKind> {
+    no_lateness(table, problems);
+    Some(StageKind::Transform { inputs: some(inputs)?, plugin: plugin.clone()? })
+}
+
+fn dedup(table: &mut Table<'_>, inputs: Inputs, problems: &mut Problems) -> Option<StageKind> {
     no_lateness(table, problems);
     let id = table.string("id", problems);
     let horizon_ms = table.positive_duration("horizon", problems);
-    Some(StageKind::Dedup { input: ports[0].clone()?, id, horizon_ms })
+    Some(StageKind::Dedup { inputs: some(inputs)?, id, horizon_ms })
+}
+
+/// That there is none was reported.
+fn some(inputs: Inputs) -> Option<Inputs> {
+    (!inputs.is_empty()).then_some(inputs)
 }
 
 /// Lateness says how long a result may still change; a stage that keeps no result has none.
@@ -189,7 +208,7 @@ fn no_lateness(table: &mut Table<'_>, problems: &mut Problems) {
     }
 }
 
-fn aggregate(table: &mut Table<'_>, ports: &Ports, plugin: &Option<At<String>>, problems: &mut Problems) -> Option<StageKind> {
+fn aggregate(table: &mut Table<'_>, inputs: Inputs, plugin: &Option<At<String>>, problems: &mut Problems) -> Option<StageKind> {
     if table.peek("key").is_none() {
         table.missing("key", "[\"country\"]", problems);
     }
@@ -214,8 +233,8 @@ fn aggregate(table: &mut Table<'_>, ports: &Ports, plugin: &Option<At<String>>, 
         ));
     }
     let emission = emit.map_or(Emission::Final, |emit| *emit);
-    let (input, plugin) = (ports[0].clone(), plugin.clone());
-    Some(StageKind::Aggregate { input: input?, key: key?.value, window: window?, lateness_ms, emission, plugin: plugin? })
+    let (inputs, plugin) = (some(inputs), plugin.clone());
+    Some(StageKind::Aggregate { inputs: inputs?, key: key?.value, window: window?, lateness_ms, emission, plugin: plugin? })
 }
 
 fn lateness(table: &mut Table<'_>, problems: &mut Problems) -> At<i64> {
@@ -319,7 +338,12 @@ fn hopping_window(size: At<i64>, slide: At<i64>, offset: Option<At<i64>>, proble
     Some(WindowSpec::Hopping { size_ms, slide_ms, offset_ms: offset_within(slide_ms, "slide", offset, problems)? })
 }
 
-fn join(table: &mut Table<'_>, ports: &Ports, plugin: &Option<At<String>>, problems: &mut Problems) -> Option<StageKind> {
+fn join(
+    table: &mut Table<'_>,
+    sides: [Option<At<String>>; 2],
+    plugin: &Option<At<String>>,
+    problems: &mut Problems,
+) -> Option<StageKind> {
     if table.peek("on").is_none() {
         table.missing("on", "[\"profile_id\"]", problems);
     }
@@ -333,7 +357,7 @@ fn join(table: &mut Table<'_>, ports: &Ports, plugin: &Option<At<String>>, probl
     let tie = table.string("tie", problems);
     let lateness_ms = lateness(table, problems);
     let emission = emission(table, problems).map_or(Emission::Final, |emit| *emit);
-    let (left, right, plugin) = (ports[0].clone(), ports[1].clone(), plugin.clone());
+    let ([left, right], plugin) = (sides, plugin.clone());
     Some(StageKind::Join {
         left: left?,
         right: right?,

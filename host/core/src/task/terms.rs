@@ -124,7 +124,7 @@ mod tests {
         let terms = |kind: &StageKind| {
             let inputs = vec![schema.clone(); 2];
             let (name, outputs) = ("tested".into(), Vec::new());
-            Terms::of(&StagePlan { name, fragment: 0, inputs, kind: kind.clone(), outputs, late_topic: None })
+            Terms::of(&StagePlan { name, fragment: 0, inputs, kind: kind.clone(), outputs, late_topic: None, union: Vec::new() })
         };
         let mut bytes = ByteWriter::default();
         terms(was).write(&mut bytes);

@@ -45,6 +45,7 @@ fn plan() -> Arc<Plan> {
         kind: StageKind::Dedup { id: 0, horizon_ms: 1000 },
         outputs: vec![stream(&[Consumer::Sink(0), Consumer::Shuffle(0)])],
         late_topic: None,
+        union: Vec::new(),
     };
     let shuffle = ShufflePlan { topic: "away".into(), from_fragment: 0, to_fragment: 1, key: vec![1], stream: stream(&[]) };
     let sink =

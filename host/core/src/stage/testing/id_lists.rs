@@ -21,7 +21,15 @@ pub(in crate::stage) const POISON: i64 = 9;
 pub(in crate::stage) fn stage_plan(window: WindowSpec, lateness_ms: i64, emission: Emission) -> StagePlan {
     let input = Schema { fields: vec![field("key", FieldType::Text, false), field("id", FieldType::Int, true)] };
     let kind = StageKind::Aggregate { plugin: 0, columns: vec![1], key: vec![0], window, lateness_ms, emission };
-    StagePlan { name: "tested".into(), fragment: 0, inputs: vec![input], kind, outputs: Vec::new(), late_topic: None }
+    StagePlan {
+        name: "tested".into(),
+        fragment: 0,
+        inputs: vec![input],
+        kind,
+        outputs: Vec::new(),
+        late_topic: None,
+        union: Vec::new(),
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

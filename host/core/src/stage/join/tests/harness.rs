@@ -41,7 +41,15 @@ pub(super) fn stage_plan(settings: Settings) -> StagePlan {
         lateness_ms: settings.lateness_ms,
         emission: settings.emission,
     };
-    StagePlan { name: "tested".into(), fragment: 0, inputs: vec![left, right], kind, outputs: Vec::new(), late_topic: None }
+    StagePlan {
+        name: "tested".into(),
+        fragment: 0,
+        inputs: vec![left, right],
+        kind,
+        outputs: Vec::new(),
+        late_topic: None,
+        union: Vec::new(),
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
