@@ -64,6 +64,8 @@ codes! {
     305 MissingBound Error "a source without a disorder bound"
     306 MissingHorizon Error "a dedup that cannot know how long to remember"
     307 SessionUpsert Error "sessions that would have to be taken back"
+    308 UnknownTimeZone Error "a time zone that does not exist"
+    309 LocalSize Error "a window that does not fit the days of a time zone"
     401 WrongWorld Error "a plugin of another kind than its stage"
     402 FieldMissing Error "a field that the stream does not have"
     403 FieldTypeDiffers Error "a field of another type than the plugin reads"

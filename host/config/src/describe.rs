@@ -93,7 +93,7 @@ impl Words<'_> {
             }
             StageKind::Aggregate { plugin, key, window, lateness_ms, emission, .. } => {
                 let key = columns(&stage.inputs[0], key);
-                lines.push(format!("plugin {} aggregates by {key} in windows {}", self.plugin(*plugin), window_text(*window)));
+                lines.push(format!("plugin {} aggregates by {key} in windows {}", self.plugin(*plugin), window_text(window)));
                 lines.push(emission_text(*emission, "its window has ended", *lateness_ms));
                 lines.push(format!("state: kept until window end{}", plus(*lateness_ms)));
             }
@@ -186,13 +186,17 @@ fn kind_name(kind: &StageKind) -> &'static str {
     }
 }
 
-fn window_text(window: WindowSpec) -> String {
+fn window_text(window: &WindowSpec) -> String {
     match window {
-        WindowSpec::Tumbling { size_ms, offset_ms } => format!("of {}{}", duration_text(size_ms), offset_text(offset_ms)),
-        WindowSpec::Hopping { size_ms, slide_ms, offset_ms } => {
-            format!("of {}, one every {}{}", duration_text(size_ms), duration_text(slide_ms), offset_text(offset_ms))
+        WindowSpec::Tumbling { size_ms, offset_ms } => format!("of {}{}", duration_text(*size_ms), offset_text(*offset_ms)),
+        WindowSpec::Local(windows) => {
+            let (size, offset) = (duration_text(windows.size_ms()), offset_text(windows.offset_ms()));
+            format!("of {size} by the clocks of {}{offset}", windows.zone().name())
         }
-        WindowSpec::Session { gap_ms } => format!("that end after {} without a row (sessions)", duration_text(gap_ms)),
+        WindowSpec::Hopping { size_ms, slide_ms, offset_ms } => {
+            format!("of {}, one every {}{}", duration_text(*size_ms), duration_text(*slide_ms), offset_text(*offset_ms))
+        }
+        WindowSpec::Session { gap_ms } => format!("that end after {} without a row (sessions)", duration_text(*gap_ms)),
     }
 }
 

@@ -284,15 +284,17 @@ enum Stage {
     },
 }
 
-/// `[start, end)` in event time. Those of fixed size start at multiples of the size or slide since 1970 UTC, plus `offset`.
+/// `[start, end)` in event time. Those of fixed size start at multiples of the size or slide since 1970, plus `offset`.
 #[derive(JsonSchema)]
 #[schemars(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 enum Window {
     /// One after the other.
     Tumbling {
         size: Duration,
-        /// One window begins so long after 1970 UTC; less than `size`. Days of UTC+2 begin at `22h`. Default 0s.
+        /// One window begins so long after 1970 (of UTC, or of the time zone); less than `size`. Default 0s.
         offset: Option<Duration>,
+        /// An IANA name such as `America/New_York`: windows by its clocks, also where they are set. `size` is then 1h, 2h, 3h, 4h, 6h, 8h, 12h or days.
+        time_zone: Option<Text>,
     },
     /// One every `slide`, which divides `size`.
     Hopping {

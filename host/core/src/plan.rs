@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::schema::Schema;
+use crate::{schema::Schema, window::local::LocalWindows};
 
 pub type SourceIdx = usize;
 pub type StageIdx = usize;
@@ -135,10 +135,12 @@ pub enum StageKind {
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WindowSpec {
     /// One starts `offset_ms` after 1970, `0 <= offset_ms < size_ms`.
     Tumbling { size_ms: i64, offset_ms: i64 },
+    /// Tumbling windows by the clocks of a time zone.
+    Local(Arc<LocalWindows>),
     /// `size_ms` is a multiple of `slide_ms`; panes are `slide_ms` long. One starts `offset_ms` after 1970, `0 <= offset_ms < slide_ms`.
     Hopping { size_ms: i64, slide_ms: i64, offset_ms: i64 },
     /// From the first row to `gap_ms` after the last one, as long as no two neighbours lie more than `gap_ms` apart.
@@ -147,10 +149,11 @@ pub enum WindowSpec {
 
 impl WindowSpec {
     /// How far the end of a window may lie behind a row that nothing follows.
-    pub fn size_ms(self) -> i64 {
+    pub fn size_ms(&self) -> i64 {
         match self {
-            WindowSpec::Tumbling { size_ms, .. } | WindowSpec::Hopping { size_ms, .. } => size_ms,
-            WindowSpec::Session { gap_ms } => gap_ms,
+            WindowSpec::Tumbling { size_ms, .. } | WindowSpec::Hopping { size_ms, .. } => *size_ms,
+            WindowSpec::Local(windows) => windows.longest_ms(),
+            WindowSpec::Session { gap_ms } => *gap_ms,
         }
     }
 }

@@ -5,7 +5,7 @@
 //!   source NAME [bound=0s] [idle=60s] [future=10m] [bytes=1000] [time=@timestamp] [fields=key,ts,id,n]
 //!   transform NAME <- STREAM plugin=marks                 (its second output is the stream NAME.side)
 //!   dedup NAME <- STREAM horizon=10s
-//!   aggregate NAME <- STREAM window=tumbling(10s[@3s])|hopping(30s,10s[@3s])|session(10s) [lateness=0s] [emit=final|upsert] [key=key] plugin=count
+//!   aggregate NAME <- STREAM window=tumbling(10s[@3s])|tumbling(24h[@5h]/ZONE)|hopping(30s,10s[@3s])|session(10s) [lateness=0s] [emit=final|upsert] [key=key] plugin=count
 //!   join NAME <- LEFT,RIGHT within=10s [lateness=0s] [emit=final|upsert] [kind=left|inner] [tie=id] plugin=pair
 //!   shuffle NAME <- STREAM key=FIELD
 //!   sink NAME <- STREAM [key=FIELD,FIELD] [partitions=…]
@@ -21,6 +21,7 @@ use reelflow_core::{
         StagePlan, Stream, WindowSpec,
     },
     schema::Schema,
+    window::local::LocalWindows,
 };
 
 use crate::{
@@ -350,8 +351,13 @@ fn window(text: &str) -> Result<WindowSpec, String> {
     if kind == "session" {
         return Ok(WindowSpec::Session { gap_ms: parse_time(lengths)? });
     }
+    let (lengths, zone) = lengths.split_once('/').map_or((lengths, None), |(lengths, zone)| (lengths, Some(zone)));
     let (lengths, offset) = lengths.split_once('@').unwrap_or((lengths, "0s"));
     let offset_ms = parse_time(offset)?;
+    if let Some(name) = zone {
+        let zone = reelflow_config::time_zone(name).ok_or_else(|| format!("no time zone \"{name}\""))?;
+        return Ok(WindowSpec::Local(Arc::new(LocalWindows::new(zone, parse_time(lengths)?, offset_ms))));
+    }
     match (kind, lengths.split_once(',')) {
         ("tumbling", None) => Ok(WindowSpec::Tumbling { size_ms: parse_time(lengths)?, offset_ms }),
         ("hopping", Some((size, slide))) => {

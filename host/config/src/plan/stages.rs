@@ -73,7 +73,14 @@ impl<'a> Check<'a, '_, '_> {
                 let key = self.aggregate_key(stage, plugin, key, &inputs);
                 let (columns, key) = (columns?, key?);
                 let (plugin, lateness_ms) = (self.plugin_idx(plugin), lateness_ms.value);
-                Some(StageKind::Aggregate { plugin, columns, key, window: window.value, lateness_ms, emission: *emission })
+                Some(StageKind::Aggregate {
+                    plugin,
+                    columns,
+                    key,
+                    window: window.value.clone(),
+                    lateness_ms,
+                    emission: *emission,
+                })
             }
             config::StageKind::Join { left, right, on, within_ms, outer, tie, lateness_ms, emission, plugin } => {
                 let (left_input, right_input) = (self.input(0, left), self.input(1, right));

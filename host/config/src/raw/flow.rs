@@ -8,6 +8,7 @@ use reelflow_core::{
 use super::{
     RawSink, RawSource, RawStage,
     inputs::{inputs, required_inputs},
+    zoned::{TIME_ZONE, local_windows, time_zone},
 };
 use crate::{
     code::Code,
@@ -262,12 +263,13 @@ fn window(table: &mut Table<'_>, problems: &mut Problems) -> Option<At<WindowSpe
             }
             let gap = window.positive_duration("gap", problems);
             let fixed = "windows of fixed size";
-            window.finish(&[("size", fixed), ("slide", "windows of kind \"hopping\""), ("offset", fixed)], problems);
+            let slide = ("slide", "windows of kind \"hopping\"");
+            window.finish(&[("size", fixed), slide, ("offset", fixed), TIME_ZONE], problems);
             Some(WindowSpec::Session { gap_ms: *gap? })
         }
         Some(kind) => fixed_window(kind == "hopping", window, problems),
         None => {
-            for key in ["size", "slide", "offset", "gap"] {
+            for key in ["size", "slide", "offset", "time_zone", "gap"] {
                 window.take(key);
             }
             window.finish(&[], problems);
@@ -285,15 +287,20 @@ fn fixed_window(is_hopping: bool, mut window: Table<'_>, problems: &mut Problems
     let size = window.positive_duration("size", problems);
     let offset = window.duration("offset", problems);
     if !is_hopping {
+        let zone = time_zone(&mut window, problems);
         window.finish(&[("slide", "windows of kind \"hopping\""), GAP], problems);
-        let size_ms = *size?;
-        return Some(WindowSpec::Tumbling { size_ms, offset_ms: offset_within(size_ms, "size", offset, problems)? });
+        let size = size?;
+        let offset_ms = offset_within(*size, "size", offset, problems);
+        return match zone? {
+            None => Some(WindowSpec::Tumbling { size_ms: *size, offset_ms: offset_ms? }),
+            Some(zone) => local_windows(zone, size, offset_ms?, problems),
+        };
     }
     if window.peek("slide").is_none() {
         window.missing("slide", "\"1m\"", problems);
     }
     let slide = window.positive_duration("slide", problems);
-    window.finish(&[GAP], problems);
+    window.finish(&[GAP, TIME_ZONE], problems);
     hopping_window(size?, slide?, offset, problems)
 }
 

@@ -114,7 +114,7 @@ impl Aggregate {
             columns: columns.clone(),
             key: key.clone(),
             key_kinds,
-            windowing: Windowing::new(*window),
+            windowing: Windowing::new(window.clone()),
             lateness_ms: *lateness_ms,
             emission: *emission,
         };
@@ -155,7 +155,7 @@ impl Aggregate {
                     let found = Found {
                         panes: &self.panes,
                         trails: has_trails.then_some(&mut self.trails),
-                        windowing: self.facts.windowing,
+                        windowing: &self.facts.windowing,
                         revisions: &mut self.revisions,
                     };
                     match firing.next_units(found) {
@@ -210,8 +210,8 @@ impl Aggregate {
             changed.iter().for_each(|cell| self.trails.changed(&self.panes, *cell));
         }
         if self.facts.emission == Emission::Upsert {
-            let Facts { windowing, lateness_ms, .. } = self.facts;
-            let again = Again::new(&changed, born, &self.panes, windowing, self.watermark, lateness_ms);
+            let Facts { windowing, lateness_ms, .. } = &self.facts;
+            let again = Again::new(&changed, born, &self.panes, windowing, self.watermark, *lateness_ms);
             self.work = Work::Firing { firing: Firing::Again(again), calls: None };
         }
         for cell in vacant {
@@ -231,8 +231,7 @@ impl Aggregate {
     /// Forgets what only closed windows needed.
     fn forget(&mut self) {
         let closed_until = self.watermark.minus(self.facts.lateness_ms).0;
-        let oldest_start = closed_until.saturating_sub(self.facts.windowing.size_ms()).saturating_add(1);
-        self.panes.drop_before(EventTime(oldest_start));
+        self.panes.drop_before(self.facts.windowing.oldest_start(closed_until));
         self.revisions.drop_until(EventTime(closed_until));
         if self.panes.is_empty() {
             self.trails.clear();
@@ -271,7 +270,7 @@ impl Operator for Aggregate {
         assert!(matches!(self.work, Work::Idle), "rows came while calls were open");
         debug_assert!(watermark <= self.watermark, "watermark {watermark} was not told before rows were judged by it");
         let (rows, late, n_late) = self.judge(&batch);
-        let adding = Box::new(Adding::new(batch, &rows, &self.facts.key, self.facts.windowing, &mut self.panes));
+        let adding = Box::new(Adding::new(batch, &rows, &self.facts.key, &self.facts.windowing, &mut self.panes));
         self.work = Work::Adding { adding, late, n_late };
         self.settle(out);
     }
