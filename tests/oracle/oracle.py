@@ -174,15 +174,17 @@ def load_late_flat(db, path):
         )
 
 
-def flights_in_windows(csv, outputs, size, offset):
-    sql = (HERE / "flights.sql").read_text()
-    for name, value in [("$csv", csv), ("$size", size), ("$offset", offset)]:
-        sql = sql.replace(name, str(value))
-    return hourly(sql, outputs, ["origin", "w_start"])
+HOUR = 3600000
+
+
+def flights_in_windows(csv, outputs, window_start):
+    """Flights in windows of which `window_start` is the beginning, in SQL of the time `ms`."""
+    sql = (HERE / "flights.sql").read_text().replace("$csv", str(csv))
+    return hourly(f"CREATE MACRO window_start(ms) AS {window_start};\n{sql}", outputs, ["origin", "w_start"])
 
 
 def flights(csv, outputs):
-    db, equal = flights_in_windows(csv, outputs, 3600000, 0)
+    db, equal = flights_in_windows(csv, outputs, f"ms - ms % {HOUR}")
     wrong, total = db.execute(
         "SELECT count(*) FILTER (WHERE e.n IS DISTINCT FROM a.n), count(*) FROM "
         "(SELECT origin, scheduled_ms // 3600000 AS h, count(*) AS n FROM flights GROUP BY ALL) e FULL JOIN "
@@ -198,7 +200,23 @@ def flights(csv, outputs):
 
 def flights_days(csv, outputs):
     """Days of New York's standard time, which is five hours behind UTC."""
-    _, equal = flights_in_windows(csv, outputs, 24 * 3600000, 5 * 3600000)
+    _, equal = flights_in_windows(csv, outputs, f"ms - (ms - {5 * HOUR}) % {24 * HOUR}")
+    return equal
+
+
+def flights_dates(csv, outputs):
+    """Dates of New York. In 2013 its clocks were four hours behind UTC from the 10th of March, 02:00 (07:00 UTC), to the 3rd of November,
+    02:00 (06:00 UTC), and five hours otherwise. DuckDB's own time zones are an extension, which would have to be fetched."""
+    behind = f"CASE WHEN ms >= 1362898800000 AND ms < 1383458400000 THEN {4 * HOUR} ELSE {5 * HOUR} END"
+    date = f"((ms - ({behind})) // {24 * HOUR} * {24 * HOUR})"
+    # Both midnights of these two days came before clocks were set.
+    start = f"{date} + CASE WHEN {date} > 1362873600000 AND {date} <= 1383436800000 THEN {4 * HOUR} ELSE {5 * HOUR} END"
+    db, equal = flights_in_windows(csv, outputs, start)
+    hours = db.execute(
+        "WITH days AS (SELECT DISTINCT w_start FROM got_hourly), lengths AS (SELECT (lead(w_start) OVER (ORDER BY w_start) - w_start) "
+        f"// {HOUR} AS hours FROM days) SELECT hours, count(*) FROM lengths WHERE hours IS NOT NULL GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    print("days by their hours:", ", ".join(f"{n} of {length}" for length, n in hours))
     return equal
 
 
@@ -209,7 +227,7 @@ def take_rate(csv, outputs):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("dataset", choices=[*PIPELINES, "fates", "flights", "flights-days", "take-rate"])
+    parser.add_argument("dataset", choices=[*PIPELINES, "fates", "flights", "flights-days", "flights-dates", "take-rate"])
     parser.add_argument("input", type=pathlib.Path, help="the generator's folder, or a CSV file")
     parser.add_argument("outputs", type=pathlib.Path, help="a folder with TOPIC.ndjson for each topic that the pipeline wrote")
     args = parser.parse_args()
@@ -221,6 +239,8 @@ def main():
         equal = flights(args.input, args.outputs)
     elif args.dataset == "flights-days":
         equal = flights_days(args.input, args.outputs)
+    elif args.dataset == "flights-dates":
+        equal = flights_dates(args.input, args.outputs)
     else:
         equal = take_rate(args.input, args.outputs)
     print("equal" if equal else "DIFFERENT")

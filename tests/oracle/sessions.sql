@@ -1,9 +1,14 @@
--- The batch twin of examples/viewing-sessions: a new session where the distance to the heartbeat before is greater than half an hour.
-CREATE VIEW hb AS SELECT * FROM raw_h QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY off) = 1;
+-- The batch twin of examples/viewing-sessions: plays and heartbeats in one row of time, and a new session where the distance to the one
+-- before is greater than half an hour.
+CREATE VIEW play AS SELECT * FROM raw_p WHERE NOT trailer QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY off) = 1;
+CREATE VIEW hb   AS SELECT * FROM raw_h QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY off) = 1;
 
 CREATE TABLE d6 AS
-WITH f AS (
-  SELECT * FROM hb WHERE event_id NOT IN (SELECT event_id FROM late WHERE dataset = 'sessions')
+WITH e AS (
+  SELECT event_id, profile_id, event_ts, playback_id, title_id, 0::BIGINT AS watched_ms FROM play
+  UNION ALL SELECT event_id, profile_id, event_ts, playback_id, title_id, watched_ms FROM hb
+), f AS (
+  SELECT * FROM e WHERE event_id NOT IN (SELECT event_id FROM late WHERE dataset = 'sessions')
 ), g AS (
   SELECT *, CASE WHEN event_ts - lag(event_ts) OVER (PARTITION BY profile_id ORDER BY event_ts, event_id) <= 1800000
                  THEN 0 ELSE 1 END AS brk FROM f

@@ -168,22 +168,22 @@ pub struct Stage {
     pub kind: StageKind,
 }
 
-/// Inputs are names of sources and stages; `plays.x` is the output `x` of the stage `plays`.
+/// Inputs are names of sources and stages; `plays.x` is the output `x` of the stage `plays`. Several `inputs` are read as one stream.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StageKind {
     Transform {
-        input: At<String>,
+        inputs: Vec<At<String>>,
         plugin: At<String>,
     },
     Dedup {
-        input: At<String>,
+        inputs: Vec<At<String>>,
         /// `None`: the source's id.
         id: Option<At<String>>,
         /// How long an id is kept, in event time; `None`: as long as anything downstream can still need it.
         horizon_ms: Option<At<i64>>,
     },
     Aggregate {
-        input: At<String>,
+        inputs: Vec<At<String>>,
         key: Vec<At<String>>,
         window: At<WindowSpec>,
         lateness_ms: At<i64>,
@@ -216,11 +216,11 @@ impl StageKind {
         }
     }
 
-    /// What it reads, by port.
+    /// What it reads, by port; of a union, by stream.
     pub fn inputs(&self) -> Vec<&At<String>> {
         match self {
-            StageKind::Transform { input, .. } | StageKind::Dedup { input, .. } | StageKind::Aggregate { input, .. } => {
-                vec![input]
+            StageKind::Transform { inputs, .. } | StageKind::Dedup { inputs, .. } | StageKind::Aggregate { inputs, .. } => {
+                inputs.iter().collect()
             }
             StageKind::Join { left, right, .. } => vec![left, right],
         }

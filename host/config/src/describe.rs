@@ -7,7 +7,7 @@ use reelflow_core::{
 };
 
 use crate::{
-    config::{Config, Guarantee},
+    config::{self, Config, Guarantee},
     value::size_text,
 };
 
@@ -68,14 +68,14 @@ impl Words<'_> {
             lines.push(format!("rows are repartitioned by {key} through topic {}", shuffle.topic));
         }
         self.kind_lines(stage, &mut lines);
+        self.null_lines(stage, &mut lines);
         if let Some(late) = &stage.late_topic {
             lines.push(format!("records that come too late go to topic {late}"));
         }
-        let of_config = self.config.stages.iter().find(|other| **other.name == *stage.name).expect("the plan is of this config");
         StageText {
             kind: kind_name(&stage.kind),
             name: stage.name.to_string(),
-            reads: of_config.kind.inputs().into_iter().map(|input| input.value.clone()).collect(),
+            reads: self.of_config(stage).kind.inputs().into_iter().map(|input| input.value.clone()).collect(),
             fragment: stage.fragment,
             lines,
         }
@@ -93,7 +93,7 @@ impl Words<'_> {
             }
             StageKind::Aggregate { plugin, key, window, lateness_ms, emission, .. } => {
                 let key = columns(&stage.inputs[0], key);
-                lines.push(format!("plugin {} aggregates by {key} in windows {}", self.plugin(*plugin), window_text(*window)));
+                lines.push(format!("plugin {} aggregates by {key} in windows {}", self.plugin(*plugin), window_text(window)));
                 lines.push(emission_text(*emission, "its window has ended", *lateness_ms));
                 lines.push(format!("state: kept until window end{}", plus(*lateness_ms)));
             }
@@ -135,6 +135,28 @@ impl Words<'_> {
                 lines.push(format!("state: right rows are kept for {within}{}, left rows until final", plus(*lateness_ms)));
             }
         }
+    }
+
+    /// Of streams that are read as one: what the plugin reads as null because a stream does not have it.
+    fn null_lines(&self, stage: &StagePlan, lines: &mut Vec<String>) {
+        let read = match &stage.kind {
+            StageKind::Transform { columns, .. } | StageKind::Aggregate { columns, .. } => columns,
+            StageKind::Dedup { .. } | StageKind::Join { .. } => return,
+        };
+        for (columns, input) in stage.union.iter().zip(self.of_config(stage).kind.inputs()) {
+            let missing: Vec<&str> = read
+                .iter()
+                .filter(|column| columns[**column].is_none())
+                .map(|column| stage.inputs[0].fields[*column].name.as_str())
+                .collect();
+            if !missing.is_empty() {
+                lines.push(format!("rows of {} have no {}: null", **input, missing.join(", ")));
+            }
+        }
+    }
+
+    fn of_config(&self, stage: &StagePlan) -> &config::Stage {
+        self.config.stages.iter().find(|other| **other.name == *stage.name).expect("the plan is of this config")
     }
 
     fn sink(&self, idx: usize) -> StageText {
@@ -184,13 +206,17 @@ fn kind_name(kind: &StageKind) -> &'static str {
     }
 }
 
-fn window_text(window: WindowSpec) -> String {
+fn window_text(window: &WindowSpec) -> String {
     match window {
-        WindowSpec::Tumbling { size_ms, offset_ms } => format!("of {}{}", duration_text(size_ms), offset_text(offset_ms)),
-        WindowSpec::Hopping { size_ms, slide_ms, offset_ms } => {
-            format!("of {}, one every {}{}", duration_text(size_ms), duration_text(slide_ms), offset_text(offset_ms))
+        WindowSpec::Tumbling { size_ms, offset_ms } => format!("of {}{}", duration_text(*size_ms), offset_text(*offset_ms)),
+        WindowSpec::Local(windows) => {
+            let (size, offset) = (duration_text(windows.size_ms()), offset_text(windows.offset_ms()));
+            format!("of {size} by the clocks of {}{offset}", windows.zone().name())
         }
-        WindowSpec::Session { gap_ms } => format!("that end after {} without a row (sessions)", duration_text(gap_ms)),
+        WindowSpec::Hopping { size_ms, slide_ms, offset_ms } => {
+            format!("of {}, one every {}{}", duration_text(*size_ms), duration_text(*slide_ms), offset_text(*offset_ms))
+        }
+        WindowSpec::Session { gap_ms } => format!("that end after {} without a row (sessions)", duration_text(*gap_ms)),
     }
 }
 

@@ -8,7 +8,7 @@
 //! for each code. [`render`] draws problems as rustc does, [`report`] gives the same as data.
 //!
 //! Modules in reading order: [`problem`], [`code`], [`config`], `value`, `walk`, `raw`, `wiring`, [`plan`](mod@plan),
-//! `describe`, `environment`, `render`, `schema`.
+//! `zone`, `describe`, `environment`, `render`, `schema`.
 
 pub mod code;
 pub mod config;
@@ -22,6 +22,7 @@ mod schema;
 mod value;
 mod walk;
 mod wiring;
+mod zone;
 
 pub use crate::{
     code::{Code, explain},
@@ -33,4 +34,5 @@ pub use crate::{
     raw::parse,
     render::{Report, render, report},
     schema::manifest_schema,
+    zone::time_zone,
 };

@@ -26,9 +26,12 @@ use crate::{
 
 mod asked;
 mod cut;
+mod disagree;
+mod inputs;
 mod stages;
 mod streams;
 pub(crate) mod time;
+mod union;
 
 /// How many partitions topics have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +67,11 @@ pub fn plan(
     unread(config, &streams, &mut problems);
     match built {
         Some(built) if !problems.has_errors() => {
-            let value = assemble(config, &order, &streams, built, partitions);
+            let cut = Cut::new(config, &order, &streams, &built, &mut problems);
+            if problems.has_errors() {
+                return Err(problems);
+            }
+            let value = assemble(config, &order, &streams, built, &cut, partitions);
             Ok(Valid { value, warnings: problems })
         }
         _ => Err(problems),
@@ -111,12 +118,18 @@ fn unread(config: &Config, streams: &Streams<'_>, problems: &mut Problems) {
 }
 
 /// Writes the plan down. Everything has been checked.
-fn assemble(config: &Config, order: &[usize], streams: &Streams<'_>, mut built: Built, partitions: Partitions) -> Plan {
+fn assemble(
+    config: &Config,
+    order: &[usize],
+    streams: &Streams<'_>,
+    mut built: Built,
+    cut: &Cut,
+    partitions: Partitions,
+) -> Plan {
     let name: Arc<str> = config.pipeline.name.value.as_str().into();
-    let cut = Cut::new(config, order, streams, &built);
     let sources: Vec<usize> = (0..config.sources.len()).filter(|source| streams.is_source_read(*source)).collect();
     let place = Places { sources: &sources, order };
-    let consumers = |origin: Origin| consumers(origin, &place, streams, &cut);
+    let consumers = |origin: Origin| consumers(origin, &place, streams, cut);
 
     let sink_plans = config.sinks.iter().enumerate().map(|(idx, sink)| SinkPlan {
         name: sink.name.value.as_str().into(),
@@ -133,6 +146,7 @@ fn assemble(config: &Config, order: &[usize], streams: &Streams<'_>, mut built: 
     let stage_plans = order.iter().map(|idx| {
         let stage = &config.stages[*idx];
         let kind = built.kinds[*idx].take().expect("each stage is in the order once");
+        let union = streams.union(*idx);
         let stream = |output| {
             let origin = Origin::Stage { stage: *idx, output };
             Stream { schema: streams.schema(origin), consumers: consumers(origin) }
@@ -140,7 +154,11 @@ fn assemble(config: &Config, order: &[usize], streams: &Streams<'_>, mut built: 
         StagePlan {
             name: stage.name.value.as_str().into(),
             fragment: cut.fragment_of_stage(*idx),
-            inputs: streams.of_stage(*idx).iter().map(|origin| streams.schema(*origin)).collect(),
+            inputs: match &union {
+                None => streams.of_stage(*idx).iter().map(|origin| streams.schema(*origin)).collect(),
+                Some(union) => vec![union.schema.clone()],
+            },
+            union: union.map_or_else(Vec::new, |union| union.columns),
             state: streams.declaration(*idx).and_then(|declaration| declaration.state.clone()),
             outputs: (0..streams.n_outputs(*idx)).map(stream).collect(),
             late_topic: matches!(kind, StageKind::Aggregate { .. } | StageKind::Join { .. })
@@ -164,7 +182,7 @@ fn assemble(config: &Config, order: &[usize], streams: &Streams<'_>, mut built: 
         sinks: sink_plans.collect(),
         stages: stage_plans.collect(),
         shuffles: shuffle_plans.collect(),
-        fragments: fragments(config, &place, &cut),
+        fragments: fragments(config, &place, cut),
         dead_letter_topic: config.pipeline.dead_letters.value.as_str().into(),
         side_partitions: partitions.side,
         changelog_topic: format!("reel.{name}.changelog").into(),

@@ -12,7 +12,9 @@ use crate::{
 };
 
 mod flow;
+mod inputs;
 mod pipeline;
+mod zoned;
 
 /// What stands in the text. Where `built` is `None`, something in that table is wrong and already reported; names and references
 /// are kept all the same, so that the checks between tables see everything.

@@ -94,6 +94,15 @@ struct Text(#[schemars(length(min = 1))] String);
 #[derive(JsonSchema)]
 struct Input(#[schemars(length(min = 1))] String);
 
+/// Several streams that are read as one, instead of `input`. A field that a plugin need not have may be missing in some of them.
+#[derive(JsonSchema)]
+struct Inputs(#[schemars(length(min = 1), extend("uniqueItems" = true))] Vec<String>);
+
+/// A stage reads one stream or several.
+fn one_of_inputs() -> Value {
+    serde_json::json!([{ "required": ["input"] }, { "required": ["inputs"] }])
+}
+
 /// Names of fields, each once.
 #[derive(JsonSchema)]
 struct Columns(#[schemars(length(min = 1), extend("uniqueItems" = true))] Vec<String>);
@@ -231,18 +240,23 @@ struct Limits {
 #[schemars(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 enum Stage {
     /// Each row becomes any number of rows.
-    Transform { input: Input, plugin: Name },
+    #[schemars(extend("oneOf" = one_of_inputs()))]
+    Transform { input: Option<Input>, inputs: Option<Inputs>, plugin: Name },
     /// The first row of each id passes, the others are counted and dropped.
+    #[schemars(extend("oneOf" = one_of_inputs()))]
     Dedup {
-        input: Input,
+        input: Option<Input>,
+        inputs: Option<Inputs>,
         /// Default: the source's id.
         id: Option<Text>,
         /// How long an id is kept, in event time. Default: as long as anything downstream can need it.
         horizon: Option<Duration>,
     },
     /// Rows of one key and window become a result.
+    #[schemars(extend("oneOf" = one_of_inputs()))]
     Aggregate {
-        input: Input,
+        input: Option<Input>,
+        inputs: Option<Inputs>,
         key: Columns,
         window: Window,
         /// How long after its end a window still takes records. Default 0s.
@@ -276,15 +290,17 @@ enum Stage {
     },
 }
 
-/// `[start, end)` in event time. Those of fixed size start at multiples of the size or slide since 1970 UTC, plus `offset`.
+/// `[start, end)` in event time. Those of fixed size start at multiples of the size or slide since 1970, plus `offset`.
 #[derive(JsonSchema)]
 #[schemars(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 enum Window {
     /// One after the other.
     Tumbling {
         size: Duration,
-        /// One window begins so long after 1970 UTC; less than `size`. Days of UTC+2 begin at `22h`. Default 0s.
+        /// One window begins so long after 1970 (of UTC, or of the time zone); less than `size`. Default 0s.
         offset: Option<Duration>,
+        /// An IANA name such as `America/New_York`: windows by its clocks, also where they are set. `size` is then 1h, 2h, 3h, 4h, 6h, 8h, 12h or days.
+        time_zone: Option<Text>,
     },
     /// One every `slide`, which divides `size`.
     Hopping {

@@ -102,7 +102,7 @@ impl<'t> Table<'t> {
     }
 
     /// Takes `key` and reads it by `read`, which gets the text of a string.
-    fn text_by<T>(
+    pub fn text_by<T>(
         &mut self,
         key: &'static str,
         wanted: &str,
@@ -276,7 +276,7 @@ pub(crate) fn read_text<T>(
                 Code::BadSize => "not a size",
                 Code::BadTopic => "not a topic's name",
                 Code::BadFieldType => "of no known type",
-                Code::UnknownValue => "unknown",
+                Code::UnknownValue | Code::UnknownTimeZone => "unknown",
                 _ => "not a name",
             };
             let mut problem = Problem::at(code, span.clone(), format!("{what} is {kind}"), why);

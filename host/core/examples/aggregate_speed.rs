@@ -56,8 +56,16 @@ impl Run {
         let kind =
             StageKind::Aggregate { plugin: 0, columns: vec![], key: vec![0], window, lateness_ms: 0, emission: Emission::Final };
         let inputs = vec![Schema { fields: vec![field("key")] }];
-        let plan =
-            StagePlan { name: "counts".into(), fragment: 0, inputs, kind, state: None, outputs: Vec::new(), late_topic: None };
+        let plan = StagePlan {
+            name: "counts".into(),
+            fragment: 0,
+            inputs,
+            kind,
+            state: None,
+            outputs: Vec::new(),
+            late_topic: None,
+            union: Vec::new(),
+        };
         Run { stage: Aggregate::new(&plan), n_emitted: 0, n_parts: 0, n_changed_bytes: 0 }
     }
 

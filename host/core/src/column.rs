@@ -158,6 +158,13 @@ impl Column {
         Column { values, validity: None }
     }
 
+    /// `len` nulls.
+    pub fn nulls(kind: Kind, len: usize) -> Column {
+        let mut column = Column::empty(kind);
+        (0..len).for_each(|_| column.push_null());
+        column
+    }
+
     /// A column from its parts, or `None` when the validity has another length.
     pub fn from_parts(values: Values, validity: Option<Bitmap>) -> Option<Column> {
         let column = Column { values, validity };
@@ -318,6 +325,15 @@ impl Rows {
     /// The rows at `rows`, in that order.
     pub fn take(&self, rows: &[u32]) -> Rows {
         Rows { n_rows: rows.len(), columns: self.columns.iter().map(|column| column.take(rows)).collect() }
+    }
+
+    /// The columns at `columns`, in that order, of the same rows; where there is none, a column of nulls of that kind.
+    pub fn arrange(&self, columns: impl Iterator<Item = (Option<usize>, Kind)>) -> Rows {
+        let arranged = columns.map(|(column_idx, kind)| match column_idx {
+            Some(idx) => self.columns[idx].clone(),
+            None => Column::nulls(kind, self.n_rows),
+        });
+        Rows { n_rows: self.n_rows, columns: arranged.collect() }
     }
 
     /// The columns at `columns`, in that order, of the same rows.

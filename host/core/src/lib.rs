@@ -5,7 +5,7 @@
 //! be done leaves as [`task::Effect`].
 //!
 //! Modules in reading order: [`time`], [`record`], [`column`], [`schema`], [`plugin`], [`plan`], [`json`], [`frame`],
-//! [`watermark`], [`state`], [`checkpoint`], [`key`], [`packed_row`], [`window`], [`stage`], [`task`].
+//! [`watermark`], [`state`], [`checkpoint`], [`key`], [`packed_row`], [`zone`], [`window`], [`stage`], [`task`].
 
 pub mod checkpoint;
 pub mod column;
@@ -23,3 +23,4 @@ pub mod task;
 pub mod time;
 pub mod watermark;
 pub mod window;
+pub mod zone;

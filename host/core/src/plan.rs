@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::{plugin::StateVersion, schema::Schema};
+use crate::{plugin::StateVersion, schema::Schema, window::local::LocalWindows};
 
 pub type SourceIdx = usize;
 pub type StageIdx = usize;
@@ -37,7 +37,7 @@ pub struct Plan {
 /// Who reads the rows of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consumer {
-    /// Input `port` of a stage of the same fragment: 0, or 0 = left and 1 = right of a join.
+    /// Input `port` of a stage of the same fragment: 0; or 0 = left and 1 = right of a join; or which stream of a union.
     Stage {
         stage: StageIdx,
         port: usize,
@@ -86,6 +86,10 @@ pub struct StagePlan {
     pub fragment: FragmentIdx,
     /// Schema of each input port.
     pub inputs: Vec<Schema>,
+    /// Of a stage that reads several streams as one: for each stream which of its columns each column of `inputs[0]` is, or `None`
+    /// where it has none and the rows are null. Consumers then give the place in this list as their port, and what the stage sees
+    /// comes on port 0. Empty: each port is one stream with the port's columns.
+    pub union: Vec<Vec<Option<usize>>>,
     pub kind: StageKind,
     /// What the plugin declares of its state, if it has one.
     pub state: Option<StateVersion>,
@@ -153,10 +157,12 @@ pub enum StageKind {
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WindowSpec {
     /// One starts `offset_ms` after 1970, `0 <= offset_ms < size_ms`.
     Tumbling { size_ms: i64, offset_ms: i64 },
+    /// Tumbling windows by the clocks of a time zone.
+    Local(Arc<LocalWindows>),
     /// `size_ms` is a multiple of `slide_ms`; panes are `slide_ms` long. One starts `offset_ms` after 1970, `0 <= offset_ms < slide_ms`.
     Hopping { size_ms: i64, slide_ms: i64, offset_ms: i64 },
     /// From the first row to `gap_ms` after the last one, as long as no two neighbours lie more than `gap_ms` apart.
@@ -165,10 +171,11 @@ pub enum WindowSpec {
 
 impl WindowSpec {
     /// How far the end of a window may lie behind a row that nothing follows.
-    pub fn size_ms(self) -> i64 {
+    pub fn size_ms(&self) -> i64 {
         match self {
-            WindowSpec::Tumbling { size_ms, .. } | WindowSpec::Hopping { size_ms, .. } => size_ms,
-            WindowSpec::Session { gap_ms } => gap_ms,
+            WindowSpec::Tumbling { size_ms, .. } | WindowSpec::Hopping { size_ms, .. } => *size_ms,
+            WindowSpec::Local(windows) => windows.longest_ms(),
+            WindowSpec::Session { gap_ms } => *gap_ms,
         }
     }
 }

@@ -23,6 +23,12 @@ pub enum StateError {
     Damaged(&'static str),
     #[error("state of a stage \"{0}\" that the pipeline does not have")]
     UnknownStage(String),
+    /// Inputs that tasks of different fragments read, and one task is to read now: it could go on from the state of one of them only.
+    #[error("\"{0}\" and \"{1}\" were read apart, with states of their own, and are now read as one")]
+    ReadApart(String, String),
+    /// The inputs of a task were read by a task of another name.
+    #[error("what task \"{was}\" read is now read by task \"{is}\": the first source names a task")]
+    Renamed { was: String, is: String },
     /// What decides the results of a stage is not what it was when its state was written.
     #[error("stage \"{stage}\" had {term} = {was}, now it is {is}")]
     OtherTerms { stage: String, term: &'static str, was: String, is: String },
@@ -35,7 +41,11 @@ impl StateError {
     /// Whether the bytes are sound, and the manifest or a plugin is what changed.
     pub fn is_of_another_plan(&self) -> bool {
         match self {
-            StateError::UnknownStage(_) | StateError::OtherTerms { .. } | StateError::OtherState { .. } => true,
+            StateError::UnknownStage(_)
+            | StateError::ReadApart(..)
+            | StateError::Renamed { .. }
+            | StateError::OtherTerms { .. }
+            | StateError::OtherState { .. } => true,
             StateError::Version { .. } | StateError::Damaged(_) => false,
         }
     }

@@ -1,4 +1,5 @@
-//! Which windows and panes an event time belongs to. Pure arithmetic; windows are `[start, end)` and aligned to 1970 + offset.
+//! Which windows and panes an event time belongs to. Pure arithmetic; windows are `[start, end)` and aligned to 1970 + offset, by UTC
+//! or by the clocks of a time zone ([`local`]).
 //!
 //! A window is cut into panes of one slide each, and a record is put into its one pane, so that what is kept per record does not
 //! grow with size / slide. A tumbling window is its own only pane.
@@ -6,17 +7,24 @@
 //! Sources: Akidau et al., "The Dataflow Model", PVLDB 8(12), 2015, section 2.2; Li et al., "No pane, no gain: efficient
 //! evaluation of sliding-window aggregates over data streams", SIGMOD Record 34(1), 2005.
 
+use std::sync::Arc;
+
+use self::local::LocalWindows;
 use crate::{
     plan::WindowSpec,
     time::{EventTime, Watermark, Window},
 };
 
+pub mod local;
+
 /// Fixed windows: `size_ms` long, one every `slide_ms`, one of them starting at `offset_ms`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Windowing {
     size_ms: i64,
     slide_ms: i64,
     offset_ms: i64,
+    /// Windows by local time: then lengths are those of its clocks, and only it knows where a window starts.
+    local: Option<Arc<LocalWindows>>,
 }
 
 impl Windowing {
@@ -29,9 +37,10 @@ impl Windowing {
     /// Panics unless `0 <= offset < slide <= size <= SIZE_MS_MAX`, the size is a multiple of the slide and a window has at most
     /// [`Windowing::PANES_MAX`] panes: the config has checked it. Sessions are no fixed windows.
     pub fn new(spec: WindowSpec) -> Windowing {
-        let (size_ms, slide_ms, offset_ms) = match spec {
-            WindowSpec::Tumbling { size_ms, offset_ms } => (size_ms, size_ms, offset_ms),
-            WindowSpec::Hopping { size_ms, slide_ms, offset_ms } => (size_ms, slide_ms, offset_ms),
+        let (size_ms, slide_ms, offset_ms, local) = match spec {
+            WindowSpec::Tumbling { size_ms, offset_ms } => (size_ms, size_ms, offset_ms, None),
+            WindowSpec::Local(windows) => (windows.size_ms(), windows.size_ms(), windows.offset_ms(), Some(windows)),
+            WindowSpec::Hopping { size_ms, slide_ms, offset_ms } => (size_ms, slide_ms, offset_ms, None),
             WindowSpec::Session { gap_ms } => unreachable!("sessions with a gap of {gap_ms} ms are no fixed windows"),
         };
         assert!(
@@ -41,56 +50,65 @@ impl Windowing {
         assert!(size_ms % slide_ms == 0, "{size_ms} ms is no multiple of {slide_ms} ms");
         assert!(size_ms / slide_ms <= Self::PANES_MAX, "a window of {} panes", size_ms / slide_ms);
         assert!((0..slide_ms).contains(&offset_ms), "an offset of {offset_ms} ms in {slide_ms} ms");
-        Windowing { size_ms, slide_ms, offset_ms }
+        Windowing { size_ms, slide_ms, offset_ms, local }
     }
 
-    pub fn size_ms(self) -> i64 {
-        self.size_ms
-    }
-
-    /// How far apart windows start; also the length of a pane.
-    pub fn slide_ms(self) -> i64 {
-        self.slide_ms
-    }
-
-    pub fn n_panes_per_window(self) -> i64 {
+    pub fn n_panes_per_window(&self) -> i64 {
         self.size_ms / self.slide_ms
     }
 
     /// The pane that holds `at`, which may be negative: `start <= at < end`, `start` the offset plus a multiple of the slide.
-    pub fn pane(self, at: EventTime) -> Window {
+    pub fn pane(&self, at: EventTime) -> Window {
+        if let Some(local) = &self.local {
+            return local.holding(at);
+        }
         // Not `/`: it rounds towards zero, wrong before 1970.
         let start = (at.0 - self.offset_ms).div_euclid(self.slide_ms) * self.slide_ms + self.offset_ms;
         Window::new(EventTime(start), EventTime(start + self.slide_ms))
     }
 
-    /// The window that ends at `end`, the offset plus a multiple of the slide.
-    pub fn window_ending(self, end: EventTime) -> Window {
+    /// The window that ends at `end`, where a pane ends.
+    pub fn window_ending(&self, end: EventTime) -> Window {
+        if let Some(local) = &self.local {
+            return local.holding(EventTime(end.0 - 1));
+        }
         debug_assert!((end.0 - self.offset_ms).rem_euclid(self.slide_ms) == 0, "no window ends at {end}");
         Window::new(EventTime(end.0 - self.size_ms), end)
     }
 
     /// The windows that hold `pane`, in the order of their ends: the first one ends with the pane.
-    pub fn windows_of(self, pane: Window) -> impl DoubleEndedIterator<Item = Window> + ExactSizeIterator {
+    pub fn windows_of(&self, pane: Window) -> impl DoubleEndedIterator<Item = Window> + ExactSizeIterator {
         (0..self.n_panes_per_window() as u32)
             .map(move |idx| self.window_ending(EventTime(pane.end().0 + i64::from(idx) * self.slide_ms)))
     }
 
-    /// The end of the last window that holds `pane` and ends until the watermark `until`.
-    pub fn newest_end_until(self, pane: Window, until: Watermark) -> Option<EventTime> {
+    /// The end of the last window that holds `pane` and ends until the watermark `until`; of windows that share panes, which are fixed.
+    pub fn newest_end_until(&self, pane: Window, until: Watermark) -> Option<EventTime> {
         let n_ended = (until.0.saturating_sub(pane.end().0)).div_euclid(self.slide_ms).saturating_add(1);
         let n_ended = n_ended.min(self.n_panes_per_window());
         (n_ended > 0).then(|| EventTime(pane.end().0 + (n_ended - 1) * self.slide_ms))
     }
 
     /// The end of the last window that holds the pane starting at `pane_start`.
-    pub fn last_end(self, pane_start: EventTime) -> EventTime {
-        EventTime(pane_start.0 + self.size_ms)
+    pub fn last_end(&self, pane_start: EventTime) -> EventTime {
+        match &self.local {
+            Some(local) => local.holding(pane_start).end(),
+            None => EventTime(pane_start.0 + self.size_ms),
+        }
     }
 
     /// The end of the first window that ends after `after`.
-    pub fn first_end_after(self, after: EventTime) -> EventTime {
+    pub fn first_end_after(&self, after: EventTime) -> EventTime {
         self.pane(after).end()
+    }
+
+    /// No window that ends after `closed_until`, which may be infinite, holds a pane that starts before this.
+    pub fn oldest_start(&self, closed_until: i64) -> EventTime {
+        let ends_of_time = EventTime::MIN.0 - Self::SIZE_MS_MAX..=EventTime::MAX.0 + 2 * Self::SIZE_MS_MAX;
+        match &self.local {
+            Some(local) if ends_of_time.contains(&closed_until) => local.holding(EventTime(closed_until)).start(),
+            _ => EventTime(closed_until.saturating_sub(self.size_ms).saturating_add(1)),
+        }
     }
 }
 

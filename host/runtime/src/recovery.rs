@@ -15,6 +15,7 @@ use reelflow_core::{
     checkpoint::{EpochRecord, Incarnation, RecoveryPoint, chain},
     plan::{FragmentIdx, FragmentPlan, Plan},
     record::{Offset, Partition},
+    state::StateError,
     task::Task,
 };
 use reelflow_ports::log::{Commit, Guarantee, Log, LogError, TopicPartition};
@@ -122,6 +123,7 @@ fn one_task(
     let mut committed = BTreeMap::new();
     let mut n_changes = 0;
     if let Some(found) = found {
+        not_renamed(&plan.fragments[fragment].name, &found, changes).map_err(fail)?;
         let on_chain = chain(&plan.fragments[fragment].name, &found.point, &changes.headers).map_err(|gap| fail(gap.into()))?;
         agree(&found, &on_chain, changes).map_err(fail)?;
         for idx in &on_chain {
@@ -146,13 +148,18 @@ fn one_task(
 }
 
 /// What the committed positions of one task's inputs say. All of them were written by one `add_offsets`, so they carry the same
-/// point; an input that the pipeline was given later has none yet.
+/// point, unless a manifest that was edited has one task read what two had read; an input that the pipeline was given later has none yet.
 fn of_commits<'a>(commits: impl Iterator<Item = &'a Commit>) -> Result<Option<Found>, RecoveryError> {
     let mut found: Option<Found> = None;
     for commit in commits {
         let point: RecoveryPoint = commit.metadata.parse()?;
         let found = found.get_or_insert_with(|| Found { point, positions: BTreeMap::new() });
-        found.point = found.point.max(point);
+        if found.point != point
+            && let Some(first) = found.positions.keys().next()
+        {
+            let [one, other] = [&first.topic, &commit.at.topic].map(|topic| topic.to_string());
+            return Err(StateError::ReadApart(one, other).into());
+        }
         found.positions.insert(commit.at.clone(), commit.next);
     }
     Ok(found)
@@ -187,6 +194,19 @@ fn of_changes(fragment: &Arc<str>, guarantee: Guarantee, changes: &Changes) -> O
     let positions =
         positions.map(|(topic, partition, next)| (TopicPartition { topic: topic.clone(), partition: *partition }, *next));
     Some(Found { point, positions: positions.collect() })
+}
+
+/// A task without any epoch whose inputs another one has sealed is that one by another name, and its changes are not found by this one.
+fn not_renamed(fragment: &Arc<str>, found: &Found, changes: &Changes) -> Result<(), RecoveryError> {
+    if changes.headers.iter().any(|header| header.fragment == *fragment) {
+        return Ok(());
+    }
+    let is_read = |topic: &Arc<str>| found.positions.keys().any(|at| at.topic == *topic);
+    let of_inputs = |header: &&EpochRecord| header.positions.iter().any(|(topic, ..)| is_read(topic));
+    match changes.headers.iter().find(of_inputs) {
+        Some(header) => Err(StateError::Renamed { was: header.fragment.to_string(), is: fragment.to_string() }.into()),
+        None => Ok(()),
+    }
 }
 
 /// Position and recovery point are in two places that cannot disagree, unless somebody moved one of them.

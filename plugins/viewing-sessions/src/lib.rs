@@ -1,8 +1,8 @@
 //! What did a profile watch in one sitting?
 //!
-//! Input: heartbeats of playbacks, keyed by profile, in session windows. Output: one row for each session, when no heartbeat can join it any
-//! more. State: counts, and the ids of playbacks and titles, at most 256 of each: somebody who never stops watching has a session that
-//! never ends, and must not fill the memory.
+//! Input: plays and the heartbeats of playbacks, keyed by profile, in session windows; `inputs = ["plays", "heartbeats"]` reads both as one.
+//! Output: one row for each session, when nothing can join it any more. State: counts, and the ids of playbacks and titles, at most 256 of
+//! each: somebody who never stops watching has a session that never ends, and must not fill the memory.
 
 use std::collections::BTreeSet;
 
@@ -12,25 +12,26 @@ use reelflow::prelude::*;
 const IDS_MAX: usize = 256;
 
 #[derive(Event)]
-pub struct Heartbeat<'a> {
+pub struct Watching<'a> {
     event_ts: i64,
     playback_id: &'a str,
     title_id: i64,
-    watched_ms: i64,
+    /// What was watched since the event before; a play, which begins it all, has none.
+    watched_ms: Option<i64>,
 }
 
 #[derive(State, Default)]
 #[state(version = 1)]
 pub struct Watched {
     events: u64,
-    /// `None` before the first heartbeat.
+    /// `None` before the first event.
     last_ts: Option<i64>,
     playbacks: BTreeSet<String>,
     titles: BTreeSet<i64>,
     watched_ms: i64,
 }
 
-/// `session_start` and `session_end` are the times of the first and the last heartbeat.
+/// `session_start` and `session_end` are the times of the first and the last event.
 #[derive(Emit)]
 pub struct Session {
     profile_id: i64,
@@ -56,19 +57,19 @@ fn add_capped<T: Ord>(to: &mut BTreeSet<T>, ids: impl IntoIterator<Item = T>) {
 }
 
 impl Aggregate for ViewingSessions {
-    type Event<'a> = Heartbeat<'a>;
+    type Event<'a> = Watching<'a>;
     type State = Watched;
     type Output<'a> = Session;
 
     const KEY: &'static [KeyField] = &[KeyField::i64("profile_id")];
 
-    fn add(&self, state: &mut Watched, heartbeat: Heartbeat<'_>) -> Result<(), Reject> {
+    fn add(&self, state: &mut Watched, event: Watching<'_>) -> Result<(), Reject> {
         state.events += 1;
-        state.last_ts = state.last_ts.max(Some(heartbeat.event_ts));
-        state.watched_ms += heartbeat.watched_ms;
-        add_capped(&mut state.titles, [heartbeat.title_id]);
-        if !state.playbacks.contains(heartbeat.playback_id) {
-            add_capped(&mut state.playbacks, [heartbeat.playback_id.to_owned()]);
+        state.last_ts = state.last_ts.max(Some(event.event_ts));
+        state.watched_ms += event.watched_ms.unwrap_or(0);
+        add_capped(&mut state.titles, [event.title_id]);
+        if !state.playbacks.contains(event.playback_id) {
+            add_capped(&mut state.playbacks, [event.playback_id.to_owned()]);
         }
         Ok(())
     }
@@ -102,21 +103,31 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(heartbeats: &[(i64, usize, i64)], row: &str) {
+    fn check(events: &[(i64, usize, i64)], row: &str) {
         let line = |(at, playback, watched): &(i64, usize, i64)| {
             format!(r#"{{"event_ts":{at},"playback_id":"p{playback}","title_id":{},"watched_ms":{watched}}}"#, playback % 300)
         };
-        let rows: String = heartbeats.iter().map(line).collect();
+        let rows: String = events.iter().map(line).collect();
         let window = Window { start: 10, end: 1_000_000 };
         assert_eq!(reelflow::testing::aggregate(&ViewingSessions, window, "[7]", &rows).out("out"), [row]);
     }
 
     #[test]
-    fn a_session_is_from_the_first_to_the_last_heartbeat() {
+    fn a_session_is_from_the_first_to_the_last_event() {
         check(
             &[(20, 1, 5), (10, 1, 6), (15, 2, 0)],
             r#"{"profile_id":7,"session_start":10,"session_end":20,"events":3,"playbacks":2,"titles":2,"watched_ms":11}"#,
         );
+    }
+
+    #[test]
+    fn a_play_begins_a_session_and_watches_nothing_yet() {
+        let play = r#"{"event_ts":10,"playback_id":"p1","title_id":7}"#;
+        let beat = r#"{"event_ts":20,"playback_id":"p1","title_id":7,"watched_ms":9}"#;
+        let window = Window { start: 10, end: 1_000_000 };
+        let run = reelflow::testing::aggregate(&ViewingSessions, window, "[7]", &format!("{beat}{play}"));
+        let row = r#"{"profile_id":7,"session_start":10,"session_end":20,"events":2,"playbacks":1,"titles":1,"watched_ms":9}"#;
+        assert_eq!(run.out("out"), [row]);
     }
 
     #[test]

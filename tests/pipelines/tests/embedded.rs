@@ -1,11 +1,12 @@
 //! The main job on the embedded log.
 
-use std::{process::Stdio, thread, time::Duration};
+use std::{path::Path, process::Stdio, thread, time::Duration};
 
 use anyhow::{Context, Result};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use reelflow_pipelines::{Job, Lateness, LogKind, workload};
+use serde_json::Value;
 
 const N_EVENTS: u64 = 60_000;
 
@@ -86,16 +87,31 @@ fn a_run_that_is_killed_again_and_again_gives_the_same_rows() -> Result<()> {
     Ok(())
 }
 
-/// D6 over heartbeats: sessions of half an hour, with and without a bound on lateness, and killed in the middle.
+/// The example of sessions with `edits` of its manifest, its topics written and ended.
+fn sessions(data: &Path, edits: &[(&str, &str)]) -> Result<Job> {
+    let job = Job::example("viewing-sessions", &LogKind::Embedded, edits)?;
+    for topic in ["play_starts", "playback_events"] {
+        let file = data.join(format!("topics/{topic}.tsv"));
+        let file = file.to_str().context("a path that is text")?;
+        job.read(&["topic", "write", topic, file, "--lines", "tsv", "--partitions", "4", "--end"])?;
+    }
+    Ok(job)
+}
+
+fn check_sessions(job: &Job, data: &Path) -> Result<String> {
+    let summary = job.run_to_end(&["--workers", "2"])?;
+    assert_eq!(summary["state_bytes"], 0, "nothing is kept after the end: {summary}");
+    job.dump()?;
+    job.oracle("sessions", data)
+}
+
+/// D6 over plays and heartbeats: sessions of half an hour, with and without a bound on lateness, and killed in the middle.
 #[test]
 fn sessions_equal_the_batch_job_also_after_kills() -> Result<()> {
     let data = workload(N_EVENTS, 11);
-    let topic = data.join("topics/playback_events.tsv");
-    let topic = topic.to_str().context("a path that is text")?;
-    for (lateness, n_kills) in [("8d", 0), ("1h", 0), ("8d", 4)] {
+    for (lateness, n_kills) in [("8d", 0), ("1h", 0), ("8d", 4), ("1h", 4)] {
         let edit = format!("lateness = \"{lateness}\"");
-        let job = Job::example("viewing-sessions", &LogKind::Embedded, &[("lateness = \"1h\"", &edit)])?;
-        job.read(&["topic", "write", "playback_events", topic, "--lines", "tsv", "--partitions", "4", "--end"])?;
+        let job = sessions(&data, &[("lateness = \"1h\"", &edit)])?;
         let mut rng = ChaCha8Rng::seed_from_u64(n_kills);
         for _ in 0..n_kills {
             let mut child = job.reel(&["run", "--until-end"]).stderr(Stdio::null()).stdout(Stdio::null()).spawn()?;
@@ -103,10 +119,30 @@ fn sessions_equal_the_batch_job_also_after_kills() -> Result<()> {
             child.kill()?;
             child.wait()?;
         }
-        let summary = job.run_to_end(&["--workers", "2"])?;
-        assert_eq!(summary["state_bytes"], 0, "nothing is kept after the end: {summary}");
-        job.dump()?;
-        job.oracle("sessions", &data)?;
+        let table = check_sessions(&job, &data)?;
+        let has_late = table.lines().any(|line| line.starts_with("d6 ") && !line.ends_with(" 0"));
+        assert_eq!(has_late, lateness == "1h", "late are those of a bounded run, and no others:\n{table}");
+    }
+    Ok(())
+}
+
+/// The same rows from one dedup of both streams, and when both come through topics of their own because neither says how it lies.
+#[test]
+fn sessions_of_a_union_are_the_same_wherever_the_streams_are_united() -> Result<()> {
+    let data = workload(N_EVENTS, 11);
+    let complete = ("lateness = \"1h\"", "lateness = \"8d\"");
+    let one_dedup = [
+        complete,
+        ("input = \"clean_plays\"", "inputs = [\"clean_plays\", \"clean_heartbeats\"]"),
+        ("[stage.unique_heartbeats]\nkind = \"dedup\"\ninput = \"clean_heartbeats\"\nhorizon = \"9d\"\n", ""),
+        ("inputs = [\"unique_plays\", \"unique_heartbeats\"]", "input = \"unique_plays\""),
+    ];
+    let shuffled = [complete, ("key = [\"profile_id\"]\nbound", "bound")];
+    for (edits, n_shuffles) in [(&one_dedup[..], 0), (&shuffled[..], 2)] {
+        let job = sessions(&data, edits)?;
+        let explained: Value = serde_json::from_str(&job.read(&["explain", "--format", "json"])?)?;
+        assert_eq!(explained["shuffles"].as_array().map(Vec::len), Some(n_shuffles), "{explained}");
+        check_sessions(&job, &data)?;
     }
     Ok(())
 }

@@ -61,6 +61,14 @@ fn days_of_new_york_begin_at_five_utc() -> Result<()> {
 }
 
 #[test]
+fn dates_of_new_york_have_23_24_or_25_hours() -> Result<()> {
+    let dates = ("size = \"1h\"", "size = \"1d\", time_zone = \"America/New_York\"");
+    let table = flights("flights-dates", &[dates])?;
+    assert!(table.contains("days by their hours: 1 of 23, 362 of 24, 1 of 25"), "{table}");
+    Ok(())
+}
+
+#[test]
 fn the_take_rate_of_real_clicks_equals_batch() -> Result<()> {
     let csv = prepared("obp/obp/dataset/obd/random/all/all.csv");
     let job = Job::example("take-rate", &LogKind::Embedded, &[])?;

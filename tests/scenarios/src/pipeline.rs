@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! pipeline partitions=2
-//!   source NAME [bound=0s] [idle=60s] [future=10m] [bytes=1000] [time=@timestamp]
+//!   source NAME [bound=0s] [idle=60s] [future=10m] [bytes=1000] [time=@timestamp] [fields=key,ts,id,n]
 //!   transform NAME <- STREAM plugin=marks                 (its second output is the stream NAME.side)
 //!   dedup NAME <- STREAM horizon=10s
-//!   aggregate NAME <- STREAM window=tumbling(10s[@3s])|hopping(30s,10s[@3s])|session(10s) [lateness=0s] [emit=final|upsert] [key=key] plugin=count
+//!   aggregate NAME <- STREAM window=tumbling(10s[@3s])|tumbling(24h[@5h]/ZONE)|hopping(30s,10s[@3s])|session(10s) [lateness=0s] [emit=final|upsert] [key=key] plugin=count
 //!   join NAME <- LEFT,RIGHT within=10s [match=all [after=0s]] [lateness=0s] [emit=final|upsert] [kind=left|inner] [tie=id] plugin=pair
 //!   shuffle NAME <- STREAM key=FIELD
 //!   sink NAME <- STREAM [key=FIELD,FIELD] [partitions=…]
 //! ```
+//!
+//! Any stage but a join reads several streams as one: `<- STREAM,STREAM`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -19,6 +21,7 @@ use reelflow_core::{
         StageKind, StagePlan, Stream, WindowSpec,
     },
     schema::Schema,
+    window::local::LocalWindows,
 };
 
 use crate::{
@@ -120,12 +123,16 @@ impl Builder {
     }
 
     fn source<'a>(&mut self, name: &str, words: impl Iterator<Item = &'a str>) -> Result<(), String> {
-        let words = Words::parse(words, &["bound", "idle", "future", "bytes", "time"])?;
+        let words = Words::parse(words, &["bound", "idle", "future", "bytes", "time", "fields"])?;
+        let mut schema = record_schema();
+        if let Some(decoded) = words.0.get("fields") {
+            schema.fields.retain(|field| decoded.split(',').any(|name| name == field.name));
+        }
         self.plan.sources.push(SourcePlan {
             name: name.into(),
             topic: name.into(),
             fragment: self.n_fragments,
-            stream: Stream { schema: record_schema(), consumers: Vec::new() },
+            stream: Stream { schema, consumers: Vec::new() },
             event_time: match words.0.get("time") {
                 None => EventTimeFrom::Field(1),
                 Some(_) => EventTimeFrom::LogTimestamp,
@@ -143,7 +150,11 @@ impl Builder {
     fn stage<'a>(&mut self, kind: &str, name: &str, inputs: &[From], words: impl Iterator<Item = &'a str>) -> Result<(), String> {
         let known = ["plugin", "horizon", "window", "lateness", "emit", "key", "within", "match", "after", "kind", "tie"];
         let words = Words::parse(words, &known)?;
-        let schemas: Vec<Schema> = inputs.iter().map(|input| self.stream_mut(*input).schema.clone()).collect();
+        let mut schemas: Vec<Schema> = inputs.iter().map(|input| self.stream_mut(*input).schema.clone()).collect();
+        let mut union = Vec::new();
+        if kind != "join" && schemas.len() > 1 {
+            (schemas, union) = united(&schemas);
+        }
         let column = |schema: &Schema, field: &str| schema.position(field).ok_or_else(|| format!("no field \"{field}\""));
         let columns =
             |schema: &Schema, fields: &str| fields.split(',').map(|field| column(schema, field)).collect::<Result<Vec<_>, _>>();
@@ -205,6 +216,7 @@ impl Builder {
             outputs: outputs.into_iter().map(|(_, schema)| Stream { schema, consumers: Vec::new() }).collect(),
             state: None,
             late_topic: knows_lateness.then(|| format!("late.{name}").into()),
+            union,
         });
         Ok(())
     }
@@ -324,14 +336,34 @@ impl Builder {
     }
 }
 
+/// The fields of `streams` as one, in the order in which they come up, and where each stream has them.
+fn united(streams: &[Schema]) -> (Vec<Schema>, Vec<Vec<Option<usize>>>) {
+    let mut all = Schema::default();
+    for field in streams.iter().flat_map(|schema| &schema.fields) {
+        if all.position(&field.name).is_none() {
+            all.fields.push(field.clone());
+        }
+    }
+    for field in &mut all.fields {
+        field.required &= streams.iter().all(|schema| schema.position(&field.name).is_some());
+    }
+    let columns = streams.iter().map(|schema| all.fields.iter().map(|field| schema.position(&field.name)).collect()).collect();
+    (vec![all], columns)
+}
+
 fn window(text: &str) -> Result<WindowSpec, String> {
     let wrong = || format!("\"{text}\" is no window");
     let (kind, lengths) = text.strip_suffix(')').and_then(|text| text.split_once('(')).ok_or_else(wrong)?;
     if kind == "session" {
         return Ok(WindowSpec::Session { gap_ms: parse_time(lengths)? });
     }
+    let (lengths, zone) = lengths.split_once('/').map_or((lengths, None), |(lengths, zone)| (lengths, Some(zone)));
     let (lengths, offset) = lengths.split_once('@').unwrap_or((lengths, "0s"));
     let offset_ms = parse_time(offset)?;
+    if let Some(name) = zone {
+        let zone = reelflow_config::time_zone(name).ok_or_else(|| format!("no time zone \"{name}\""))?;
+        return Ok(WindowSpec::Local(Arc::new(LocalWindows::new(zone, parse_time(lengths)?, offset_ms))));
+    }
     match (kind, lengths.split_once(',')) {
         ("tumbling", None) => Ok(WindowSpec::Tumbling { size_ms: parse_time(lengths)?, offset_ms }),
         ("hopping", Some((size, slide))) => {

@@ -130,7 +130,9 @@ fn draw(rng: &mut ChaCha8Rng) -> (Shape, Guarantee) {
     let is_complete = guarantee == Guarantee::AtLeastOnce || rng.random_bool(0.6);
     let lateness_ms = if is_complete { FOR_EVER_MS } else { rng.random_range(0..120_000) };
     let emission = if rng.random_bool(0.6) && kind != Kind::Session { Emission::Upsert } else { Emission::Final };
-    (Shape { kind, n_partitions: rng.random_range(1..=3), lateness_ms, horizon_ms: FOR_EVER_MS, emission }, guarantee)
+    let n_partitions = rng.random_range(1..=3);
+    let kind = if kind == Kind::Session && rng.random_bool(0.5) { Kind::Union } else { kind };
+    (Shape { kind, n_partitions, lateness_ms, horizon_ms: FOR_EVER_MS, emission }, guarantee)
 }
 
 impl Run {

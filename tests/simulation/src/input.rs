@@ -88,14 +88,15 @@ pub fn on_time(shape: &Shape, topic: &'static str, after_ms: i64, rng: &mut ChaC
 }
 
 fn fresh(shape: &Shape, n: usize, rng: &mut ChaCha8Rng) -> Event {
-    let has_transform = shape.kind != Kind::Join;
+    let is_of_two = matches!(shape.kind, Kind::Join | Kind::Union);
     let fate = match rng.random_range(0..100) {
         0..3 => Fate::Malformed,
         3..6 => Fate::Future,
-        6..12 if has_transform => Fate::Refused,
+        // By the transform.
+        6..12 if !is_of_two => Fate::Refused,
         _ => Fate::Row,
     };
-    let topic = if shape.kind == Kind::Join && rng.random_bool(0.6) { "impressions" } else { "plays" };
+    let topic = if is_of_two && rng.random_bool(0.6) { "impressions" } else { "plays" };
     // On time, disordered, or hours late; the stream proceeds by about a second an event.
     let back_ms = match rng.random_range(0..20) {
         0 => rng.random_range(0..4 * 3_600_000),

@@ -96,7 +96,7 @@ fn answer(shape: &Shape, events: &[Event], late: &[Value]) -> Answer {
             let (size_ms, slide_ms) = HOPPING_MS;
             tallies(&rows, &late, size_ms, slide_ms, &|event| event.country.clone(), "country")
         }
-        Kind::Session => sessions(&rows, &late),
+        Kind::Session | Kind::Union => sessions(&rows, &late),
         Kind::Join => pairs(&rows, &late),
     }
 }
@@ -189,7 +189,7 @@ fn split(row: &Value) -> (Value, Option<u64>, Option<bool>) {
 fn key_of(shape: &Shape, row: &Value) -> Vec<String> {
     let text = |name: &str| row[name].as_str().expect("a key is text").to_owned();
     match shape.kind {
-        Kind::Tumbling | Kind::Session => vec![text("profile"), row["window_start"].to_string()],
+        Kind::Tumbling | Kind::Session | Kind::Union => vec![text("profile"), row["window_start"].to_string()],
         Kind::Hopping => vec![text("country"), row["window_start"].to_string()],
         Kind::Join => vec![text("id")],
     }

@@ -1,4 +1,4 @@
-//! The four pipelines of the simulation, built by hand: every kind of stage, one and two sources, with and without a shuffle.
+//! The five pipelines of the simulation, built by hand: every kind of stage, one and two sources, with and without a shuffle.
 
 use std::sync::Arc;
 
@@ -37,6 +37,8 @@ pub enum Kind {
     Hopping,
     /// plays → transform → dedup → sessions by profile
     Session,
+    /// plays → dedup, impressions → dedup, sessions by profile of both as one stream
+    Union,
 }
 
 /// A pipeline of a run.
@@ -76,13 +78,14 @@ impl Shape {
             Kind::Session => self.by_profile(WindowSpec::Session { gap_ms: GAP_MS }),
             Kind::Join => self.join(),
             Kind::Hopping => self.hopping(),
+            Kind::Union => self.union(),
         }
     }
 
     /// The stage whose late topic tells what did not count.
     pub fn last_stage(&self) -> &'static str {
         match self.kind {
-            Kind::Tumbling | Kind::Hopping | Kind::Session => "tally",
+            Kind::Tumbling | Kind::Hopping | Kind::Session | Kind::Union => "tally",
             Kind::Join => "pairs",
         }
     }
@@ -167,10 +170,32 @@ impl Shape {
             outputs: vec![Stream { schema: output.clone(), consumers: vec![Consumer::Sink(0)] }],
             state: None,
             late_topic: Some("late.pairs".into()),
+            union: Vec::new(),
         });
         plan.sinks.push(self.sink(output, vec![ID]));
         plan.fragments.push(fragment("plays", vec![FragmentInput::Source(0), FragmentInput::Source(1)], vec![0, 1, 2]));
         (plan, vec![Arc::new(pairs)])
+    }
+
+    fn union(&self) -> (Plan, Vec<Arc<dyn Plugin>>) {
+        let mut plan = self.empty();
+        let all = source_schema("");
+        // Impressions have their columns in another order, and no mark.
+        let of_impressions = [VALUE, ID, TS, PROFILE, COUNTRY];
+        let impressions = Schema { fields: of_impressions.map(|column| all.fields[column].clone()).into() };
+        plan.sources.push(source("plays", "", 0));
+        plan.sources.push(source("impressions", "", 1));
+        plan.sources[1].stream.schema = impressions.clone();
+        plan.stages.push(self.dedup("unique_plays", all.clone(), Consumer::Stage { stage: 2, port: 0 }));
+        plan.stages.push(self.dedup("unique_impressions", impressions, Consumer::Stage { stage: 2, port: 1 }));
+        let mut tally_both = self.aggregate(0, PROFILE, WindowSpec::Session { gap_ms: GAP_MS });
+        let place = |column| of_impressions.iter().position(|of_impression| *of_impression == column);
+        tally_both.union = vec![(0..all.len()).map(Some).collect(), (0..all.len()).map(place).collect()];
+        tally_both.inputs[0].fields[MARK].required = false;
+        plan.sinks.push(self.sink(tally_both.outputs[0].schema.clone(), vec![0, 1]));
+        plan.stages.push(tally_both);
+        plan.fragments.push(fragment("plays", vec![FragmentInput::Source(0), FragmentInput::Source(1)], vec![0, 1, 2]));
+        (plan, vec![Arc::new(pass(all, MARK)), Arc::new(tally(text_key("profile")))])
     }
 
     fn aggregate(&self, fragment: usize, key: usize, window: WindowSpec) -> StagePlan {
@@ -191,6 +216,7 @@ impl Shape {
             outputs: vec![Stream { schema: output, consumers: vec![Consumer::Sink(0)] }],
             state: None,
             late_topic: Some("late.tally".into()),
+            union: Vec::new(),
         }
     }
 
@@ -203,6 +229,7 @@ impl Shape {
             outputs: vec![Stream { schema, consumers: vec![next] }],
             state: None,
             late_topic: None,
+            union: Vec::new(),
         }
     }
 
@@ -235,6 +262,7 @@ fn transform(name: &str, plugin: usize, schema: Schema, next: usize) -> StagePla
         outputs: vec![Stream { schema, consumers: vec![Consumer::Stage { stage: next, port: 0 }] }],
         state: None,
         late_topic: None,
+        union: Vec::new(),
     }
 }
 

@@ -12,8 +12,13 @@ use reelflow_core::{
 use super::{
     stages::Built,
     streams::{Origin, Streams},
+    union::Union,
 };
-use crate::config::Config;
+use crate::{
+    code::Code,
+    config::Config,
+    problem::{Problem, Problems},
+};
 
 /// An edge through an internal topic. Indices of the config.
 pub(super) struct Shuffle {
@@ -22,18 +27,27 @@ pub(super) struct Shuffle {
     pub port: usize,
     /// Columns of the stream.
     pub key: Vec<usize>,
-    /// Whether the stage is a join: its sides have topics of their own.
-    is_join: bool,
+    reads: Reads,
+}
+
+/// What a shuffled stream is to its stage: each side of a join and each stream of a union has a topic of its own, so that a topic holds
+/// rows of one kind, and a stream that is added or taken away leaves the topics of the others alone.
+enum Reads {
+    One,
+    Side,
+    OneOfSeveral,
 }
 
 impl Shuffle {
     pub fn topic(&self, config: &Config) -> String {
-        let side = match (self.is_join, self.port) {
-            (false, _) => "",
-            (true, 0) => ".left",
-            (true, _) => ".right",
+        let stage = &config.stages[self.stage];
+        let which = match (&self.reads, self.port) {
+            (Reads::One, _) => String::new(),
+            (Reads::Side, 0) => ".left".to_owned(),
+            (Reads::Side, _) => ".right".to_owned(),
+            (Reads::OneOfSeveral, port) => format!(".{}", **stage.kind.inputs()[port]),
         };
-        format!("reel.{}.{}{side}", *config.pipeline.name, *config.stages[self.stage].name)
+        format!("reel.{}.{}{which}", *config.pipeline.name, *stage.name)
     }
 }
 
@@ -46,6 +60,17 @@ struct Spread {
     is_ours: bool,
 }
 
+/// How the rows of its streams must lie for a stage.
+enum Needs {
+    /// They may lie anywhere.
+    Nothing,
+    /// Of a dedup: one stream as it lies. Several all in the same way, so that equal ids can meet; otherwise by their ids. `columns`:
+    /// as in a union.
+    Alike { columns: Vec<Vec<Option<usize>>>, ids: Vec<usize> },
+    /// Equal keys in one partition; the key columns of each stream.
+    ByKey(Vec<Vec<usize>>),
+}
+
 pub(super) struct Cut {
     pub shuffles: Vec<Shuffle>,
     /// By source, then by stage: a label that the members of a fragment share, later the fragment's index.
@@ -56,7 +81,7 @@ pub(super) struct Cut {
 
 impl Cut {
     /// Cuts the DAG of `config`, whose stages are in topological `order`.
-    pub fn new(config: &Config, order: &[usize], streams: &Streams<'_>, built: &Built) -> Cut {
+    pub fn new(config: &Config, order: &[usize], streams: &Streams<'_>, built: &Built, problems: &mut Problems) -> Cut {
         let n_sources = config.sources.len();
         let mut cut = Cut {
             shuffles: Vec::new(),
@@ -69,6 +94,7 @@ impl Cut {
         for stage in order {
             let inputs = streams.of_stage(*stage);
             let kind = built.kinds[*stage].as_ref().expect("all stages were checked");
+            let union = streams.union(*stage);
             let mut by_port: Vec<Option<Spread>> = inputs
                 .iter()
                 .map(|origin| match origin {
@@ -78,63 +104,79 @@ impl Cut {
                     Origin::Stage { stage, output } => spreads[*stage][*output].clone(),
                 })
                 .collect();
-            let shuffled = cut.shuffled(&inputs, kind, &by_port);
+            let Some(shuffled) = cut.shuffled(&inputs, &keys(kind, union.as_ref()), &by_port) else {
+                problems.push(behind_itself(config, *stage));
+                spreads[*stage] = vec![None; streams.n_outputs(*stage)];
+                continue;
+            };
             for (port, key) in shuffled.into_iter().enumerate() {
                 match key {
                     None => cut.unite(inputs[port], *stage),
                     Some(key) => {
                         by_port[port] = Some(Spread { columns: key.clone(), is_ours: true });
-                        let is_join = matches!(kind, StageKind::Join { .. });
-                        cut.shuffles.push(Shuffle { from: inputs[port], stage: *stage, port, key, is_join });
+                        let reads = match kind {
+                            StageKind::Join { .. } => Reads::Side,
+                            _ if union.is_some() => Reads::OneOfSeveral,
+                            _ => Reads::One,
+                        };
+                        cut.shuffles.push(Shuffle { from: inputs[port], stage: *stage, port, key, reads });
                     }
                 }
             }
-            let input = streams.schema(inputs[0]);
+            let input = streams.port_schema(*stage, 0);
+            let spread = match &union {
+                None => by_port[0].clone(),
+                Some(union) => united(&union.columns, &by_port),
+            };
             let output = |output| {
                 let schema = streams.schema(Origin::Stage { stage: *stage, output });
-                by_port[0].as_ref().and_then(|spread| kept(spread, &input, &schema))
+                spread.as_ref().and_then(|spread| kept(spread, &input, &schema))
             };
             spreads[*stage] = (0..streams.n_outputs(*stage)).map(output).collect();
         }
-        cut.number(streams, order);
+        if !problems.has_errors() {
+            cut.number(streams, order);
+        }
         cut
     }
 
-    /// For each port: the key of the shuffle that its edge becomes, or `None` if rows can be read as they lie.
-    fn shuffled(&self, inputs: &[Origin], kind: &StageKind, spreads: &[Option<Spread>]) -> Vec<Option<Vec<usize>>> {
-        match kind {
-            StageKind::Transform { .. } | StageKind::Dedup { .. } => vec![None],
-            StageKind::Aggregate { key, .. } => {
-                let lies_right =
-                    spreads[0].as_ref().is_some_and(|spread| spread.columns.iter().all(|column| key.contains(column)));
-                vec![(!lies_right).then(|| key.clone())]
+    /// For each port: the key of the shuffle that its edge becomes, or `None` if rows can be read as they lie. `None` for all of them
+    /// if neither is possible.
+    fn shuffled(&self, inputs: &[Origin], needs: &Needs, spreads: &[Option<Spread>]) -> Option<Vec<Option<Vec<usize>>>> {
+        let shuffles: Vec<bool> = match needs {
+            Needs::Nothing => vec![false; inputs.len()],
+            Needs::Alike { columns, ids } => {
+                let is_alike = united(columns, spreads).is_some();
+                ids.iter().zip(spreads).map(|(id, spread)| !is_alike && !lies_whole(&[*id], spread)).collect()
             }
-            StageKind::Join { left_key, right_key, .. } => {
-                let keys = [left_key, right_key];
-                // The same positions within `on`, in the same order: only then equal values meet in one partition.
+            Needs::ByKey(keys) => {
+                // The same positions within the key, in the same order: only then equal values meet in one partition.
                 let positions = |port: usize| {
                     let spread = spreads[port].as_ref()?;
                     let of_key: Option<Vec<usize>> =
                         spread.columns.iter().map(|column| keys[port].iter().position(|key| key == column)).collect();
                     Some((of_key?, spread.is_ours))
                 };
-                let whole: Vec<usize> = (0..left_key.len()).collect();
-                let lies_whole = |port: usize| positions(port) == Some((whole.clone(), true));
-                let shuffles: [bool; 2] = match (positions(0), positions(1)) {
-                    (Some(left), Some(right)) if left == right => [false, false],
-                    _ => [!lies_whole(0), !lies_whole(1)],
-                };
-                // A fragment must not wait for itself: uniting what a shuffle connects would be a circle.
-                let labels = [self.label(inputs[0]), self.label(inputs[1])];
-                let is_circle = match shuffles {
-                    [false, false] => {
-                        labels[0] != labels[1] && (self.reaches(labels[0], labels[1]) || self.reaches(labels[1], labels[0]))
-                    }
-                    [true, false] => self.reaches(labels[1], labels[0]),
-                    [false, true] => self.reaches(labels[0], labels[1]),
-                    [true, true] => false,
-                };
-                (0..2).map(|port| (shuffles[port] || is_circle).then(|| keys[port].clone())).collect()
+                let first = positions(0);
+                let lie_right = first.is_some() && (1..inputs.len()).all(|port| positions(port) == first);
+                keys.iter().zip(spreads).map(|(key, spread)| !lie_right && !lies_whole(key, spread)).collect()
+            }
+        };
+        // A fragment must not wait for itself: uniting what a shuffle connects would be a circle.
+        let is_circle = (0..inputs.len()).filter(|port| !shuffles[*port]).any(|port| {
+            let here = self.label(inputs[port]);
+            (0..inputs.len()).any(|other| {
+                let there = self.label(inputs[other]);
+                (shuffles[other] || there != here) && self.reaches(here, there)
+            })
+        });
+        match needs {
+            Needs::Nothing => (!is_circle).then(|| vec![None; inputs.len()]),
+            Needs::Alike { ids, .. } => {
+                Some(ids.iter().zip(&shuffles).map(|(id, shuffled)| (*shuffled || is_circle).then(|| vec![*id])).collect())
+            }
+            Needs::ByKey(keys) => {
+                Some(keys.iter().zip(&shuffles).map(|(key, shuffled)| (*shuffled || is_circle).then(|| key.clone())).collect())
             }
         }
     }
@@ -208,6 +250,53 @@ impl Cut {
     pub fn fragment_of(&self, origin: Origin) -> usize {
         self.label(origin)
     }
+}
+
+fn keys(kind: &StageKind, union: Option<&Union>) -> Needs {
+    let of_stream = |columns: &[usize]| match union {
+        None => vec![columns.to_vec()],
+        Some(union) => {
+            let of =
+                |stream: &Vec<Option<usize>>| columns.iter().map(|at| stream[*at].expect("every stream has the key")).collect();
+            union.columns.iter().map(of).collect()
+        }
+    };
+    match kind {
+        StageKind::Transform { .. } => Needs::Nothing,
+        StageKind::Dedup { id, .. } => match union {
+            None => Needs::Nothing,
+            Some(union) => Needs::Alike { columns: union.columns.clone(), ids: of_stream(&[*id]).concat() },
+        },
+        StageKind::Aggregate { key, .. } => Needs::ByKey(of_stream(key)),
+        StageKind::Join { left_key, right_key, .. } => Needs::ByKey(vec![left_key.clone(), right_key.clone()]),
+    }
+}
+
+/// Whether rows are spread by exactly `key`, and by us.
+fn lies_whole(key: &[usize], spread: &Option<Spread>) -> bool {
+    spread.as_ref().is_some_and(|spread| spread.is_ours && spread.columns == key)
+}
+
+/// How the rows of a union lie, if those of all its streams lie in the same way.
+fn united(columns: &[Vec<Option<usize>>], spreads: &[Option<Spread>]) -> Option<Spread> {
+    let of_union = |port: usize| {
+        let Spread { columns: of_stream, is_ours } = spreads[port].as_ref()?;
+        let place = |column: &usize| columns[port].iter().position(|at| *at == Some(*column));
+        Some(Spread { columns: of_stream.iter().map(place).collect::<Option<_>>()?, is_ours: *is_ours })
+    };
+    let first = of_union(0)?;
+    (1..spreads.len()).all(|port| of_union(port).as_ref() == Some(&first)).then_some(first)
+}
+
+/// A transform has no key by which its rows could go through a topic first.
+fn behind_itself(config: &Config, stage: usize) -> Problem {
+    let stage = &config.stages[stage];
+    let inputs = stage.kind.inputs();
+    let span = inputs[0].span.start..inputs[inputs.len() - 1].span.end;
+    let message = format!("stage \"{}\" reads rows from before and from behind a change of key", *stage.name);
+    Problem::at(Code::InputsDiffer, span, message, "one of these is made of another one, by another key")
+        .note("both would have to be in one fragment, which would then wait for itself")
+        .help("use a stage for each of them, and read both in a stage with a key")
 }
 
 /// How the rows of an output lie: as those of the input, where the output has the same fields. That such a field keeps its value

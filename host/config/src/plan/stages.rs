@@ -2,11 +2,12 @@
 
 use reelflow_core::{
     plan::StageKind,
-    schema::{Field, FieldType, Schema},
+    schema::{FieldType, Schema},
 };
 
 use super::{
-    streams::{Origin, Streams, column},
+    disagree::{disagreement, fits, lacking, not_a_key, type_text, unknown_column},
+    streams::{Origin, Streams, column, read_as},
     time,
 };
 use crate::{
@@ -36,46 +37,50 @@ pub(super) fn check(config: &Config, streams: &Streams<'_>, problems: &mut Probl
 }
 
 /// The stream that a check looks into, with the words for it.
-struct Input<'a> {
-    schema: Schema,
+pub(super) struct Input<'a> {
+    pub schema: Schema,
     /// A source's own rows: their fields are what readers asked for, so disagreements were already reported.
-    is_raw: bool,
-    from: &'a At<String>,
+    pub is_raw: bool,
+    pub from: &'a At<String>,
 }
 
-struct Check<'a, 'c, 'p> {
-    config: &'a Config,
-    streams: &'a Streams<'c>,
-    idx: usize,
-    problems: &'p mut Problems,
+pub(super) struct Check<'a, 'c, 'p> {
+    pub config: &'a Config,
+    pub streams: &'a Streams<'c>,
+    pub idx: usize,
+    pub problems: &'p mut Problems,
 }
 
 impl<'a> Check<'a, '_, '_> {
     fn stage(mut self) -> Option<StageKind> {
         let stage = &self.config.stages[self.idx];
         match &stage.kind {
-            config::StageKind::Transform { input, plugin } => {
-                let input = self.input(0, input)?;
-                let columns = self.plugin_columns(stage, 0, plugin, &input)?;
+            config::StageKind::Transform { inputs, plugin } => {
+                let inputs = self.inputs(inputs)?;
+                let (columns, agree) = (self.plugin_columns_of(stage, plugin, &inputs), self.same_revisions(stage, &inputs));
+                let columns = columns.filter(|_| agree)?;
                 Some(StageKind::Transform { plugin: self.plugin_idx(plugin), columns })
             }
-            config::StageKind::Dedup { input, id, .. } => {
+            config::StageKind::Dedup { inputs, id, .. } => {
                 let horizon_ms = time::horizon_ms(self.config, self.idx)?;
-                let input = self.input(0, input)?;
-                let id = self.dedup_id(stage, id.as_ref(), &input)?;
+                let inputs = self.inputs(inputs)?;
+                let id = self.dedup_id(stage, id.as_ref(), &inputs)?;
                 Some(StageKind::Dedup { id, horizon_ms })
             }
-            config::StageKind::Aggregate { input, key, window, lateness_ms, emission, plugin } => {
-                let input = self.input(0, input)?;
-                let columns = self.plugin_columns(stage, 0, plugin, &input);
-                let declared = self.streams.declaration(self.idx).map(|declaration| &declaration.key.fields);
-                // A plugin that declares no key takes any.
-                let nulls = |at: usize| declared.is_some_and(|fields| fields.get(at).is_none_or(|field| !field.required));
-                let key = self.columns(stage, "key", key, &input, nulls);
-                let key_fits = key.as_ref().is_some_and(|key| self.declared_key(stage, plugin, key, &input));
-                let (columns, key) = (columns?, key.filter(|_| key_fits)?);
+            config::StageKind::Aggregate { inputs, key, window, lateness_ms, emission, plugin } => {
+                let inputs = self.inputs(inputs)?;
+                let columns = self.plugin_columns_of(stage, plugin, &inputs);
+                let key = self.aggregate_key(stage, plugin, key, &inputs);
+                let (columns, key) = (columns?, key?);
                 let (plugin, lateness_ms) = (self.plugin_idx(plugin), lateness_ms.value);
-                Some(StageKind::Aggregate { plugin, columns, key, window: window.value, lateness_ms, emission: *emission })
+                Some(StageKind::Aggregate {
+                    plugin,
+                    columns,
+                    key,
+                    window: window.value.clone(),
+                    lateness_ms,
+                    emission: *emission,
+                })
             }
             config::StageKind::Join { left, right, on, within_ms, matching, outer, tie, lateness_ms, emission, plugin } => {
                 let (left_input, right_input) = (self.input(0, left), self.input(1, right));
@@ -108,7 +113,7 @@ impl<'a> Check<'a, '_, '_> {
         }
     }
 
-    fn input(&self, port: usize, from: &'a At<String>) -> Option<Input<'a>> {
+    pub fn input(&self, port: usize, from: &'a At<String>) -> Option<Input<'a>> {
         input(self.streams, self.streams.input(self.idx, port)?, from)
     }
 
@@ -117,12 +122,11 @@ impl<'a> Check<'a, '_, '_> {
     }
 
     /// The columns that the plugin reads on `port`.
-    fn plugin_columns(&mut self, stage: &Stage, port: usize, plugin: &At<String>, input: &Input<'_>) -> Option<Vec<usize>> {
+    pub fn plugin_columns(&mut self, stage: &Stage, port: usize, plugin: &At<String>, input: &Input<'_>) -> Option<Vec<usize>> {
         let declaration = self.streams.declaration(self.idx)?;
         let mut columns = Vec::new();
         for wanted in &declaration.inputs[port].fields {
-            let place = |field: &Field| if input.is_raw { field.path == wanted.path } else { field.name == wanted.name };
-            match input.schema.fields.iter().position(place) {
+            match read_as(&input.schema, input.is_raw, wanted) {
                 Some(at) if fits(&input.schema.fields[at], wanted) => columns.push(at),
                 Some(at) if !input.is_raw => {
                     self.problems.push(disagreement(stage, plugin, wanted, &input.schema.fields[at], input))
@@ -135,7 +139,7 @@ impl<'a> Check<'a, '_, '_> {
     }
 
     /// The columns of a key: they must be there and be no floats. `nulls`: whether the n-th one may be null.
-    fn columns(
+    pub fn columns(
         &mut self,
         stage: &Stage,
         key: &str,
@@ -159,50 +163,8 @@ impl<'a> Check<'a, '_, '_> {
         (columns.len() == names.len()).then_some(columns)
     }
 
-    fn dedup_id(&mut self, stage: &Stage, id: Option<&At<String>>, input: &Input<'_>) -> Option<usize> {
-        let by_source = self.source_id();
-        let Some(id) = id.or(by_source) else {
-            let message = format!("stage \"{}\" has no id to tell records apart", *stage.name);
-            self.problems.push(
-                Problem::at(Code::MissingKey, stage.name.span.clone(), message, "\"id\" is missing, and no source above has one")
-                    .help("add `id = \"event_id\"` with the field that identifies a record"),
-            );
-            return None;
-        };
-        let what = format!("\"id\" of stage \"{}\"", *stage.name);
-        let Some(at) = column(&input.schema, id) else {
-            self.problems.push(unknown_column(Code::UnknownColumn, &what, id, input));
-            return None;
-        };
-        let field = &input.schema.fields[at];
-        if field.field_type != FieldType::Text || !field.required {
-            let message = format!("{what} must be a string that is never null");
-            let problem =
-                Problem::at(Code::IdType, id.span.clone(), message, format!("field \"{}\" is {}", field.name, type_text(field)));
-            self.problems.push(problem.also(input.from.span.clone(), "in this stream"));
-            return None;
-        }
-        Some(at)
-    }
-
-    /// The id of the source whose records, possibly cleaned by transforms, arrive here.
-    fn source_id(&self) -> Option<&'a At<String>> {
-        let mut origin = self.streams.input(self.idx, 0)?;
-        loop {
-            match origin {
-                Origin::Source(source) => return self.config.sources[source].id.as_ref(),
-                Origin::Stage { stage, .. } => match self.config.stages[stage].kind {
-                    config::StageKind::Transform { .. } | config::StageKind::Dedup { .. } => {
-                        origin = self.streams.input(stage, 0)?
-                    }
-                    config::StageKind::Aggregate { .. } | config::StageKind::Join { .. } => return None,
-                },
-            }
-        }
-    }
-
     /// An aggregate's `emit` reads the key by the types that the plugin declares, if it declares any.
-    fn declared_key(&mut self, stage: &Stage, plugin: &At<String>, key: &[usize], input: &Input<'_>) -> bool {
+    pub fn declared_key(&mut self, stage: &Stage, plugin: &At<String>, key: &[usize], input: &Input<'_>) -> bool {
         let Some(declaration) = self.streams.declaration(self.idx) else { return false };
         let declared: Vec<&str> = declaration.key.fields.iter().map(|field| field.field_type.name()).collect();
         let found: Vec<&str> = key.iter().map(|at| input.schema.fields[*at].field_type.name()).collect();
@@ -268,7 +230,7 @@ impl<'a> Check<'a, '_, '_> {
 }
 
 fn input<'a>(streams: &Streams<'_>, origin: Origin, from: &'a At<String>) -> Option<Input<'a>> {
-    let is_raw = streams.source_behind(origin).is_some();
+    let is_raw = streams.is_raw(origin);
     Some(Input { schema: streams.schema_of(origin)?, is_raw, from })
 }
 
@@ -332,65 +294,4 @@ fn source_key(config: &Config, streams: &Streams<'_>, idx: usize, problems: &mut
         }
     }
     (columns.len() == source.key.len()).then_some(columns)
-}
-
-fn fits(found: &Field, wanted: &Field) -> bool {
-    found.field_type == wanted.field_type && (found.required || !wanted.required)
-}
-
-fn type_text(field: &Field) -> String {
-    let mark = if field.required { "" } else { "?" };
-    format!("{}{mark}", field.field_type.name())
-}
-
-fn fields_note(input: &Input<'_>) -> String {
-    let fields: Vec<String> = input.schema.fields.iter().map(|field| format!("{}: {}", field.name, type_text(field))).collect();
-    format!("fields of \"{}\": {}", input.from.value, if fields.is_empty() { "none".to_owned() } else { fields.join(", ") })
-}
-
-fn lacking(stage: &Stage, plugin: &At<String>, wanted: &Field, input: &Input<'_>) -> Problem {
-    let message = format!("stage \"{}\" lacks field \"{}\", which its plugin reads", *stage.name, wanted.name);
-    let label = format!("plugin \"{}\" reads \"{}: {}\"", plugin.value, wanted.name, type_text(wanted));
-    let problem = Problem::at(Code::FieldMissing, plugin.span.clone(), message, label);
-    problem.also(input.from.span.clone(), "this stream does not have it").note(fields_note(input))
-}
-
-fn disagreement(stage: &Stage, plugin: &At<String>, wanted: &Field, found: &Field, input: &Input<'_>) -> Problem {
-    let (code, what) = if found.field_type != wanted.field_type {
-        (Code::FieldTypeDiffers, "is of another type than")
-    } else {
-        (Code::FieldOptional, "may be null, unlike")
-    };
-    let message = format!("field \"{}\" of stage \"{}\" {what} its plugin reads it", wanted.name, *stage.name);
-    let label = format!("plugin \"{}\" reads \"{}: {}\"", plugin.value, wanted.name, type_text(wanted));
-    let problem = Problem::at(code, plugin.span.clone(), message, label);
-    problem.also(input.from.span.clone(), format!("here it is {}", type_text(found)))
-}
-
-fn unknown_column(code: Code, what: &str, name: &At<String>, input: &Input<'_>) -> Problem {
-    let message = format!("{what} names a field that the stream does not have");
-    let label = format!("no field is called \"{}\"", name.value);
-    let mut problem = Problem::at(code, name.span.clone(), message, label)
-        .also(input.from.span.clone(), "in this stream")
-        .note(fields_note(input));
-    if let Some(meant) = closest(name, input.schema.fields.iter().map(|field| field.name.as_str())) {
-        problem = problem.patch("a field with a similar name exists", name.span.clone(), format!("\"{meant}\""));
-    } else if input.is_raw {
-        problem =
-            problem.help(format!("if the records have it, add it to the source: `fields = {{ {} = \"i64\" }}`", name.value));
-    }
-    problem
-}
-
-/// Floats have two zeros and no fixed text. Nulls are a matter of whom the key is for: a group of their own, or equal to nothing.
-fn not_a_key(what: &str, name: &At<String>, field: &Field, input: &Input<'_>, allows_null: bool) -> Option<Problem> {
-    let (code, message) = if field.field_type == FieldType::Float {
-        (Code::FloatKey, format!("{what} names a float"))
-    } else if !field.required && !allows_null {
-        (Code::FieldOptional, format!("{what} names a field that may be null"))
-    } else {
-        return None;
-    };
-    let label = format!("field \"{}\" is {}", field.name, type_text(field));
-    Some(Problem::at(code, name.span.clone(), message, label).also(input.from.span.clone(), "in this stream"))
 }

@@ -11,7 +11,10 @@ use reelflow_core::{
     schema::{Field, FieldType, Schema},
 };
 
-use super::asked::{Ask, Asked, Role};
+use super::{
+    asked::{Ask, Asked, Role},
+    union::{Anchor, Union},
+};
 use crate::{
     code::Code,
     config::{Config, EventTimeFrom, Source, StageKind},
@@ -28,14 +31,13 @@ pub(super) enum Origin {
 }
 
 pub(super) struct Streams<'c> {
+    config: &'c Config,
     /// Of each stage: its plugin's declaration, if there is one and it fits the stage's kind.
     declarations: Vec<Option<&'c Declaration>>,
     /// Of each stage, by port; `None` for an input that cannot be resolved.
     stage_inputs: Vec<Vec<Option<Origin>>>,
     sink_inputs: Vec<Option<Origin>>,
     is_dedup: Vec<bool>,
-    /// For each stage whose rows are a source's own: that source.
-    roots: Vec<Option<usize>>,
     source_schemas: Vec<Schema>,
 }
 
@@ -50,13 +52,13 @@ pub(super) fn column(schema: &Schema, name: &str) -> Option<usize> {
 }
 
 impl<'c> Streams<'c> {
-    pub fn resolve(config: &Config, declarations: &'c BTreeMap<String, Declaration>, problems: &mut Problems) -> Streams<'c> {
+    pub fn resolve(config: &'c Config, declarations: &'c BTreeMap<String, Declaration>, problems: &mut Problems) -> Streams<'c> {
         let mut streams = Streams {
+            config,
             declarations: of_stages(config, declarations, problems),
             stage_inputs: Vec::new(),
             sink_inputs: Vec::new(),
             is_dedup: config.stages.iter().map(|stage| matches!(stage.kind, StageKind::Dedup { .. })).collect(),
-            roots: Vec::new(),
             source_schemas: Vec::new(),
         };
         let mut origins = |inputs: Vec<&At<String>>| -> Vec<Option<Origin>> {
@@ -65,7 +67,6 @@ impl<'c> Streams<'c> {
         let stage_inputs = config.stages.iter().map(|stage| origins(stage.kind.inputs())).collect();
         let sink_inputs = origins(config.sinks.iter().map(|sink| &sink.input).collect());
         (streams.stage_inputs, streams.sink_inputs) = (stage_inputs, sink_inputs);
-        streams.roots = (0..config.stages.len()).map(|stage| streams.root(stage)).collect();
         for (idx, source) in config.sources.iter().enumerate() {
             let schema = streams.source_schema(config, idx, source, problems);
             streams.source_schemas.push(schema);
@@ -99,21 +100,24 @@ impl<'c> Streams<'c> {
         None
     }
 
-    fn root(&self, mut stage: usize) -> Option<usize> {
-        while self.is_dedup[stage] {
-            match self.stage_inputs[stage][0]? {
-                Origin::Source(source) => return Some(source),
-                Origin::Stage { stage: next, .. } => stage = next,
+    /// The sources whose own rows `origin` gives, some of its rows at least.
+    fn sources_behind(&self, origin: Origin) -> Vec<usize> {
+        match origin {
+            Origin::Source(source) => vec![source],
+            Origin::Stage { stage, .. } if self.is_dedup[stage] => {
+                self.stage_inputs[stage].iter().flatten().flat_map(|input| self.sources_behind(*input)).collect()
             }
+            Origin::Stage { .. } => Vec::new(),
         }
-        None
     }
 
-    /// The source whose own rows `origin` gives.
-    pub fn source_behind(&self, origin: Origin) -> Option<usize> {
+    /// Whether all rows of `origin` are records as sources read them.
+    pub fn is_raw(&self, origin: Origin) -> bool {
         match origin {
-            Origin::Source(source) => Some(source),
-            Origin::Stage { stage, .. } => self.roots[stage],
+            Origin::Source(_) => true,
+            Origin::Stage { stage, .. } => {
+                self.is_dedup[stage] && self.stage_inputs[stage].iter().all(|input| input.is_some_and(|input| self.is_raw(input)))
+            }
         }
     }
 
@@ -164,16 +168,69 @@ impl<'c> Streams<'c> {
 
     /// The fields of a stream, or `None` where a plugin is not known.
     pub fn schema_of(&self, origin: Origin) -> Option<Schema> {
-        match (self.source_behind(origin), origin) {
-            (Some(source), _) | (None, Origin::Source(source)) => Some(self.source_schemas[source].clone()),
-            (None, Origin::Stage { stage, .. }) if self.is_dedup[stage] => self.schema_of(self.stage_inputs[stage][0]?),
-            (None, Origin::Stage { stage, output }) => {
+        match origin {
+            Origin::Source(source) => Some(self.source_schemas[source].clone()),
+            Origin::Stage { stage, .. } if self.is_dedup[stage] => match &self.stage_inputs[stage][..] {
+                [input] => self.schema_of((*input)?),
+                _ => Some(self.union(stage)?.schema),
+            },
+            Origin::Stage { stage, output } => {
                 let mut schema = self.declarations[stage]?.outputs[output].1.clone();
                 // What a stage makes has no path in a record.
                 schema.fields.iter_mut().for_each(|field| field.path.clone_from(&field.name));
                 Some(schema)
             }
         }
+    }
+
+    /// What `stage` reads as one stream, if it reads several. `None` also where one of them is not known.
+    pub fn union(&self, stage: usize) -> Option<Union> {
+        let inputs = self.stage_inputs[stage].iter().copied().collect::<Option<Vec<_>>>()?;
+        let of_config = &self.config.stages[stage].kind;
+        if inputs.len() == 1 || matches!(of_config, StageKind::Join { .. }) {
+            return None;
+        }
+        let schemas = inputs.iter().map(|origin| self.schema_of(*origin)).collect::<Option<Vec<_>>>()?;
+        let are_raw: Vec<bool> = inputs.iter().map(|origin| self.is_raw(*origin)).collect();
+        let mut anchors = Vec::new();
+        let wanted = self.declarations[stage].map_or(&[][..], |declaration| &declaration.inputs[0].fields);
+        for field in wanted {
+            let columns = schemas.iter().zip(&are_raw).map(|(schema, is_raw)| read_as(schema, *is_raw, field)).collect();
+            anchors.push(Anchor { name: field.name.clone(), columns });
+        }
+        let by_name: Vec<&str> = match of_config {
+            StageKind::Aggregate { key, .. } => key.iter().map(|name| name.value.as_str()).collect(),
+            StageKind::Dedup { id: Some(id), .. } => vec![id.value.as_str()],
+            StageKind::Dedup { id: None, .. } => {
+                self.source_ids(stage).into_iter().flatten().map(|id| id.value.as_str()).collect()
+            }
+            StageKind::Transform { .. } | StageKind::Join { .. } => Vec::new(),
+        };
+        for name in by_name {
+            let columns: Vec<Option<usize>> = schemas.iter().map(|schema| column(schema, name)).collect();
+            let first = columns.iter().zip(&schemas).find_map(|(at, schema)| at.map(|at| schema.fields[at].name.clone()));
+            anchors.push(Anchor { name: first.unwrap_or_default(), columns });
+        }
+        Some(Union::new(&schemas, &anchors, are_raw.iter().all(|is_raw| *is_raw)))
+    }
+
+    /// The ids of the sources whose records, possibly cleaned by transforms, arrive at `stage`. `None` where a source has none, and
+    /// for rows that are no records any more.
+    pub fn source_ids(&self, stage: usize) -> Vec<Option<&'c At<String>>> {
+        let of = |origin: &Option<Origin>| match *origin {
+            Some(Origin::Source(source)) => vec![self.config.sources[source].id.as_ref()],
+            Some(Origin::Stage { stage, .. }) => match self.config.stages[stage].kind {
+                StageKind::Transform { .. } | StageKind::Dedup { .. } => self.source_ids(stage),
+                StageKind::Aggregate { .. } | StageKind::Join { .. } => vec![None],
+            },
+            None => vec![None],
+        };
+        self.stage_inputs[stage].iter().flat_map(of).collect()
+    }
+
+    /// What comes to a stage on `port`: one stream, or several as one.
+    pub fn port_schema(&self, stage: usize, port: usize) -> Schema {
+        self.union(stage).map_or_else(|| self.schema(self.of_stage(stage)[port]), |union| union.schema)
     }
 
     /// As [`Streams::schema_of`], once everything has been checked.
@@ -186,6 +243,7 @@ impl<'c> Streams<'c> {
         let Origin::Stage { stage, .. } = origin else { return false };
         match &config.stages[stage].kind {
             StageKind::Aggregate { emission, .. } | StageKind::Join { emission, .. } => *emission == Emission::Upsert,
+            // Those that a transform reads as one are all of one kind.
             StageKind::Transform { .. } => self.stage_inputs[stage][0].is_some_and(|input| self.is_upsert(config, input)),
             StageKind::Dedup { .. } => false,
         }
@@ -218,7 +276,7 @@ impl<'c> Streams<'c> {
             let (Some(declaration), Some(plugin)) = (self.declarations[stage], config.stages[stage].kind.plugin()) else {
                 continue;
             };
-            for field in &declaration.inputs[port].fields {
+            for field in &declaration.inputs[if declaration.inputs.len() == 1 { 0 } else { port }].fields {
                 let by = format!("plugin \"{}\"", plugin.value);
                 let Field { name, path, field_type, required } = field;
                 let ask =
@@ -255,12 +313,12 @@ impl<'c> Streams<'c> {
                     let (Some(origin), Some(other)) = (self.stage_inputs[stage][port], self.stage_inputs[stage][other]) else {
                         continue;
                     };
-                    let (Some(source), Some(schema)) = (self.source_behind(origin), self.schema_of(other)) else {
-                        continue;
-                    };
-                    for name in on {
-                        if let Some(at) = column(&schema, name) {
-                            add(&mut self.source_schemas[source], name, schema.fields[at].field_type);
+                    let Some(schema) = self.schema_of(other) else { continue };
+                    for source in self.sources_behind(origin) {
+                        for name in on {
+                            if let Some(at) = column(&schema, name) {
+                                add(&mut self.source_schemas[source], name, schema.fields[at].field_type);
+                            }
                         }
                     }
                 }
@@ -274,10 +332,15 @@ impl<'c> Streams<'c> {
             let ports = inputs
                 .iter()
                 .enumerate()
-                .filter(move |(_, origin)| origin.and_then(|origin| self.source_behind(origin)) == Some(source));
+                .filter(move |(_, origin)| origin.is_some_and(|origin| self.sources_behind(origin).contains(&source)));
             ports.map(move |(port, _)| (stage, port))
         })
     }
+}
+
+/// The column of `schema` that a plugin reads as `wanted`: of records by their path, of what a stage made by name.
+pub(super) fn read_as(schema: &Schema, is_raw: bool, wanted: &Field) -> Option<usize> {
+    schema.fields.iter().position(|field| if is_raw { field.path == wanted.path } else { field.name == wanted.name })
 }
 
 /// Adds a required field unless there is one of that name or path.

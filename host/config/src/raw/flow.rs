@@ -5,7 +5,11 @@ use reelflow_core::{
     time::duration_text,
 };
 
-use super::{RawSink, RawSource, RawStage};
+use super::{
+    RawSink, RawSource, RawStage,
+    inputs::{inputs, required_inputs},
+    zoned::{TIME_ZONE, local_windows, time_zone},
+};
 use crate::{
     code::Code,
     config::{DeclaredField, EventTimeFrom, Sink, Source, Stage, StageKind},
@@ -103,8 +107,9 @@ pub(super) fn sink(name: At<String>, mut table: Table<'_>, problems: &mut Proble
 }
 
 /// The keys of each kind of stage, for the message about a key that belongs to another kind.
-const ELSEWHERE: [(&str, &str); 15] = [
+const ELSEWHERE: [(&str, &str); 16] = [
     ("input", "stages of kind \"transform\", \"dedup\" and \"aggregate\""),
+    ("inputs", "stages of kind \"transform\", \"dedup\" and \"aggregate\""),
     ("plugin", "stages of kind \"transform\", \"aggregate\" and \"join\""),
     ("id", "stages of kind \"dedup\""),
     ("horizon", "stages of kind \"dedup\""),
@@ -127,31 +132,26 @@ pub(super) fn stage(name: At<String>, mut table: Table<'_>, problems: &mut Probl
     }
     let kinds = ["transform", "dedup", "aggregate", "join"].map(|kind| (kind, kind));
     let kind = table.choice("kind", &kinds, problems).map(|kind| *kind);
-    let input_keys: &[&'static str] = match kind {
-        Some("join") => &["left", "right"],
-        Some(_) => &["input"],
-        None => &["input", "left", "right"],
+    let ports = match kind {
+        Some("join") => Ports::Sides(["left", "right"].map(|key| table.required_string(key, "\"…\"", problems))),
+        Some(_) => Ports::Streams(required_inputs(&mut table, problems)),
+        None => {
+            let sides = ["left", "right"].map(|key| table.string(key, problems));
+            Ports::Streams(inputs(&mut table, problems).into_iter().chain(sides.into_iter().flatten()).collect())
+        }
     };
-    let mut ports = Vec::new();
-    for key in input_keys {
-        let input = match kind {
-            Some(_) => table.required_string(key, "\"…\"", problems),
-            None => table.string(key, problems),
-        };
-        ports.push(input);
-    }
     let plugin = match kind {
         Some("dedup") => None,
         Some(_) => table.required_string("plugin", "\"…\"", problems),
         None => table.string("plugin", problems),
     };
-    let inputs = ports.iter().flatten().cloned().collect();
-    let stage_kind = match kind {
-        Some("transform") => transform(&mut table, &ports, &plugin, problems),
-        Some("dedup") => dedup(&mut table, &ports, problems),
-        Some("aggregate") => aggregate(&mut table, &ports, &plugin, problems),
-        Some("join") => join(&mut table, &ports, &plugin, problems),
-        _ => {
+    let inputs = ports.names();
+    let stage_kind = match (kind, ports) {
+        (Some("transform"), Ports::Streams(inputs)) => transform(&mut table, inputs, &plugin, problems),
+        (Some("dedup"), Ports::Streams(inputs)) => dedup(&mut table, inputs, problems),
+        (Some("aggregate"), Ports::Streams(inputs)) => aggregate(&mut table, inputs, &plugin, problems),
+        (_, Ports::Sides(sides)) => join(&mut table, sides, &plugin, problems),
+        (_, Ports::Streams(_)) => {
             // Of which kind the keys are is not known: only what no stage has is worth a word.
             for (key, _) in ELSEWHERE {
                 table.take(key);
@@ -165,18 +165,38 @@ pub(super) fn stage(name: At<String>, mut table: Table<'_>, problems: &mut Probl
     RawStage { name, kind, inputs, plugin, built }
 }
 
-type Ports = [Option<At<String>>];
-
-fn transform(table: &mut Table<'_>, ports: &Ports, plugin: &Option<At<String>>, problems: &mut Problems) -> Option<StageKind> {
-    no_lateness(table, problems);
-    Some(StageKind::Transform { input: ports[0].clone()?, plugin: plugin.clone()? })
+/// What a stage reads: the sides of a join, or streams that count as one.
+enum Ports {
+    Sides([Option<At<String>>; 2]),
+    Streams(Vec<At<String>>),
 }
 
-fn dedup(table: &mut Table<'_>, ports: &Ports, problems: &mut Problems) -> Option<StageKind> {
+impl Ports {
+    fn names(&self) -> Vec<At<String>> {
+        match self {
+            Ports::Sides(sides) => sides.iter().flatten().cloned().collect(),
+            Ports::Streams(inputs) => inputs.clone(),
+        }
+    }
+}
+
+type Inputs = Vec<At<String>>;
+
+fn transform(table: &mut Table<'_>, inputs: Inputs, plugin: &Option<At<String>>, problems: &mut Problems) -> Option<StageKind> {
+    no_lateness(table, problems);
+    Some(StageKind::Transform { inputs: some(inputs)?, plugin: plugin.clone()? })
+}
+
+fn dedup(table: &mut Table<'_>, inputs: Inputs, problems: &mut Problems) -> Option<StageKind> {
     no_lateness(table, problems);
     let id = table.string("id", problems);
     let horizon_ms = table.positive_duration("horizon", problems);
-    Some(StageKind::Dedup { input: ports[0].clone()?, id, horizon_ms })
+    Some(StageKind::Dedup { inputs: some(inputs)?, id, horizon_ms })
+}
+
+/// That there is none was reported.
+fn some(inputs: Inputs) -> Option<Inputs> {
+    (!inputs.is_empty()).then_some(inputs)
 }
 
 /// Lateness says how long a result may still change; a stage that keeps no result has none.
@@ -190,7 +210,7 @@ fn no_lateness(table: &mut Table<'_>, problems: &mut Problems) {
     }
 }
 
-fn aggregate(table: &mut Table<'_>, ports: &Ports, plugin: &Option<At<String>>, problems: &mut Problems) -> Option<StageKind> {
+fn aggregate(table: &mut Table<'_>, inputs: Inputs, plugin: &Option<At<String>>, problems: &mut Problems) -> Option<StageKind> {
     if table.peek("key").is_none() {
         table.missing("key", "[\"country\"]", problems);
     }
@@ -215,8 +235,8 @@ fn aggregate(table: &mut Table<'_>, ports: &Ports, plugin: &Option<At<String>>, 
         ));
     }
     let emission = emit.map_or(Emission::Final, |emit| *emit);
-    let (input, plugin) = (ports[0].clone(), plugin.clone());
-    Some(StageKind::Aggregate { input: input?, key: key?.value, window: window?, lateness_ms, emission, plugin: plugin? })
+    let (inputs, plugin) = (some(inputs), plugin.clone());
+    Some(StageKind::Aggregate { inputs: inputs?, key: key?.value, window: window?, lateness_ms, emission, plugin: plugin? })
 }
 
 fn lateness(table: &mut Table<'_>, problems: &mut Problems) -> At<i64> {
@@ -244,12 +264,13 @@ fn window(table: &mut Table<'_>, problems: &mut Problems) -> Option<At<WindowSpe
             }
             let gap = window.positive_duration("gap", problems);
             let fixed = "windows of fixed size";
-            window.finish(&[("size", fixed), ("slide", "windows of kind \"hopping\""), ("offset", fixed)], problems);
+            let slide = ("slide", "windows of kind \"hopping\"");
+            window.finish(&[("size", fixed), slide, ("offset", fixed), TIME_ZONE], problems);
             Some(WindowSpec::Session { gap_ms: *gap? })
         }
         Some(kind) => fixed_window(kind == "hopping", window, problems),
         None => {
-            for key in ["size", "slide", "offset", "gap"] {
+            for key in ["size", "slide", "offset", "time_zone", "gap"] {
                 window.take(key);
             }
             window.finish(&[], problems);
@@ -267,15 +288,20 @@ fn fixed_window(is_hopping: bool, mut window: Table<'_>, problems: &mut Problems
     let size = window.positive_duration("size", problems);
     let offset = window.duration("offset", problems);
     if !is_hopping {
+        let zone = time_zone(&mut window, problems);
         window.finish(&[("slide", "windows of kind \"hopping\""), GAP], problems);
-        let size_ms = *size?;
-        return Some(WindowSpec::Tumbling { size_ms, offset_ms: offset_within(size_ms, "size", offset, problems)? });
+        let size = size?;
+        let offset_ms = offset_within(*size, "size", offset, problems);
+        return match zone? {
+            None => Some(WindowSpec::Tumbling { size_ms: *size, offset_ms: offset_ms? }),
+            Some(zone) => local_windows(zone, size, offset_ms?, problems),
+        };
     }
     if window.peek("slide").is_none() {
         window.missing("slide", "\"1m\"", problems);
     }
     let slide = window.positive_duration("slide", problems);
-    window.finish(&[GAP], problems);
+    window.finish(&[GAP, TIME_ZONE], problems);
     hopping_window(size?, slide?, offset, problems)
 }
 
@@ -343,7 +369,12 @@ fn matching(table: &mut Table<'_>, problems: &mut Problems) -> Matching {
     }
 }
 
-fn join(table: &mut Table<'_>, ports: &Ports, plugin: &Option<At<String>>, problems: &mut Problems) -> Option<StageKind> {
+fn join(
+    table: &mut Table<'_>,
+    sides: [Option<At<String>>; 2],
+    plugin: &Option<At<String>>,
+    problems: &mut Problems,
+) -> Option<StageKind> {
     if table.peek("on").is_none() {
         table.missing("on", "[\"profile_id\"]", problems);
     }
@@ -357,7 +388,7 @@ fn join(table: &mut Table<'_>, ports: &Ports, plugin: &Option<At<String>>, probl
     let tie = table.string("tie", problems);
     let lateness_ms = lateness(table, problems);
     let emission = emission(table, problems).map_or(Emission::Final, |emit| *emit);
-    let (left, right, plugin) = (ports[0].clone(), ports[1].clone(), plugin.clone());
+    let ([left, right], plugin) = (sides, plugin.clone());
     Some(StageKind::Join {
         left: left?,
         right: right?,

@@ -7,3 +7,4 @@ mod environment;
 mod explained;
 mod planned;
 mod reference;
+mod zones;

@@ -2,7 +2,7 @@
 
 use reelflow_config::config::Limits;
 use reelflow_core::{
-    plan::{Consumer, EventTimeFrom, FragmentInput, Plan, StageKind},
+    plan::{Consumer, EventTimeFrom, FragmentInput, Plan, StageKind, StagePlan},
     schema::Schema,
 };
 
@@ -43,6 +43,8 @@ path = "f.wasm"
 path = "i.wasm"
 [plugin.reads-page]
 path = "j.wasm"
+[plugin.takes]
+path = "k.wasm"
 [plugin.pair-countries]
 path = "g.wasm"
 [plugin.pair-profiles]
@@ -96,16 +98,27 @@ fn fragments(plan: &Plan) -> Vec<String> {
     (0..plan.fragments.len()).map(describe).collect()
 }
 
+/// A port has the columns of its stream; a union has them where it says.
+fn fits(stage: &StagePlan, port: usize, stream: &Schema) {
+    let Some(columns) = stage.union.get(port) else { return assert_eq!(stage.inputs[port], *stream) };
+    assert_eq!((stage.inputs.len(), columns.len()), (1, stage.inputs[0].len()));
+    for (field, column) in stage.inputs[0].fields.iter().zip(columns) {
+        let found = column.map(|column| &stream.fields[column]);
+        assert!(found.is_none_or(|found| found.field_type == field.field_type), "{field:?} of {found:?}");
+        assert!(!field.required || found.is_some_and(|found| found.required), "{field:?} of {found:?}");
+    }
+}
+
 /// What must hold of every plan, whatever the manifest.
 fn check(plan: &Plan) {
-    let mut n_fed: Vec<Vec<usize>> = plan.stages.iter().map(|stage| vec![0; stage.inputs.len()]).collect();
+    let mut n_fed: Vec<Vec<usize>> = plan.stages.iter().map(|stage| vec![0; stage.inputs.len().max(stage.union.len())]).collect();
     let mut feed = |fragment: usize, schema: &Schema, consumers: &[Consumer], behind: Option<usize>| {
         for consumer in consumers {
             match *consumer {
                 Consumer::Stage { stage, port } => {
                     n_fed[stage][port] += 1;
                     assert_eq!(plan.stages[stage].fragment, fragment, "only a shuffle leaves a fragment");
-                    assert_eq!(plan.stages[stage].inputs[port], *schema);
+                    fits(&plan.stages[stage], port, schema);
                     assert!(behind.is_none_or(|producer| producer < stage), "stages are in topological order");
                 }
                 Consumer::Shuffle(shuffle) => {
@@ -302,6 +315,50 @@ fn a_horizon_follows_the_longest_wait_below() {
     assert_eq!(horizon(&plan(&below(""), &["n", "found"])), 4 * 3_600_000);
     assert_eq!(horizon(&plan(&below("horizon = \"4h\""), &["n", "found"])), 4 * 3_600_000);
     assert_eq!(horizon(&plan(&below("horizon = \"9d\""), &["n", "found"])), 9 * 24 * 3_600_000);
+}
+
+/// `stage` with several inputs instead of the one called `…`.
+fn united(stage: String, inputs: &str) -> String {
+    stage.replace("input = \"…\"", &format!("inputs = {inputs}"))
+}
+
+#[test]
+fn streams_that_lie_alike_are_read_as_they_lie_and_others_by_key() {
+    let cleans = transform("clean", "plays", "clean-plays") + &transform("more", "impressions", "clean-plays");
+    let once = cleans.clone() + &united(dedup("once", "…", "horizon = \"1d\""), r#"["clean", "more"]"#);
+    let by_profile = once.clone() + &united(aggregate("n", "…", r#"["profile_id"]"#, "count"), r#"["once", "plays"]"#);
+    assert_eq!(fragments(&plan(&by_profile, &["n"])), ["plays: plays impressions -> clean more once n"]);
+    let by_country = once + &united(aggregate("n", "…", r#"["country"]"#, "trending"), r#"["once", "plays"]"#);
+    let expected = ["plays: plays impressions -> clean more once", "n: reel.p.n.once reel.p.n.plays -> n"];
+    assert_eq!(fragments(&plan(&by_country, &["n"])), expected);
+}
+
+#[test]
+fn a_union_with_what_is_made_of_it_goes_through_topics() {
+    // By title already lies what is then ranked by country: read as it lies, the union's fragment would feed itself.
+    let stages = aggregate("by_title", "plays", r#"["title_id"]"#, "rank")
+        + &aggregate("by_country", "by_title", r#"["country"]"#, "rank")
+        + &united(aggregate("all", "…", r#"["title_id"]"#, "count"), r#"["by_title", "by_country"]"#);
+    let expected = [
+        "plays: plays -> ",
+        "by_title: reel.p.by_title -> by_title",
+        "by_country: reel.p.by_country -> by_country",
+        "all: reel.p.all.by_title reel.p.all.by_country -> all",
+    ];
+    assert_eq!(fragments(&plan(&stages, &["all"])), expected);
+}
+
+#[test]
+fn a_union_has_the_columns_of_all_and_those_of_its_plugin_first() {
+    let stages = transform("clean", "plays", "clean-plays")
+        + &join("found", "clean", "impressions", r#"["profile_id", "title_id"]"#)
+        + &united(aggregate("takes", "…", r#"["country"]"#, "takes"), r#"["found", "clean"]"#);
+    let plan = plan(&stages, &["takes"]);
+    let takes = plan.stages.iter().find(|stage| &*stage.name == "takes").expect("it is there");
+    let StageKind::Aggregate { columns, key, .. } = &takes.kind else { panic!("{:?}", takes.kind) };
+    assert_eq!((&columns[..], &key[..]), (&[0][..], &[1][..]));
+    assert_eq!(names(&takes.inputs[0])[..3], ["imp_id: string?", "country: string", "playback_id: string"]);
+    assert_eq!([&takes.union[0][..2], &takes.union[1][..2]], [[Some(4), Some(3)], [None, Some(4)]]);
 }
 
 #[test]

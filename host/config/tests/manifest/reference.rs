@@ -48,6 +48,7 @@ impl<'a> Page<'a> {
                 "Window" | "Limits" => format!("[{}](#{})", name.to_lowercase(), name.to_lowercase()),
                 "SettingOrMore" => "setting".to_owned(),
                 "Columns" => "list of fields".to_owned(),
+                "Inputs" => "list of inputs".to_owned(),
                 "FieldType" => "field type".to_owned(),
                 name => name.to_lowercase(),
             },

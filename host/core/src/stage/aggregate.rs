@@ -119,7 +119,7 @@ impl Aggregate {
             columns: columns.clone(),
             key: key.clone(),
             key_kinds,
-            windowing: Windowing::new(*window),
+            windowing: Windowing::new(window.clone()),
             lateness_ms: *lateness_ms,
             emission: *emission,
         };
@@ -160,7 +160,7 @@ impl Aggregate {
                     let found = Found {
                         panes: &self.panes,
                         trails: has_trails.then_some(&mut self.trails),
-                        windowing: self.facts.windowing,
+                        windowing: &self.facts.windowing,
                         revisions: &mut self.revisions,
                     };
                     match firing.next_units(found) {
@@ -216,8 +216,8 @@ impl Aggregate {
             changed.iter().for_each(|cell| self.trails.changed(&self.panes, *cell));
         }
         if self.facts.emission == Emission::Upsert {
-            let Facts { windowing, lateness_ms, .. } = self.facts;
-            let again = Again::new(&changed, born, &self.panes, windowing, self.watermark, lateness_ms);
+            let Facts { windowing, lateness_ms, .. } = &self.facts;
+            let again = Again::new(&changed, born, &self.panes, windowing, self.watermark, *lateness_ms);
             self.work = Work::Firing { firing: Firing::Again(again), calls: None };
         }
         for cell in vacant {
@@ -237,8 +237,7 @@ impl Aggregate {
     /// Forgets what only closed windows needed.
     fn forget(&mut self) {
         let closed_until = self.watermark.minus(self.facts.lateness_ms).0;
-        let oldest_start = closed_until.saturating_sub(self.facts.windowing.size_ms()).saturating_add(1);
-        self.panes.drop_before(EventTime(oldest_start));
+        self.panes.drop_before(self.facts.windowing.oldest_start(closed_until));
         self.revisions.drop_until(EventTime(closed_until));
         if self.panes.is_empty() {
             self.trails.clear();
@@ -247,7 +246,7 @@ impl Aggregate {
 
     /// Which windows the rows of `batch` missed; and the rows that missed not all of theirs, to be added.
     fn judge(&self, batch: &Batch, marks: &[Watermark]) -> (Vec<u32>, Vec<Missed>, usize) {
-        let Facts { windowing, lateness_ms, .. } = self.facts;
+        let (windowing, lateness_ms) = (&self.facts.windowing, self.facts.lateness_ms);
         let mut on_time = Vec::with_capacity(batch.len());
         let (mut late, mut n_late) = (Vec::new(), 0);
         for (row, (at, watermark)) in (0_u32..).zip(batch.times.iter().zip(marks)) {
@@ -272,7 +271,7 @@ impl Aggregate {
 
     /// Whether a row at `at` misses, by `mark`, a window that has not fired for good, and does not miss them all.
     fn would_count_in_a_missed_window(&self, at: EventTime, mark: Watermark) -> bool {
-        let Facts { windowing, lateness_ms, .. } = self.facts;
+        let (windowing, lateness_ms) = (&self.facts.windowing, self.facts.lateness_ms);
         let (closed_until, fired_until) = (mark.minus(lateness_ms), self.watermark.minus(lateness_ms));
         if closed_until.0 <= at.0 || closed_until == fired_until {
             return false;
@@ -291,7 +290,7 @@ impl Operator for Aggregate {
         assert!(matches!(self.work, Work::Idle), "rows came while calls were open");
         debug_assert!(marks.iter().all(|mark| *mark >= self.watermark), "rows are judged by less than {}", self.watermark);
         let (rows, late, n_late) = self.judge(&batch, marks);
-        let adding = Box::new(Adding::new(batch, &rows, &self.facts.key, self.facts.windowing, &mut self.panes));
+        let adding = Box::new(Adding::new(batch, &rows, &self.facts.key, &self.facts.windowing, &mut self.panes));
         self.work = Work::Adding { adding, late, n_late };
         self.settle(out);
     }

@@ -127,7 +127,7 @@ impl Task {
     }
 
     fn enqueue(&mut self, stage: usize, port: usize, batch: Batch) {
-        let batch = self.stages[stage].state.intake(batch);
+        let (port, batch) = self.stages[stage].intake(&self.plan, port, batch);
         if !batch.is_empty() {
             self.queue.push_back(Waiting { stage, port, batch, from: 0, marks: None });
         }

@@ -68,7 +68,7 @@ impl StageState {
 
     /// What of `batch` this stage takes in: a transform every revision of a result, a stage that keeps state only the last one,
     /// because it could not take the earlier ones back.
-    pub fn intake(&self, batch: Batch) -> Batch {
+    fn intake(&self, batch: Batch) -> Batch {
         let Some(revisions) = &batch.revisions else { return batch };
         match self {
             StageState::Transform(_) => batch,
@@ -97,6 +97,16 @@ impl Stage {
             });
         }
         stages
+    }
+
+    /// What of `batch`, which came on `port`, this stage takes in; of several streams that it reads as one, in the columns of that one.
+    pub fn intake(&self, plan: &Plan, port: usize, batch: Batch) -> (usize, Batch) {
+        let batch = self.state.intake(batch);
+        let StagePlan { union, inputs, .. } = &plan.stages[self.idx];
+        let Some(columns) = union.get(port) else { return (port, batch) };
+        let kinds = inputs[0].fields.iter().map(|field| field.field_type.kind());
+        let rows = batch.rows.arrange(columns.iter().copied().zip(kinds));
+        (0, Batch { rows, ..batch })
     }
 
     /// What the rows that this stage emits may still be once its watermark is at `low`.

@@ -27,7 +27,7 @@ impl Terms {
             StageKind::Aggregate { key, window, lateness_ms, emission, plugin: _, columns: _ } => {
                 terms.push(("kind", "aggregate".to_owned()));
                 terms.push(("key", fields_text(&stage.inputs[0], key)));
-                terms.push(("window", window_text(*window)));
+                terms.push(("window", window_text(window)));
                 terms.push(("lateness", duration_text(*lateness_ms)));
                 terms.push(("emit", emission_text(*emission)));
             }
@@ -94,16 +94,22 @@ fn fields_text(schema: &Schema, columns: &[usize]) -> String {
     format!("({})", texts.join(", "))
 }
 
-fn window_text(window: WindowSpec) -> String {
+fn window_text(window: &WindowSpec) -> String {
     match window {
         WindowSpec::Tumbling { size_ms, offset_ms } => {
-            format!("tumbling {}, offset {}", duration_text(size_ms), duration_text(offset_ms))
+            format!("tumbling {}, offset {}", duration_text(*size_ms), duration_text(*offset_ms))
+        }
+        // The rules too: where they were changed, windows in the state may begin elsewhere.
+        WindowSpec::Local(windows) => {
+            let [size, offset] = [windows.size_ms(), windows.offset_ms()].map(duration_text);
+            let zone = windows.zone();
+            format!("tumbling {size}, offset {offset}, time zone {} with rules {:016x}", zone.name(), zone.fingerprint())
         }
         WindowSpec::Hopping { size_ms, slide_ms, offset_ms } => {
-            let [size, slide, offset] = [size_ms, slide_ms, offset_ms].map(duration_text);
+            let [size, slide, offset] = [*size_ms, *slide_ms, *offset_ms].map(duration_text);
             format!("hopping {size} every {slide}, offset {offset}")
         }
-        WindowSpec::Session { gap_ms } => format!("session with a gap of {}", duration_text(gap_ms)),
+        WindowSpec::Session { gap_ms } => format!("session with a gap of {}", duration_text(*gap_ms)),
     }
 }
 
@@ -125,7 +131,13 @@ fn emission_text(emission: Emission) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::{Field, FieldType};
+    use std::sync::Arc;
+
+    use crate::{
+        schema::{Field, FieldType},
+        window::local::LocalWindows,
+        zone::Zone,
+    };
 
     fn checked(was: &StageKind, is: &StageKind) -> Result<(), String> {
         let field = |name: &str| Field { name: name.into(), path: name.into(), field_type: FieldType::Int, required: true };
@@ -133,7 +145,16 @@ mod tests {
         let terms = |kind: &StageKind| {
             let inputs = vec![schema.clone(); 2];
             let (name, outputs) = ("tested".into(), Vec::new());
-            Terms::of(&StagePlan { name, fragment: 0, inputs, kind: kind.clone(), outputs, state: None, late_topic: None })
+            Terms::of(&StagePlan {
+                name,
+                fragment: 0,
+                inputs,
+                kind: kind.clone(),
+                outputs,
+                state: None,
+                late_topic: None,
+                union: Vec::new(),
+            })
         };
         let mut bytes = ByteWriter::default();
         terms(was).write(&mut bytes);
@@ -152,17 +173,22 @@ mod tests {
             lateness_ms,
             emission,
         };
-        let (hour, half) = (
-            WindowSpec::Tumbling { size_ms: 3_600_000, offset_ms: 0 },
-            WindowSpec::Tumbling { size_ms: 1_800_000, offset_ms: 0 },
-        );
-        let was = aggregate(0, &[0], hour, 0, Emission::Final);
+        let hour = || WindowSpec::Tumbling { size_ms: 3_600_000, offset_ms: 0 };
+        let half = || WindowSpec::Tumbling { size_ms: 1_800_000, offset_ms: 0 };
+        let was = aggregate(0, &[0], hour(), 0, Emission::Final);
         assert_eq!(checked(&was, &was), Ok(()));
-        assert_eq!(checked(&was, &aggregate(1, &[0], hour, 0, Emission::Final)), Ok(()), "another plugin may read other fields");
+        assert_eq!(
+            checked(&was, &aggregate(1, &[0], hour(), 0, Emission::Final)),
+            Ok(()),
+            "another plugin may read other fields"
+        );
         let hopping = WindowSpec::Hopping { size_ms: 3_600_000, slide_ms: 60_000, offset_ms: 0 };
         let shifted = WindowSpec::Tumbling { size_ms: 3_600_000, offset_ms: 1_800_000 };
         for (is, says) in [
-            (aggregate(0, &[0], half, 0, Emission::Final), "window = tumbling 1h, offset 0s, now it is tumbling 30m, offset 0s"),
+            (
+                aggregate(0, &[0], half(), 0, Emission::Final),
+                "window = tumbling 1h, offset 0s, now it is tumbling 30m, offset 0s",
+            ),
             (
                 aggregate(0, &[0], hopping, 0, Emission::Final),
                 "window = tumbling 1h, offset 0s, now it is hopping 1h every 1m, offset 0s",
@@ -171,14 +197,30 @@ mod tests {
                 aggregate(0, &[0], shifted, 0, Emission::Final),
                 "window = tumbling 1h, offset 0s, now it is tumbling 1h, offset 30m",
             ),
-            (aggregate(0, &[1], hour, 0, Emission::Final), "key = (a: i64), now it is (b: i64)"),
-            (aggregate(0, &[0, 1], half, 0, Emission::Final), "key = (a: i64), now it is (a: i64, b: i64)"),
-            (aggregate(0, &[0], hour, 1, Emission::Final), "lateness = 0s, now it is 1ms"),
-            (aggregate(0, &[0], hour, 0, Emission::Upsert), "emit = final, now it is upsert"),
+            (aggregate(0, &[1], hour(), 0, Emission::Final), "key = (a: i64), now it is (b: i64)"),
+            (aggregate(0, &[0, 1], half(), 0, Emission::Final), "key = (a: i64), now it is (a: i64, b: i64)"),
+            (aggregate(0, &[0], hour(), 1, Emission::Final), "lateness = 0s, now it is 1ms"),
+            (aggregate(0, &[0], hour(), 0, Emission::Upsert), "emit = final, now it is upsert"),
             (StageKind::Dedup { id: 0, horizon_ms: 1 }, "kind = aggregate, now it is dedup"),
         ] {
             assert_eq!(checked(&was, &is), Err(format!("stage \"tested\" had {says}")));
         }
+    }
+
+    #[test]
+    fn other_rules_of_a_time_zone_are_other_windows() {
+        let in_zone = |name: &str, offset_ms| {
+            let windows = LocalWindows::new(Arc::new(Zone::new(name, offset_ms, Vec::new())), 86_400_000, 18_000_000);
+            let window = WindowSpec::Local(Arc::new(windows));
+            StageKind::Aggregate { plugin: 0, columns: vec![], key: vec![0], window, lateness_ms: 0, emission: Emission::Final }
+        };
+        let was = in_zone("Asia/Kolkata", 19_800_000);
+        assert_eq!(checked(&was, &was), Ok(()));
+        let refused = |is| checked(&was, &is).unwrap_err();
+        let text = refused(in_zone("Asia/Kolkata", 19_801_000));
+        let said = "stage \"tested\" had window = tumbling 1d, offset 5h, time zone Asia/Kolkata with rules ";
+        assert!(text.starts_with(said), "{text}");
+        assert!(refused(in_zone("Asia/Colombo", 19_800_000)).contains("time zone Asia/Colombo"));
     }
 
     #[test]

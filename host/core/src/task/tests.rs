@@ -48,6 +48,7 @@ fn plan() -> Arc<Plan> {
         outputs: vec![stream(&[Consumer::Sink(0), Consumer::Shuffle(0)])],
         state: None,
         late_topic: None,
+        union: Vec::new(),
     };
     let shuffle = ShufflePlan { topic: "away".into(), from_fragment: 0, to_fragment: 1, key: vec![1], stream: stream(&[]) };
     let sink =

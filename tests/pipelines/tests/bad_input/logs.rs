@@ -130,6 +130,10 @@ fn state_of_a_changed_stage_is_refused() -> Result<()> {
             text.replace("size = \"1h\"", "size = \"30m\""),
             "stage \"hourly\" had window = tumbling 1h, offset 0s, now it is tumbling 30m, offset 0s",
         ),
+        (
+            text.replace("size = \"1h\"", "size = \"1h\", time_zone = \"America/New_York\""),
+            "stage \"hourly\" had window = tumbling 1h, offset 0s, now it is tumbling 1h, offset 0s, time zone America/New_York with rules",
+        ),
         (text.replace("lateness = \"24h\"", "lateness = \"1h\""), "stage \"hourly\" had lateness = 1d, now it is 1h"),
         (renamed, "state of a stage \"hourly\" that the pipeline does not have"),
     ] {
@@ -143,6 +147,59 @@ fn state_of_a_changed_stage_is_refused() -> Result<()> {
     let hours = job.read(&["topic", "read", "hourly"])?;
     if !hours.contains(r#""departures":2"#) {
         failures.push(format!("the hour lost a departure: {hours}"));
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    Ok(())
+}
+
+/// Streams that had tasks of their own cannot become one stream, as one of the two states would be forgotten. A stream that is new can join.
+#[test]
+fn states_of_two_tasks_do_not_become_one() -> Result<()> {
+    let job = Job::example("viewing-sessions", &LogKind::Embedded, &[])?;
+    for (topic, line) in [
+        ("play_starts", r#"{"event_id":"p","event_ts":5,"profile_id":7,"title_id":70,"playback_id":"p-1"}"#),
+        (
+            "playback_events",
+            r#"{"event_id":"b","event_ts":9,"profile_id":7,"title_id":70,"playback_id":"p-1","seq":1,"type":"STOP","pos_ms":4,"watched_ms":4}"#,
+        ),
+    ] {
+        fs::write(job.path().join("line.tsv"), format!("7\t9\t{line}\n"))?;
+        job.read(&["topic", "write", topic, "line.tsv", "--lines", "tsv", "--partitions", "1"])?;
+    }
+    let manifest = job.path().join("reel.toml");
+    let united = fs::read_to_string(&manifest)?;
+    let alone = |text: &str| text.replace("inputs = [\"unique_plays\", \"unique_heartbeats\"]", "input = \"unique_heartbeats\"");
+    let plays = "\n[sink.plays]\ninput = \"unique_plays\"\ntopic = \"clean_plays\"\n";
+    let mut failures = Vec::new();
+
+    fs::write(&manifest, alone(&united) + plays)?;
+    job.read(&["run", "--until-end"])?;
+    fs::write(&manifest, united.clone() + plays)?;
+    let says = "\"play_starts\" and \"playback_events\" were read apart, with states of their own, and are now read as one";
+    judge("two tasks", &job.reel(RUN).output()?, 3, &["RF0512", says], &mut failures);
+
+    let united = united.replace("name = \"viewing-sessions\"", "name = \"of-heartbeats\"");
+    let between = |from: &str, to: &str| {
+        let start = united.find(from).expect("the example has it");
+        let len = united[start..].find(to).expect("the example has it");
+        united[start..start + len].to_owned()
+    };
+    let source = between("[source.play_starts]", "[source.playback_events]");
+    let stages = between("[plugin.clean-plays]", "[plugin.clean-heartbeats]");
+    let heartbeats = united.replace(&source, "").replace(&stages, "");
+    fs::write(&manifest, alone(&heartbeats))?;
+    job.read(&["run", "--until-end"])?;
+    fs::write(&manifest, &united)?;
+    let says = "what task \"playback_events\" read is now read by task \"play_starts\": the first source names a task";
+    judge("a new first source", &job.reel(RUN).output()?, 3, &["RF0512", says], &mut failures);
+    fs::write(&manifest, format!("{heartbeats}\n{source}{stages}"))?;
+    for topic in ["play_starts", "playback_events"] {
+        job.read(&["topic", "write", topic, "/dev/null", "--lines", "tsv", "--end"])?;
+    }
+    job.read(RUN)?;
+    let sessions = job.read(&["topic", "read", "viewing_sessions"])?;
+    if !sessions.contains(r#""session_start":5,"session_end":9,"events":2,"#) {
+        failures.push(format!("a play that joined is missing: {sessions}"));
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     Ok(())

@@ -45,7 +45,7 @@ pub(super) struct Adding {
 
 impl Adding {
     /// Groups `rows` of `batch`, and makes their panes and entries.
-    pub(super) fn new(batch: Batch, rows: &[u32], key: &[usize], windowing: Windowing, panes: &mut Panes) -> Adding {
+    pub(super) fn new(batch: Batch, rows: &[u32], key: &[usize], windowing: &Windowing, panes: &mut Panes) -> Adding {
         let mut cells: Vec<Cell> = Vec::new();
         let mut sizes: Vec<u32> = Vec::new();
         let mut group_of = Vec::with_capacity(rows.len());

@@ -71,7 +71,7 @@ pub(super) struct Found<'a> {
     pub(super) panes: &'a Panes,
     /// Only for windows of several panes.
     pub(super) trails: Option<&'a mut Trails>,
-    pub(super) windowing: Windowing,
+    pub(super) windowing: &'a Windowing,
     pub(super) revisions: &'a mut Revisions,
 }
 
@@ -221,7 +221,7 @@ fn sorted_cells(panes: &Panes, window: Window) -> Vec<Sortable> {
 }
 
 /// The first window that ends after `after` and has a pane with rows.
-fn next_window(panes: &Panes, windowing: Windowing, after: i64) -> Option<Window> {
+fn next_window(panes: &Panes, windowing: &Windowing, after: i64) -> Option<Window> {
     // Watermarks may be infinite; no window ends outside of these.
     let limits = EventTime::MIN.0 - Windowing::SIZE_MS_MAX..=EventTime::MAX.0 + 2 * Windowing::SIZE_MS_MAX;
     let first_end = windowing.first_end_after(EventTime(after.clamp(*limits.start(), *limits.end())));
@@ -252,7 +252,7 @@ impl Again {
         changed: &[Cell],
         mut born: Vec<Cell>,
         panes: &Panes,
-        windowing: Windowing,
+        windowing: &Windowing,
         watermark: Watermark,
         lateness_ms: i64,
     ) -> Again {
@@ -298,8 +298,9 @@ mod tests {
     use crate::plan::WindowSpec;
 
     fn ends(panes: &Panes, spec: WindowSpec, mut after: i64) -> Vec<i64> {
+        let windowing = Windowing::new(spec);
         let mut ends = Vec::new();
-        while let Some(window) = next_window(panes, Windowing::new(spec), after) {
+        while let Some(window) = next_window(panes, &windowing, after) {
             after = window.end().0;
             ends.push(after);
         }

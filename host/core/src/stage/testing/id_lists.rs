@@ -29,6 +29,7 @@ pub(in crate::stage) fn stage_plan(window: WindowSpec, lateness_ms: i64, emissio
         state: None,
         outputs: Vec::new(),
         late_topic: None,
+        union: Vec::new(),
     }
 }
 

@@ -81,7 +81,7 @@ impl Harness {
                 };
                 let Value::Bytes(state) = batch.rows.column(3).at(row) else { panic!("a state is bytes") };
                 let window_end = batch.times[row].0 + 1;
-                let StageKind::Aggregate { window, .. } = self.plan.kind else { panic!("it is an aggregate") };
+                let StageKind::Aggregate { window, .. } = &self.plan.kind else { panic!("it is an aggregate") };
                 assert_eq!(int(batch.rows.column(0), row), window_end - window.size_ms());
                 let revision = batch.revisions.as_ref().map(|revisions| (revisions[row].rev, revisions[row].is_final));
                 taken.push(Emitted { pane: (window_end, key), ids: ids_of(state), revision });

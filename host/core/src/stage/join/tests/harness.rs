@@ -51,6 +51,7 @@ pub(super) fn stage_plan(settings: Settings) -> StagePlan {
         state: None,
         outputs: Vec::new(),
         late_topic: None,
+        union: Vec::new(),
     }
 }
 
