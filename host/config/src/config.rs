@@ -200,6 +200,15 @@ pub enum StageKind {
         emission: Emission,
         plugin: At<String>,
     },
+    Process {
+        input: At<String>,
+        key: Vec<At<String>>,
+        /// `None`: no record is late.
+        lateness_ms: Option<At<i64>>,
+        /// `None`: a key is kept for ever.
+        state_ttl_ms: Option<At<i64>>,
+        plugin: At<String>,
+    },
 }
 
 impl StageKind {
@@ -210,15 +219,17 @@ impl StageKind {
             StageKind::Dedup { .. } => "dedup",
             StageKind::Aggregate { .. } => "aggregate",
             StageKind::Join { .. } => "join",
+            StageKind::Process { .. } => "process",
         }
     }
 
     /// What it reads, by port.
     pub fn inputs(&self) -> Vec<&At<String>> {
         match self {
-            StageKind::Transform { input, .. } | StageKind::Dedup { input, .. } | StageKind::Aggregate { input, .. } => {
-                vec![input]
-            }
+            StageKind::Transform { input, .. }
+            | StageKind::Dedup { input, .. }
+            | StageKind::Aggregate { input, .. }
+            | StageKind::Process { input, .. } => vec![input],
             StageKind::Join { left, right, .. } => vec![left, right],
         }
     }
@@ -226,9 +237,10 @@ impl StageKind {
     pub fn plugin(&self) -> Option<&At<String>> {
         match self {
             StageKind::Dedup { .. } => None,
-            StageKind::Transform { plugin, .. } | StageKind::Aggregate { plugin, .. } | StageKind::Join { plugin, .. } => {
-                Some(plugin)
-            }
+            StageKind::Transform { plugin, .. }
+            | StageKind::Aggregate { plugin, .. }
+            | StageKind::Join { plugin, .. }
+            | StageKind::Process { plugin, .. } => Some(plugin),
         }
     }
 }

@@ -89,7 +89,9 @@ pub(crate) fn topological(config: &Config) -> Vec<usize> {
 /// Warns of outputs that a plugin declares and nothing reads.
 fn unread(config: &Config, streams: &Streams<'_>, problems: &mut Problems) {
     for (idx, stage) in config.stages.iter().enumerate() {
-        let (config::StageKind::Transform { plugin, .. }, Some(declaration)) = (&stage.kind, streams.declaration(idx)) else {
+        let (config::StageKind::Transform { plugin, .. } | config::StageKind::Process { plugin, .. }, Some(declaration)) =
+            (&stage.kind, streams.declaration(idx))
+        else {
             continue;
         };
         // A stage that nothing reads at all was warned of when the manifest was read.
@@ -142,8 +144,7 @@ fn assemble(config: &Config, order: &[usize], streams: &Streams<'_>, mut built: 
             fragment: cut.fragment_of_stage(*idx),
             inputs: streams.of_stage(*idx).iter().map(|origin| streams.schema(*origin)).collect(),
             outputs: (0..streams.n_outputs(*idx)).map(stream).collect(),
-            late_topic: matches!(kind, StageKind::Aggregate { .. } | StageKind::Join { .. })
-                .then(|| format!("late.{}", *stage.name).into()),
+            late_topic: knows_lateness(&kind).then(|| format!("late.{}", *stage.name).into()),
             kind,
         }
     });
@@ -168,6 +169,14 @@ fn assemble(config: &Config, order: &[usize], streams: &Streams<'_>, mut built: 
         side_partitions: partitions.side,
         changelog_topic: format!("reel.{name}.changelog").into(),
         name,
+    }
+}
+
+fn knows_lateness(kind: &StageKind) -> bool {
+    match kind {
+        StageKind::Aggregate { .. } | StageKind::Join { .. } => true,
+        StageKind::Process { lateness_ms, .. } => lateness_ms.is_some(),
+        StageKind::Transform { .. } | StageKind::Dedup { .. } => false,
     }
 }
 

@@ -268,6 +268,16 @@ enum Stage {
         emit: Option<Emit>,
         plugin: Name,
     },
+    /// Rows and timers of a key, with a state for each key.
+    Process {
+        input: Input,
+        key: Columns,
+        /// How long behind the watermark records still count. Without it none is late.
+        lateness: Option<Duration>,
+        /// How long a key is kept after its last record, in event time. Without it, until the plugin forgets it.
+        state_ttl: Option<Duration>,
+        plugin: Name,
+    },
 }
 
 /// `[start, end)` in event time. Those of fixed size start at multiples of the size or slide since 1970 UTC, plus `offset`.

@@ -14,13 +14,14 @@ use crate::{
     plugin::{PluginFault, Request, Response},
     record::RecordBatch,
     state::{ChangeReader, ChangeWriter, StateError},
-    time::{EventTime, Watermark},
+    time::{EventTime, WallTime, Watermark},
 };
 
 pub mod aggregate;
 pub mod bisect;
 pub mod dedup;
 pub mod join;
+pub mod process;
 pub mod session;
 #[cfg(test)]
 mod testing;
@@ -138,7 +139,7 @@ pub struct DeadRows {
 pub enum RowsOf {
     /// Those of this input port.
     Input(usize),
-    /// The key columns of an aggregate, in the plan's order.
+    /// The key columns of an aggregate or a process, in the plan's order.
     Key,
 }
 
@@ -165,7 +166,7 @@ pub struct StageCounts {
     pub rows_out: u64,
     /// (row, window) pairs that were late although the row was accepted elsewhere.
     pub late_panes: u64,
-    /// Firings that the plugin broke on.
+    /// Firings of windows or timers that the plugin refused or broke on.
     pub dead_panes: u64,
 }
 
@@ -179,6 +180,9 @@ pub trait Operator {
 
     /// The lowest watermark of all that this record could still reach, in this partition's tasks: what dedup forgets by.
     fn advance_job(&mut self, _watermark: Watermark) {}
+
+    /// The wall clock reads `now`. Comes before all rows that came at this time, and after [`Operator::advance`].
+    fn clock(&mut self, _now: WallTime, _out: &mut Outbox) {}
 
     /// The next call of the plugin that is needed, or `None` when the operator has nothing left to do.
     fn next_call(&mut self) -> Option<Request>;

@@ -7,6 +7,7 @@
 //!   dedup NAME <- STREAM horizon=10s
 //!   aggregate NAME <- STREAM window=tumbling(10s[@3s])|hopping(30s,10s[@3s])|session(10s) [lateness=0s] [emit=final|upsert] [key=key] plugin=count
 //!   join NAME <- LEFT,RIGHT within=10s [lateness=0s] [emit=final|upsert] [kind=left|inner] [tie=id] plugin=pair
+//!   process NAME <- STREAM [lateness=0s] [ttl=10s] [key=key] plugin=timers
 //!   shuffle NAME <- STREAM key=FIELD
 //!   sink NAME <- STREAM [key=FIELD,FIELD] [partitions=…]
 //! ```
@@ -141,7 +142,7 @@ impl Builder {
     }
 
     fn stage<'a>(&mut self, kind: &str, name: &str, inputs: &[From], words: impl Iterator<Item = &'a str>) -> Result<(), String> {
-        let known = ["plugin", "horizon", "window", "lateness", "emit", "key", "within", "kind", "tie"];
+        let known = ["plugin", "horizon", "window", "lateness", "emit", "key", "within", "kind", "tie", "ttl"];
         let words = Words::parse(words, &known)?;
         let schemas: Vec<Schema> = inputs.iter().map(|input| self.stream_mut(*input).schema.clone()).collect();
         let column = |schema: &Schema, field: &str| schema.position(field).ok_or_else(|| format!("no field \"{field}\""));
@@ -171,6 +172,13 @@ impl Builder {
                 lateness_ms: words.time("lateness", "0s")?,
                 emission: words.emission()?,
             },
+            "process" => StageKind::Process {
+                plugin,
+                columns: columns(&schemas[0], "key,ts,id,n")?,
+                key: columns(&schemas[0], words.0.get("key").unwrap_or(&"key"))?,
+                lateness_ms: words.0.get("lateness").map(|text| parse_time(text)).transpose()?,
+                state_ttl_ms: words.0.get("ttl").map(|text| parse_time(text)).transpose()?,
+            },
             other => return Err(format!("no such word: {other}")),
         };
         let outputs: Vec<(String, Schema)> = match kind {
@@ -191,7 +199,10 @@ impl Builder {
             let stream = if output == 0 { name.to_owned() } else { format!("{name}.{of}") };
             self.streams.insert(stream, From::Stage(stage, output));
         }
-        let knows_lateness = matches!(kind, StageKind::Aggregate { .. } | StageKind::Join { .. });
+        let knows_lateness = matches!(
+            kind,
+            StageKind::Aggregate { .. } | StageKind::Join { .. } | StageKind::Process { lateness_ms: Some(_), .. }
+        );
         self.plan.stages.push(StagePlan {
             name: name.into(),
             fragment,

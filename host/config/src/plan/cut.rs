@@ -104,7 +104,7 @@ impl Cut {
     fn shuffled(&self, inputs: &[Origin], kind: &StageKind, spreads: &[Option<Spread>]) -> Vec<Option<Vec<usize>>> {
         match kind {
             StageKind::Transform { .. } | StageKind::Dedup { .. } => vec![None],
-            StageKind::Aggregate { key, .. } => {
+            StageKind::Aggregate { key, .. } | StageKind::Process { key, .. } => {
                 let lies_right =
                     spreads[0].as_ref().is_some_and(|spread| spread.columns.iter().all(|column| key.contains(column)));
                 vec![(!lies_right).then(|| key.clone())]

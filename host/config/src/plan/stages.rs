@@ -67,15 +67,15 @@ impl<'a> Check<'a, '_, '_> {
             }
             config::StageKind::Aggregate { input, key, window, lateness_ms, emission, plugin } => {
                 let input = self.input(0, input)?;
-                let columns = self.plugin_columns(stage, 0, plugin, &input);
-                let declared = self.streams.declaration(self.idx).map(|declaration| &declaration.key.fields);
-                // A plugin that declares no key takes any.
-                let nulls = |at: usize| declared.is_some_and(|fields| fields.get(at).is_none_or(|field| !field.required));
-                let key = self.columns(stage, "key", key, &input, nulls);
-                let key_fits = key.as_ref().is_some_and(|key| self.declared_key(stage, plugin, key, &input));
-                let (columns, key) = (columns?, key.filter(|_| key_fits)?);
+                let (columns, key) = self.keyed(stage, plugin, key, &input)?;
                 let (plugin, lateness_ms) = (self.plugin_idx(plugin), lateness_ms.value);
                 Some(StageKind::Aggregate { plugin, columns, key, window: window.value, lateness_ms, emission: *emission })
+            }
+            config::StageKind::Process { input, key, lateness_ms, state_ttl_ms, plugin } => {
+                let input = self.input(0, input)?;
+                let (columns, key) = self.keyed(stage, plugin, key, &input)?;
+                let [lateness_ms, state_ttl_ms] = [lateness_ms, state_ttl_ms].map(|ms| ms.as_ref().map(|ms| ms.value));
+                Some(StageKind::Process { plugin: self.plugin_idx(plugin), columns, key, lateness_ms, state_ttl_ms })
             }
             config::StageKind::Join { left, right, on, within_ms, outer, tie, lateness_ms, emission, plugin } => {
                 let (left_input, right_input) = (self.input(0, left), self.input(1, right));
@@ -113,6 +113,23 @@ impl<'a> Check<'a, '_, '_> {
 
     fn plugin_idx(&self, plugin: &At<String>) -> usize {
         self.config.plugins.iter().position(|other| *other.name == plugin.value).expect("a config has all its plugins")
+    }
+
+    /// The columns that the plugin of a stage with groups reads, and those of its key.
+    fn keyed(
+        &mut self,
+        stage: &Stage,
+        plugin: &At<String>,
+        key: &[At<String>],
+        input: &Input<'_>,
+    ) -> Option<(Vec<usize>, Vec<usize>)> {
+        let columns = self.plugin_columns(stage, 0, plugin, input);
+        let declared = self.streams.declaration(self.idx).map(|declaration| &declaration.key.fields);
+        // A plugin that declares no key takes any.
+        let nulls = |at: usize| declared.is_some_and(|fields| fields.get(at).is_none_or(|field| !field.required));
+        let found = self.columns(stage, "key", key, input, nulls);
+        let key_fits = found.as_ref().is_some_and(|found| self.declared_key(stage, plugin, key, found, input));
+        Some((columns?, found.filter(|_| key_fits)?))
     }
 
     /// The columns that the plugin reads on `port`.
@@ -194,21 +211,29 @@ impl<'a> Check<'a, '_, '_> {
                     config::StageKind::Transform { .. } | config::StageKind::Dedup { .. } => {
                         origin = self.streams.input(stage, 0)?
                     }
-                    config::StageKind::Aggregate { .. } | config::StageKind::Join { .. } => return None,
+                    config::StageKind::Aggregate { .. } | config::StageKind::Join { .. } | config::StageKind::Process { .. } => {
+                        return None;
+                    }
                 },
             }
         }
     }
 
-    /// An aggregate's `emit` reads the key by the types that the plugin declares, if it declares any.
-    fn declared_key(&mut self, stage: &Stage, plugin: &At<String>, key: &[usize], input: &Input<'_>) -> bool {
+    /// A plugin reads the key by the types that it declares, if it declares any.
+    fn declared_key(
+        &mut self,
+        stage: &Stage,
+        plugin: &At<String>,
+        names: &[At<String>],
+        key: &[usize],
+        input: &Input<'_>,
+    ) -> bool {
         let Some(declaration) = self.streams.declaration(self.idx) else { return false };
         let declared: Vec<&str> = declaration.key.fields.iter().map(|field| field.field_type.name()).collect();
         let found: Vec<&str> = key.iter().map(|at| input.schema.fields[*at].field_type.name()).collect();
         if declared.is_empty() || declared == found {
             return true;
         }
-        let config::StageKind::Aggregate { key: names, .. } = &stage.kind else { return true };
         let span = names[0].span.start..names[names.len() - 1].span.end;
         let message = format!("the key of stage \"{}\" is not the one its plugin reads", *stage.name);
         self.problems.push(

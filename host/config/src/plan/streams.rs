@@ -78,7 +78,7 @@ impl<'c> Streams<'c> {
         let Some(stage) = stage_of(config, input) else {
             return config.sources.iter().position(|source| *source.name == input.value).map(Origin::Source);
         };
-        let StageKind::Transform { plugin, .. } = &config.stages[stage].kind else {
+        let (StageKind::Transform { plugin, .. } | StageKind::Process { plugin, .. }) = &config.stages[stage].kind else {
             return Some(Origin::Stage { stage, output: 0 });
         };
         let wanted = input.split_once('.').map_or("out", |(_, output)| output);
@@ -187,7 +187,7 @@ impl<'c> Streams<'c> {
         match &config.stages[stage].kind {
             StageKind::Aggregate { emission, .. } | StageKind::Join { emission, .. } => *emission == Emission::Upsert,
             StageKind::Transform { .. } => self.stage_inputs[stage][0].is_some_and(|input| self.is_upsert(config, input)),
-            StageKind::Dedup { .. } => false,
+            StageKind::Dedup { .. } | StageKind::Process { .. } => false,
         }
     }
 
@@ -233,10 +233,10 @@ impl<'c> Streams<'c> {
         schema
     }
 
-    /// Key columns that no plugin reads, where their type is known: an aggregate's plugin declares it, ids are strings.
+    /// Key columns that no plugin reads, where their type is known: the plugin of groups declares it, ids are strings.
     fn add_keys(&self, config: &Config, stage: usize, schema: &mut Schema) {
         match &config.stages[stage].kind {
-            StageKind::Aggregate { key, .. } => {
+            StageKind::Aggregate { key, .. } | StageKind::Process { key, .. } => {
                 let declared = self.declarations[stage].map_or(&[][..], |declaration| &declaration.key.fields);
                 key.iter().zip(declared).for_each(|(name, field)| add(schema, name, field.field_type));
             }
@@ -307,6 +307,7 @@ fn of_stages<'c>(
             StageKind::Transform { .. } => (World::Transform, 1),
             StageKind::Aggregate { .. } => (World::Aggregate, 1),
             StageKind::Join { .. } => (World::Join, 2),
+            StageKind::Process { .. } => (World::Process, 1),
             StageKind::Dedup { .. } => return None,
         };
         if declaration.world != world {
@@ -316,7 +317,9 @@ fn of_stages<'c>(
                 .push(Problem::at(Code::WrongWorld, plugin.span.clone(), message, label).also(name.span.clone(), "this stage"));
             return None;
         }
-        if declaration.inputs.len() != n_inputs || (world != World::Transform && declaration.outputs.len() != 1) {
+        if declaration.inputs.len() != n_inputs
+            || (matches!(world, World::Aggregate | World::Join) && declaration.outputs.len() != 1)
+        {
             problems
                 .push(config.plugin_refused(&plugin.value, format!("it describes itself wrongly for kind \"{}\"", world.name())));
             return None;

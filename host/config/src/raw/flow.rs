@@ -103,12 +103,12 @@ pub(super) fn sink(name: At<String>, mut table: Table<'_>, problems: &mut Proble
 }
 
 /// The keys of each kind of stage, for the message about a key that belongs to another kind.
-const ELSEWHERE: [(&str, &str); 14] = [
-    ("input", "stages of kind \"transform\", \"dedup\" and \"aggregate\""),
-    ("plugin", "stages of kind \"transform\", \"aggregate\" and \"join\""),
+const ELSEWHERE: [(&str, &str); 15] = [
+    ("input", "stages of kind \"transform\", \"dedup\", \"aggregate\" and \"process\""),
+    ("plugin", "stages of kind \"transform\", \"aggregate\", \"join\" and \"process\""),
     ("id", "stages of kind \"dedup\""),
     ("horizon", "stages of kind \"dedup\""),
-    ("key", "stages of kind \"aggregate\""),
+    ("key", "stages of kind \"aggregate\" and \"process\""),
     ("window", "stages of kind \"aggregate\""),
     ("emit", "stages of kind \"aggregate\" and \"join\""),
     ("left", "stages of kind \"join\""),
@@ -118,13 +118,14 @@ const ELSEWHERE: [(&str, &str); 14] = [
     ("within", "stages of kind \"join\""),
     ("join", "stages of kind \"join\""),
     ("tie", "stages of kind \"join\""),
+    ("state_ttl", "stages of kind \"process\""),
 ];
 
 pub(super) fn stage(name: At<String>, mut table: Table<'_>, problems: &mut Problems) -> RawStage {
     if table.peek("kind").is_none() {
-        table.missing("kind", "\"transform\"`, `\"dedup\"`, `\"aggregate\"` or `\"join\"", problems);
+        table.missing("kind", "\"transform\"`, `\"dedup\"`, `\"aggregate\"`, `\"join\"` or `\"process\"", problems);
     }
-    let kinds = ["transform", "dedup", "aggregate", "join"].map(|kind| (kind, kind));
+    let kinds = ["transform", "dedup", "aggregate", "join", "process"].map(|kind| (kind, kind));
     let kind = table.choice("kind", &kinds, problems).map(|kind| *kind);
     let input_keys: &[&'static str] = match kind {
         Some("join") => &["left", "right"],
@@ -149,6 +150,7 @@ pub(super) fn stage(name: At<String>, mut table: Table<'_>, problems: &mut Probl
         Some("transform") => transform(&mut table, &ports, &plugin, problems),
         Some("dedup") => dedup(&mut table, &ports, problems),
         Some("aggregate") => aggregate(&mut table, &ports, &plugin, problems),
+        Some("process") => process(&mut table, &ports, &plugin, problems),
         Some("join") => join(&mut table, &ports, &plugin, problems),
         _ => {
             // Of which kind the keys are is not known: only what no stage has is worth a word.
@@ -184,7 +186,7 @@ fn no_lateness(table: &mut Table<'_>, problems: &mut Problems) {
         let message = format!("{} has no lateness", table.what);
         problems.push(
             Problem::at(Code::LatenessWithoutWindow, entry.key_span, message, "nothing here waits for late records")
-                .note("\"lateness\" is a key of stages of kind \"aggregate\" and \"join\""),
+                .note("\"lateness\" is a key of stages of kind \"aggregate\", \"join\" and \"process\""),
         );
     }
 }
@@ -216,6 +218,17 @@ fn aggregate(table: &mut Table<'_>, ports: &Ports, plugin: &Option<At<String>>, 
     let emission = emit.map_or(Emission::Final, |emit| *emit);
     let (input, plugin) = (ports[0].clone(), plugin.clone());
     Some(StageKind::Aggregate { input: input?, key: key?.value, window: window?, lateness_ms, emission, plugin: plugin? })
+}
+
+fn process(table: &mut Table<'_>, ports: &Ports, plugin: &Option<At<String>>, problems: &mut Problems) -> Option<StageKind> {
+    if table.peek("key").is_none() {
+        table.missing("key", "[\"profile_id\"]", problems);
+    }
+    let key = table.strings("key", problems);
+    let lateness_ms = table.duration("lateness", problems);
+    let state_ttl_ms = table.positive_duration("state_ttl", problems);
+    let (input, plugin) = (ports[0].clone(), plugin.clone());
+    Some(StageKind::Process { input: input?, key: key?.value, lateness_ms, state_ttl_ms, plugin: plugin? })
 }
 
 fn lateness(table: &mut Table<'_>, problems: &mut Problems) -> At<i64> {

@@ -5,7 +5,8 @@ use crate::{
         Consumer, FragmentIdx, FragmentPlan, Plan, PluginIdx, ShuffleIdx, StageIdx, StageKind, StagePlan, Stream, WindowSpec,
     },
     stage::{
-        Batch, Operator, StageCounts, aggregate::Aggregate, dedup::Dedup, join::Join, session::Session, transform::Transform,
+        Batch, Operator, StageCounts, aggregate::Aggregate, dedup::Dedup, join::Join, process::Process, session::Session,
+        transform::Transform,
     },
     task::{input::InputState, terms::Terms},
     time::{WallTime, Watermark},
@@ -41,6 +42,7 @@ pub(super) enum StageState {
     Aggregate(Box<Aggregate>),
     Session(Box<Session>),
     Join(Box<Join>),
+    Process(Box<Process>),
 }
 
 impl StageState {
@@ -51,6 +53,7 @@ impl StageState {
             StageKind::Aggregate { window: WindowSpec::Session { .. }, .. } => StageState::Session(Box::new(Session::new(plan))),
             StageKind::Aggregate { .. } => StageState::Aggregate(Box::new(Aggregate::new(plan))),
             StageKind::Join { .. } => StageState::Join(Box::new(Join::new(plan))),
+            StageKind::Process { .. } => StageState::Process(Box::new(Process::new(plan))),
         }
     }
 
@@ -61,6 +64,7 @@ impl StageState {
             StageState::Aggregate(stage) => &mut **stage,
             StageState::Session(stage) => &mut **stage,
             StageState::Join(stage) => &mut **stage,
+            StageState::Process(stage) => &mut **stage,
         }
     }
 
@@ -71,6 +75,7 @@ impl StageState {
             StageState::Aggregate(stage) => stage.state_bytes(),
             StageState::Session(stage) => stage.state_bytes(),
             StageState::Join(stage) => stage.state_bytes(),
+            StageState::Process(stage) => stage.state_bytes(),
         }
     }
 
@@ -80,7 +85,11 @@ impl StageState {
         let Some(revisions) = &batch.revisions else { return batch };
         match self {
             StageState::Transform(_) => batch,
-            StageState::Dedup(_) | StageState::Aggregate(_) | StageState::Session(_) | StageState::Join(_) => {
+            StageState::Dedup(_)
+            | StageState::Aggregate(_)
+            | StageState::Session(_)
+            | StageState::Join(_)
+            | StageState::Process(_) => {
                 let rows: Vec<u32> = (0..batch.len() as u32).filter(|row| revisions[*row as usize].is_final).collect();
                 Batch { revisions: None, ..batch.take(&rows) }
             }
@@ -111,9 +120,10 @@ impl Stage {
 
     pub fn plugin(plan: &StagePlan) -> Option<PluginIdx> {
         match plan.kind {
-            StageKind::Transform { plugin, .. } | StageKind::Aggregate { plugin, .. } | StageKind::Join { plugin, .. } => {
-                Some(plugin)
-            }
+            StageKind::Transform { plugin, .. }
+            | StageKind::Aggregate { plugin, .. }
+            | StageKind::Join { plugin, .. }
+            | StageKind::Process { plugin, .. } => Some(plugin),
             StageKind::Dedup { .. } => None,
         }
     }
@@ -163,5 +173,7 @@ fn hold_ms(kind: &StageKind) -> i64 {
         // A session is closed when the watermark is past its end plus the lateness, and its rows have the last ms before the end.
         StageKind::Aggregate { window: WindowSpec::Session { .. }, lateness_ms, .. } => *lateness_ms + 1,
         StageKind::Aggregate { lateness_ms, .. } => *lateness_ms,
+        // What a row emits has its event time, what a timer emits that of the timer.
+        StageKind::Process { lateness_ms, .. } => lateness_ms.unwrap_or(0),
     }
 }

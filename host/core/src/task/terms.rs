@@ -56,6 +56,13 @@ impl Terms {
                 terms.push(("lateness", duration_text(*lateness_ms)));
                 terms.push(("emit", emission_text(*emission)));
             }
+            StageKind::Process { key, lateness_ms, state_ttl_ms, plugin: _, columns: _ } => {
+                let or_none = |ms: &Option<i64>| ms.map_or("none".to_owned(), duration_text);
+                terms.push(("kind", "process".to_owned()));
+                terms.push(("key", fields_text(&stage.inputs[0], key)));
+                terms.push(("lateness", or_none(lateness_ms)));
+                terms.push(("state_ttl", or_none(state_ttl_ms)));
+            }
         }
         Terms(terms)
     }
