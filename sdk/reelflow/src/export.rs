@@ -106,8 +106,8 @@ macro_rules! export {
                     PLUGIN.with(|plugin| driver::process::fire(plugin, &timers, &keys.into(), &states.into(), time.into()).into())
                 }
             }
-            $crate::__private::wasm::process::export!(Exported with_types_in $crate::__private::wasm::process);
-};
+    $crate::__private::wasm::process::export!(Exported with_types_in $crate::__private::wasm::process);
+        };
     };
     ($($other:tt)*) => {
         compile_error!(

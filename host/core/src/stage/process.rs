@@ -104,7 +104,7 @@ impl Process {
             }
             match std::mem::replace(&mut self.work, Work::Idle) {
                 Work::Idle => unreachable!("it was just looked at"),
-                Work::Taking(taking) => taking.finish(out),
+                Work::Taking(taking) => taking.finish(&mut self.keys, out),
                 Work::Firing(firing) => firing.finish(&self.facts, out),
             }
             self.fire_more();

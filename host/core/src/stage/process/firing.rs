@@ -107,7 +107,7 @@ impl Firing {
 
     /// The timer is lost, the state stays.
     fn give_up(&mut self, idx: u32, why: DeadReason, keys: &mut Keys) {
-        keys.put_back(&self.due[idx as usize].key);
+        keys.put_without_timer(&self.due[idx as usize].key);
         self.dead.insert(idx, why);
     }
 

@@ -34,7 +34,7 @@ struct Entry {
     fired: (u64, usize),
 }
 
-/// A timer that is due. Its key stands in no queue until [`Keys::put_back`].
+/// A timer that is due. Its key stands in no queue until [`Keys::put_after_timer`] or [`Keys::put_without_timer`].
 #[derive(Debug)]
 pub(super) struct Due {
     pub(super) key: KeyBytes,
@@ -107,7 +107,8 @@ impl Keys {
         if timers.len() > TIMERS_MAX { Err(PluginFault::Timers { limit: TIMERS_MAX }) } else { Ok(timers) }
     }
 
-    /// What `key` keeps from now on, after rows of which the last one has the time `last`.
+    /// What `key` keeps from now on, after rows of which the last one has the time `last`. To be followed by [`Keys::settle`] when the
+    /// batch is through, and not before: whether a key is forgotten between two rows of a batch must not depend on how it is cut into calls.
     pub(super) fn put(&mut self, key: &KeyBytes, state: &[u8], last: EventTime, timers: BTreeSet<Timer>) {
         self.take_out(key);
         let last = self.entries.get(key).map_or(last, |entry| entry.kept.last.max(last));
@@ -121,16 +122,27 @@ impl Keys {
         let kept = &mut self.entries.get_mut(key).expect("a key stays while its timer is due").kept;
         (kept.state, kept.timers) = (state.to_vec(), timers);
         self.put_back(key);
+        self.settle(key);
     }
 
-    /// `key` may be due again. Nothing is kept of it where there is nothing to keep.
-    pub(super) fn put_back(&mut self, key: &KeyBytes) {
+    /// Nothing is kept of `key` where there is nothing to keep.
+    pub(super) fn settle(&mut self, key: &KeyBytes) {
+        if self.entries.get(key).is_some_and(|entry| entry.kept.state.is_empty() && entry.kept.timers.is_empty()) {
+            self.take_out(key);
+            self.entries.remove(key);
+        }
+    }
+
+    /// The timer of `key` that was due is lost.
+    pub(super) fn put_without_timer(&mut self, key: &KeyBytes) {
+        self.put_back(key);
+        self.settle(key);
+    }
+
+    /// `key` may be due again.
+    fn put_back(&mut self, key: &KeyBytes) {
         let kept = &self.entries[key].kept;
         self.dirty.insert(key.clone());
-        if kept.state.is_empty() && kept.timers.is_empty() {
-            self.entries.remove(key);
-            return;
-        }
         self.n_bytes += kept.n_bytes(key);
         self.by_event_time.extend(next_event(kept, self.ttl_ms).map(|at| (at, key.clone())));
         self.by_wall_time.extend(kept.first(Clock::WallTime).map(|timer| (timer.at, key.clone())));

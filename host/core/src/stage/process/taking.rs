@@ -114,7 +114,8 @@ impl Taking {
     }
 
     /// Counts the rows, and gives away the dead ones: called once, at the end.
-    pub(super) fn finish(self, out: &mut Outbox) {
+    pub(super) fn finish(self, keys: &mut Keys, out: &mut Outbox) {
+        self.groups.iter().for_each(|key| keys.settle(key));
         out.counts.accepted += (self.order.len() - self.dead.len()) as u64;
         out.counts.dead += self.dead.len() as u64;
         if !self.dead.is_empty() {
