@@ -1,7 +1,8 @@
 //! Configuration and plugin declarations to a plan: names become indices, fields columns, and the DAG is cut into fragments.
 //!
 //! In order: [`streams`] finds what each input is and which fields each source must decode; [`stages`] holds every stage against
-//! its plugin and its streams; [`cut`] decides where rows change their partition; `assemble` writes it all down.
+//! its plugin and its streams, and [`mismatch`] has the words for what does not fit; [`cut`] decides where rows change their
+//! partition; `assemble` writes it all down.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -26,6 +27,7 @@ use crate::{
 
 mod asked;
 mod cut;
+mod mismatch;
 mod stages;
 mod streams;
 pub(crate) mod time;

@@ -12,6 +12,7 @@ use crate::{Config, Event, Key, KeyField, Out, Outputs, Reject, State};
 )]
 pub trait Process: Config {
     type Event<'a>: Event<'a>;
+    /// A key that comes for the first time has the default. A state that is as the default is not kept.
     type State: State + Default;
     /// A row (`#[derive(Emit)]`), or an enum of rows (`#[derive(Outputs)]`).
     type Output<'a>: Outputs;
@@ -66,7 +67,6 @@ pub struct Context<'a, T> {
     out: Out<T>,
     origin: u32,
     changes: Vec<Change>,
-    is_forgotten: bool,
 }
 
 /// How far time has come.
@@ -126,14 +126,9 @@ impl<'a, T: Outputs> Context<'a, T> {
         self.changes.push(Change { origin: self.origin, is_set: false, timer });
     }
 
-    /// Forgets the key's state after this call: the next one finds `State::default()`. Its timers stay.
-    pub fn forget(&mut self) {
-        self.is_forgotten = true;
-    }
-
     /// `n_rows`: how many rows to expect on the first output.
     pub(crate) fn new(key: Key<'a>, time: Time, n_rows: usize) -> Context<'a, T> {
-        Context { key, at: 0, time, out: Out::new(n_rows), origin: 0, changes: Vec::new(), is_forgotten: false }
+        Context { key, at: 0, time, out: Out::new(n_rows), origin: 0, changes: Vec::new() }
     }
 
     /// What follows is of `key`.
@@ -145,7 +140,7 @@ impl<'a, T: Outputs> Context<'a, T> {
     #[inline]
     pub(crate) fn begin(&mut self, origin: u32, at: i64) {
         self.out.begin(origin);
-        (self.origin, self.at, self.is_forgotten) = (origin, at, false);
+        (self.origin, self.at) = (origin, at);
     }
 
     /// A refused row has one fate: what it had emitted, set and deleted before is taken back.
@@ -155,10 +150,6 @@ impl<'a, T: Outputs> Context<'a, T> {
         while self.changes.last().is_some_and(|change| change.origin == self.origin) {
             self.changes.pop();
         }
-    }
-
-    pub(crate) fn is_forgotten(&self) -> bool {
-        self.is_forgotten
     }
 
     pub(crate) fn into_parts(self) -> (Out<T>, Vec<Change>) {

@@ -199,17 +199,14 @@ impl Builder {
             let stream = if output == 0 { name.to_owned() } else { format!("{name}.{of}") };
             self.streams.insert(stream, From::Stage(stage, output));
         }
-        let knows_lateness = matches!(
-            kind,
-            StageKind::Aggregate { .. } | StageKind::Join { .. } | StageKind::Process { lateness_ms: Some(_), .. }
-        );
+        let late_topic = knows_lateness(&kind).then(|| format!("late.{name}").into());
         self.plan.stages.push(StagePlan {
             name: name.into(),
             fragment,
             inputs: schemas,
             kind,
             outputs: outputs.into_iter().map(|(_, schema)| Stream { schema, consumers: Vec::new() }).collect(),
-            late_topic: knows_lateness.then(|| format!("late.{name}").into()),
+            late_topic,
         });
         Ok(())
     }
@@ -326,6 +323,14 @@ impl Builder {
             next += 1;
         }
         Ok((self.plan, self.plugins))
+    }
+}
+
+fn knows_lateness(kind: &StageKind) -> bool {
+    match kind {
+        StageKind::Aggregate { .. } | StageKind::Join { .. } => true,
+        StageKind::Process { lateness_ms, .. } => lateness_ms.is_some(),
+        StageKind::Transform { .. } | StageKind::Dedup { .. } => false,
     }
 }
 

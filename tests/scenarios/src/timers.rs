@@ -46,7 +46,7 @@ struct Answer {
 impl Answer {
     fn new() -> Answer {
         let kinds = Plugin::Timers.outputs()[0].1.fields.iter().map(|field| field.field_type.kind()).collect::<Vec<_>>();
-        let (rows, origins) = (RowBuilder::new(kinds.into_iter()), Vec::new());
+        let (rows, origins) = (RowBuilder::new(kinds), Vec::new());
         Answer { states: Packed::default(), rows, origins, rejects: Vec::new(), timers: Vec::new() }
     }
 

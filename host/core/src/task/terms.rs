@@ -180,6 +180,26 @@ mod tests {
     }
 
     #[test]
+    fn a_process_keeps_its_key_its_lateness_and_its_time_to_live() {
+        let process = |plugin, key: &[usize], lateness_ms, state_ttl_ms| StageKind::Process {
+            plugin,
+            columns: vec![plugin],
+            key: key.to_vec(),
+            lateness_ms,
+            state_ttl_ms,
+        };
+        let was = process(0, &[0], None, Some(1000));
+        assert_eq!(checked(&was, &process(1, &[0], None, Some(1000))), Ok(()), "another plugin may read other fields");
+        for (is, says) in [
+            (process(0, &[1], None, Some(1000)), "key = (a: i64), now it is (b: i64)"),
+            (process(0, &[0], Some(0), Some(1000)), "lateness = none, now it is 0s"),
+            (process(0, &[0], None, None), "state_ttl = 1s, now it is none"),
+        ] {
+            assert_eq!(checked(&was, &is), Err(format!("stage \"tested\" had {says}")));
+        }
+    }
+
+    #[test]
     fn a_join_may_not_read_its_waiting_rows_as_other_fields() {
         let join = |right_columns: &[usize], tie, outer| StageKind::Join {
             plugin: 0,

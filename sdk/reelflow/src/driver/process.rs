@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Emitted;
 use crate::{
-    Event, Key, Process, Reject,
+    Event, Key, Process, Reject, State,
     column::{Packed, Rows},
     process::{Change, Context, Time, Timer},
     state,
@@ -32,13 +32,13 @@ pub fn take<'a, P: Process>(
     let columns = <P::Event<'a>>::bind(input);
     let mut ctx = Context::<'a, P::Output<'a>>::new(Key::new(keys, 0), time, input.len);
     let (mut after, mut rejects) = (Packed::default(), Vec::new());
+    let (taking, new) = (Taking { plugin, columns: &columns, times, time }, new_bytes::<P::State>());
     let mut start = 0;
     for (group, end) in ends.iter().enumerate() {
         let rows = start..*end as usize;
         start = rows.end;
         ctx.begin_key(Key::new(keys, group));
-        let taking = Taking { plugin, columns: &columns, times, time };
-        taking.group(&mut ctx, rows, states.at(group), &mut rejects).write(&mut after);
+        write(&taking.group(&mut ctx, rows, states.at(group), &mut rejects), &new, &mut after);
     }
     finish(ctx, after, rejects)
 }
@@ -62,53 +62,48 @@ impl<'a, P: Process> Taking<'_, 'a, P> {
         rows: Range<usize>,
         before: &[u8],
         rejects: &mut Vec<(u32, Reject)>,
-    ) -> Kept<P::State> {
-        let mut kept = Kept::read(before);
-        let mut good: Option<Packed> = None;
+    ) -> P::State {
+        let mut state: P::State = read(before);
+        let mut good: Option<Vec<u8>> = None;
         let mut since = rows.start;
         for row in rows {
-            let Err(reject) = self.row(ctx, row, &mut kept) else { continue };
+            let Err(reject) = self.row(ctx, row, &mut state) else { continue };
             ctx.take_back();
             rejects.push((row as u32, reject));
-            kept = Kept::read(good.as_ref().map_or(before, |good| good.at(0)));
+            state = read(good.as_deref().unwrap_or(before));
             let mut again = Context::new(ctx.key(), self.time, 0);
             for row in since..row {
-                let outcome = self.row(&mut again, row, &mut kept);
+                let outcome = self.row(&mut again, row, &mut state);
                 assert!(
                     outcome.is_ok(),
                     "`on_event` refused a row that it had accepted: it depends on something other than state and row"
                 );
             }
-            let mut bytes = Packed::default();
-            kept.write(&mut bytes);
+            let mut bytes = Vec::new();
+            state::encode(&state, &mut bytes);
             good = Some(bytes);
             since = row + 1;
         }
-        kept
+        state
     }
 
-    fn row(&self, ctx: &mut Context<'a, P::Output<'a>>, row: usize, kept: &mut Kept<P::State>) -> Result<(), Reject> {
+    fn row(&self, ctx: &mut Context<'a, P::Output<'a>>, row: usize, state: &mut P::State) -> Result<(), Reject> {
         ctx.begin(row as u32, self.times[row]);
         let event = <P::Event<'a>>::row(self.columns, row)?;
-        self.plugin.on_event(ctx, &mut kept.state, event)?;
-        kept.after(ctx.is_forgotten());
-        Ok(())
+        self.plugin.on_event(ctx, state, event)
     }
 }
 
 /// `process.fire`
 pub fn fire<'a, P: Process>(plugin: &P, timers: &[Timer], keys: &'a Rows, states: &Packed, time: Time) -> Processed {
     let mut ctx = Context::<'a, P::Output<'a>>::new(Key::new(keys, 0), time, timers.len());
-    let (mut after, mut rejects) = (Packed::default(), Vec::new());
+    let (mut after, mut rejects, new) = (Packed::default(), Vec::new(), new_bytes::<P::State>());
     for (group, timer) in timers.iter().enumerate() {
         ctx.begin_key(Key::new(keys, group));
         ctx.begin(group as u32, timer.at());
-        let mut kept = Kept::<P::State>::read(states.at(group));
-        match plugin.on_timer(&mut ctx, &mut kept.state, *timer) {
-            Ok(()) => {
-                kept.after(ctx.is_forgotten());
-                kept.write(&mut after);
-            }
+        let mut state: P::State = read(states.at(group));
+        match plugin.on_timer(&mut ctx, &mut state, *timer) {
+            Ok(()) => write(&state, &new, &mut after),
             Err(reject) => {
                 ctx.take_back();
                 rejects.push((group as u32, reject));
@@ -124,36 +119,30 @@ fn finish<T: crate::Outputs>(ctx: Context<'_, T>, states: Packed, rejects: Vec<(
     Processed { states, emitted: Emitted { outputs: out.finish(), rejects }, timers }
 }
 
-/// A group's state, and whether it is kept.
-struct Kept<S> {
-    state: S,
-    is_kept: bool,
+/// The state in `bytes`; none are a new key's.
+fn read<S: State + Default>(bytes: &[u8]) -> S {
+    if bytes.is_empty() {
+        return S::default();
+    }
+    match state::decode(bytes) {
+        Ok(state) => state,
+        Err(why) => panic!("{why}"),
+    }
 }
 
-impl<S: state::State + Default> Kept<S> {
-    /// No bytes are no state.
-    fn read(bytes: &[u8]) -> Kept<S> {
-        if bytes.is_empty() {
-            return Kept { state: S::default(), is_kept: false };
-        }
-        match state::decode(bytes) {
-            Ok(state) => Kept { state, is_kept: true },
-            Err(why) => panic!("{why}"),
-        }
+/// Appends `state` to `to`, as no bytes if it is as `new` ones are.
+fn write<S: State>(state: &S, new: &[u8], to: &mut Packed) {
+    let start = to.data.len();
+    state::encode(state, &mut to.data);
+    if to.data[start..] == *new {
+        to.data.truncate(start);
     }
+    to.end();
+}
 
-    /// The author's function has returned.
-    fn after(&mut self, is_forgotten: bool) {
-        self.is_kept = !is_forgotten;
-        if is_forgotten {
-            self.state = S::default();
-        }
-    }
-
-    fn write(&self, to: &mut Packed) {
-        if self.is_kept {
-            state::encode(&self.state, &mut to.data);
-        }
-        to.end();
-    }
+/// The bytes of a state that nothing has changed.
+fn new_bytes<S: State + Default>() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    state::encode(&S::default(), &mut bytes);
+    bytes
 }
