@@ -188,7 +188,8 @@ impl Request {
     ///
     /// Refuses: the wrong kind of answer, an unknown or repeated output, column counts and kinds other than declared, ragged
     /// columns, null in a required field, text that is not UTF-8, NaN or infinite floats, an origin out of range or out of
-    /// order, a state count other than the groups', a reject out of range, a timer out of range or out of order.
+    /// order, a state count other than the groups', a reject out of range, a timer out of range, out of order
+    /// or of a refused row.
     pub fn check(&self, response: &Response, outputs: &[(String, Schema)]) -> Result<(), PluginFault> {
         check::response(self, response, outputs).map_err(PluginFault::Malformed)
     }

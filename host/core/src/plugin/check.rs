@@ -1,6 +1,6 @@
 //! The rules that a plugin's answer must keep.
 
-use super::{Request, Response, Routed, TimerChange};
+use super::{Reject, Request, Response, Routed, TimerChange};
 use crate::{
     column::{Column, Value, Values},
     schema::{Field, FieldType, Schema},
@@ -32,7 +32,7 @@ pub(super) fn response(request: &Request, response: &Response, outputs: &[(Strin
             };
             counts("states", states.len(), n_groups)?;
             all_routed(routed, outputs, n_units)?;
-            timers_of(timers, n_units)?;
+            timers_of(timers, rejects, n_units)?;
             rejects
         }
         _ => return Err("the answer to another kind of call".to_owned()),
@@ -62,7 +62,7 @@ fn all_routed(routed: &[Routed], outputs: &[(String, Schema)], n_units: usize) -
     Ok(())
 }
 
-fn timers_of(changes: &[TimerChange], n_units: usize) -> Result<(), String> {
+fn timers_of(changes: &[TimerChange], rejects: &[Reject], n_units: usize) -> Result<(), String> {
     if !changes.is_sorted_by_key(|change| change.origin) {
         return Err("timers: origins that fall".to_owned());
     }
@@ -70,6 +70,10 @@ fn timers_of(changes: &[TimerChange], n_units: usize) -> Result<(), String> {
         && last.origin as usize >= n_units
     {
         return Err(format!("timers: an origin of {}, of {n_units}", last.origin));
+    }
+    let by_origin = |reject: &&Reject| changes.binary_search_by_key(&reject.row, |change| change.origin).is_ok();
+    if let Some(reject) = rejects.iter().find(by_origin) {
+        return Err(format!("a timer of row {}, which was refused", reject.row));
     }
     match changes.iter().find(|change| EventTime::checked(change.timer.at).is_none()) {
         Some(change) => Err(format!("a timer at {}, not within {} and {}", change.timer.at, EventTime::MIN, EventTime::MAX)),

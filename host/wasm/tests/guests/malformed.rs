@@ -37,7 +37,8 @@ pub const TRANSFORM: [(&str, &str); 25] = [
 pub const AGGREGATE_MODES: [&str; 5] = ["state-missing", "state-extra", "state-ends-fall", "reject-beyond", "states-forgotten"];
 
 /// The modes of the guest `process`.
-pub const PROCESS_MODES: [&str; 5] = ["state-missing", "reject-beyond", "timer-beyond", "timers-fall", "timer-far"];
+pub const PROCESS_MODES: [&str; 6] =
+    ["state-missing", "reject-beyond", "timer-beyond", "timers-fall", "timer-far", "timer-of-refused"];
 
 #[track_caller]
 fn check(mode: &str, at: &str, expected: &str) {
@@ -75,6 +76,7 @@ fn a_process() {
         check("state-missing", at, "1 states instead of 2");
         check("reject-beyond", at, &format!("a reject of row 1000, of {n_units}"));
         check("timer-beyond", at, &format!("timers: an origin of 1000, of {n_units}"));
+        check("timer-of-refused", at, "a timer of row 1, which was refused");
         check("timers-fall", at, "timers: origins that fall");
         check("timer-far", at, "a timer at 9223372036854775807, not within -281474976710656 and 281474976710656");
     }

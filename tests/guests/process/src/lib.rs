@@ -18,7 +18,7 @@ const TRUTH: &str = r#"{
     "state": {"name": "Sum", "version": 1}
 }"#;
 
-const MODES: [&str; 5] = ["state-missing", "reject-beyond", "timer-beyond", "timers-fall", "timer-far"];
+const MODES: [&str; 6] = ["state-missing", "reject-beyond", "timer-beyond", "timers-fall", "timer-far", "timer-of-refused"];
 
 struct Process;
 
@@ -61,6 +61,7 @@ impl Answer {
             "reject-beyond" => self.rejects.push(Reject { row: 1000, code: 0, message: String::new() }),
             "timer-beyond" => self.change(1000, true, Clock::EventTime, 0),
             "timers-fall" => self.timers.reverse(),
+            "timer-of-refused" => self.rejects.push(Reject { row: 1, code: 0, message: String::new() }),
             "timer-far" => self.timers[0].timer.at = i64::MAX,
             _ => {}
         }
