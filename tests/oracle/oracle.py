@@ -22,7 +22,11 @@ RAW = {
                                  "seq:'BIGINT',type:'VARCHAR',pos_ms:'BIGINT',watched_ms:'BIGINT'"),
 }
 
-# pipeline: (SQL, {dataset: (sink topic, key columns, the last of which is never null; whether rows carry rev and final; late stage)})
+# Of a dataset whose rows carry no revision, the last one of a key counts: those of a key stand in one partition, in order.
+LAST = "last"
+
+# pipeline: (SQL, {dataset: (sink topic, key columns, the last of which is never null; whether rows carry rev and final, or LAST; late
+# stage)})
 PIPELINES = {
     "personalization": ("personalization.sql", {
         "d0": ("clean_playback_events", ["event_id"], False, None),
@@ -32,6 +36,8 @@ PIPELINES = {
     }),
     "considered": ("considered.sql", {"pairs": ("source_of_discovery", ["imp_id", "playback_id"], False, "discovery")}),
     "sessions": ("sessions.sql", {"d6": ("viewing_sessions", ["profile_id", "session_start"], False, "sessions")}),
+    "recent-plays": ("recent_plays.sql", {"d5": ("recent_plays", ["profile_id"], LAST, None)}),
+    "rolling-counters": ("rolling_counters.sql", {"d4": ("rolling_counters", ["event_id"], False, "rolling")}),
 }
 
 
@@ -58,11 +64,11 @@ def load_late(db, folder):
 
 
 def load_output(db, name, path, keys, upsert):
-    """What the sink's topic holds. Of an upsert dataset: the last revision of each key, which must be final."""
+    """What the sink's topic holds. Of an upsert dataset: the last row of each key, which must be final if rows say so."""
     described = db.execute(f"DESCRIBE {name}").fetchall()
     columns = [row[0] for row in described]
     typed = {row[0]: row[1] for row in described}
-    if upsert:
+    if upsert is True:
         typed |= {"rev": "BIGINT", "final": "BOOLEAN"}
     spec = ",".join(f"\"{c}\":'{'BIGINT' if t in ('HUGEINT', 'INTEGER') else t}'" for c, t in typed.items())
     load_json(db, f"all_{name}", path, spec)
@@ -71,6 +77,11 @@ def load_output(db, name, path, keys, upsert):
         db.execute(f"CREATE VIEW got_{name} AS SELECT {listed} FROM all_{name}")
         return 0
     key = ", ".join(keys)
+    if upsert == LAST:
+        db.execute(
+            f"CREATE VIEW got_{name} AS SELECT {listed} FROM all_{name} QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY off DESC) = 1"
+        )
+        return 0
     db.execute(
         f"CREATE TABLE last_{name} AS SELECT * FROM all_{name} QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY rev DESC) = 1"
     )

@@ -155,6 +155,8 @@ pub(crate) enum Kind {
     Aggregate,
     /// Matched pairs in, rows out.
     Join,
+    /// Rows and timers of a key, with a state for each key.
+    Process,
 }
 
 #[derive(Debug, Args)]

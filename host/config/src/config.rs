@@ -203,6 +203,15 @@ pub enum StageKind {
         emission: Emission,
         plugin: At<String>,
     },
+    Process {
+        inputs: Vec<At<String>>,
+        key: Vec<At<String>>,
+        /// `None`: no record is late.
+        lateness_ms: Option<At<i64>>,
+        /// `None`: a key is kept for ever.
+        state_ttl_ms: Option<At<i64>>,
+        plugin: At<String>,
+    },
 }
 
 impl StageKind {
@@ -213,15 +222,17 @@ impl StageKind {
             StageKind::Dedup { .. } => "dedup",
             StageKind::Aggregate { .. } => "aggregate",
             StageKind::Join { .. } => "join",
+            StageKind::Process { .. } => "process",
         }
     }
 
     /// What it reads, by port; of a union, by stream.
     pub fn inputs(&self) -> Vec<&At<String>> {
         match self {
-            StageKind::Transform { inputs, .. } | StageKind::Dedup { inputs, .. } | StageKind::Aggregate { inputs, .. } => {
-                inputs.iter().collect()
-            }
+            StageKind::Transform { inputs, .. }
+            | StageKind::Dedup { inputs, .. }
+            | StageKind::Aggregate { inputs, .. }
+            | StageKind::Process { inputs, .. } => inputs.iter().collect(),
             StageKind::Join { left, right, .. } => vec![left, right],
         }
     }
@@ -229,9 +240,10 @@ impl StageKind {
     pub fn plugin(&self) -> Option<&At<String>> {
         match self {
             StageKind::Dedup { .. } => None,
-            StageKind::Transform { plugin, .. } | StageKind::Aggregate { plugin, .. } | StageKind::Join { plugin, .. } => {
-                Some(plugin)
-            }
+            StageKind::Transform { plugin, .. }
+            | StageKind::Aggregate { plugin, .. }
+            | StageKind::Join { plugin, .. }
+            | StageKind::Process { plugin, .. } => Some(plugin),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 /// One source, stage or sink in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StageText {
-    /// `source`, `transform`, `dedup`, `aggregate`, `join` or `sink`.
+    /// `source`, `transform`, `dedup`, `aggregate`, `join`, `process` or `sink`.
     pub kind: &'static str,
     pub name: String,
     /// The names of what it reads, by port; `plays.x` is output `x` of the stage `plays`. Empty for a source.
@@ -134,13 +134,30 @@ impl Words<'_> {
                 lines.push(emission_text(*emission, "the watermark has passed the left row", *lateness_ms));
                 lines.push(format!("state: right rows are kept for {within}{}, left rows until final", plus(*lateness_ms)));
             }
+            StageKind::Process { plugin, key, lateness_ms, state_ttl_ms, .. } => {
+                let key = columns(&stage.inputs[0], key);
+                lines.push(format!(
+                    "plugin {} gets the rows of each {key}, with its state, and the timers it sets",
+                    self.plugin(*plugin)
+                ));
+                lines.push(match lateness_ms {
+                    Some(ms) => format!("a row counts until the watermark is more than {} past it", duration_text(*ms)),
+                    None => "no row is too late".to_owned(),
+                });
+                lines.push(match state_ttl_ms {
+                    Some(ms) => format!("state: a key is kept for {} of event time after its last row", duration_text(*ms)),
+                    None => "state: a key is kept until the plugin forgets it".to_owned(),
+                });
+            }
         }
     }
 
     /// Of streams that are read as one: what the plugin reads as null because a stream does not have it.
     fn null_lines(&self, stage: &StagePlan, lines: &mut Vec<String>) {
         let read = match &stage.kind {
-            StageKind::Transform { columns, .. } | StageKind::Aggregate { columns, .. } => columns,
+            StageKind::Transform { columns, .. } | StageKind::Aggregate { columns, .. } | StageKind::Process { columns, .. } => {
+                columns
+            }
             StageKind::Dedup { .. } | StageKind::Join { .. } => return,
         };
         for (columns, input) in stage.union.iter().zip(self.of_config(stage).kind.inputs()) {
@@ -203,6 +220,7 @@ fn kind_name(kind: &StageKind) -> &'static str {
         StageKind::Dedup { .. } => "dedup",
         StageKind::Aggregate { .. } => "aggregate",
         StageKind::Join { .. } => "join",
+        StageKind::Process { .. } => "process",
     }
 }
 

@@ -1,7 +1,8 @@
 //! Configuration and plugin declarations to a plan: names become indices, fields columns, and the DAG is cut into fragments.
 //!
 //! In order: [`streams`] finds what each input is and which fields each source must decode; [`stages`] holds every stage against
-//! its plugin and its streams; [`cut`] decides where rows change their partition; `assemble` writes it all down.
+//! its plugin and its streams, and [`mismatch`] has the words for what does not fit; [`cut`] decides where rows change their
+//! partition; `assemble` writes it all down.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -96,7 +97,9 @@ pub(crate) fn topological(config: &Config) -> Vec<usize> {
 /// Warns of outputs that a plugin declares and nothing reads.
 fn unread(config: &Config, streams: &Streams<'_>, problems: &mut Problems) {
     for (idx, stage) in config.stages.iter().enumerate() {
-        let (config::StageKind::Transform { plugin, .. }, Some(declaration)) = (&stage.kind, streams.declaration(idx)) else {
+        let (config::StageKind::Transform { plugin, .. } | config::StageKind::Process { plugin, .. }, Some(declaration)) =
+            (&stage.kind, streams.declaration(idx))
+        else {
             continue;
         };
         // A stage that nothing reads at all was warned of when the manifest was read.
@@ -161,8 +164,7 @@ fn assemble(
             union: union.map_or_else(Vec::new, |union| union.columns),
             state: streams.declaration(*idx).and_then(|declaration| declaration.state.clone()),
             outputs: (0..streams.n_outputs(*idx)).map(stream).collect(),
-            late_topic: matches!(kind, StageKind::Aggregate { .. } | StageKind::Join { .. })
-                .then(|| format!("late.{}", *stage.name).into()),
+            late_topic: knows_lateness(&kind).then(|| format!("late.{}", *stage.name).into()),
             kind,
         }
     });
@@ -187,6 +189,14 @@ fn assemble(
         side_partitions: partitions.side,
         changelog_topic: format!("reel.{name}.changelog").into(),
         name,
+    }
+}
+
+fn knows_lateness(kind: &StageKind) -> bool {
+    match kind {
+        StageKind::Aggregate { .. } | StageKind::Join { .. } => true,
+        StageKind::Process { lateness_ms, .. } => lateness_ms.is_some(),
+        StageKind::Transform { .. } | StageKind::Dedup { .. } => false,
     }
 }
 

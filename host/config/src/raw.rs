@@ -13,6 +13,7 @@ use crate::{
 
 mod flow;
 mod inputs;
+mod join;
 mod pipeline;
 mod zoned;
 

@@ -288,6 +288,18 @@ enum Stage {
         emit: Option<Emit>,
         plugin: Name,
     },
+    /// Rows and timers of a key, with a state for each key.
+    #[schemars(extend("oneOf" = one_of_inputs()))]
+    Process {
+        input: Option<Input>,
+        inputs: Option<Inputs>,
+        key: Columns,
+        /// How long behind the watermark records still count. Without it none is late.
+        lateness: Option<Duration>,
+        /// How long a key is kept after its last record, in event time. Without it, until the plugin forgets it.
+        state_ttl: Option<Duration>,
+        plugin: Name,
+    },
 }
 
 /// `[start, end)` in event time. Those of fixed size start at multiples of the size or slide since 1970, plus `offset`.

@@ -110,14 +110,14 @@ fn inputs(raw: &RawConfig, problems: &mut Problems) {
     }
 }
 
-/// Only a transform has outputs with names; which ones, its plugin knows.
+/// Only a transform and a process have outputs with names; which ones, their plugin knows.
 fn output_exists(raw: &RawConfig, wanted: &str, input: &At<String>, problems: &mut Problems) {
     if wanted.len() == input.value.len() {
         return;
     }
     let stage = raw.stages.iter().find(|stage| stage.name.value == wanted);
     let kind = match stage.map(|stage| stage.kind) {
-        Some(Some("transform") | None) => return,
+        Some(Some("transform" | "process") | None) => return,
         Some(Some(kind)) => kind,
         None => "source",
     };

@@ -155,6 +155,17 @@ pub enum StageKind {
         lateness_ms: i64,
         emission: Emission,
     },
+    Process {
+        plugin: PluginIdx,
+        /// The input columns that the plugin reads, in its order.
+        columns: Vec<usize>,
+        /// The input columns that form the key.
+        key: Vec<usize>,
+        /// `None`: no row is late.
+        lateness_ms: Option<i64>,
+        /// A key is forgotten when the watermark is greater than its last row's event time plus this. `None`: never.
+        state_ttl_ms: Option<i64>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

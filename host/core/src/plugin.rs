@@ -8,7 +8,7 @@ use std::fmt;
 use crate::{
     column::{Bitmap, Packed, Rows},
     schema::Schema,
-    time::Window,
+    time::{EventTime, WallTime, Watermark, Window},
 };
 
 /// The world that a plugin implements.
@@ -20,6 +20,8 @@ pub enum World {
     Aggregate,
     /// Matched pairs in, rows out.
     Join,
+    /// Rows and timers of a key into its state, rows and timers.
+    Process,
 }
 
 impl World {
@@ -28,6 +30,7 @@ impl World {
             World::Transform => "transform",
             World::Aggregate => "aggregate",
             World::Join => "join",
+            World::Process => "process",
         }
     }
 }
@@ -36,13 +39,13 @@ impl World {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Declaration {
     pub world: World,
-    /// What it reads: one schema for `transform` and `aggregate`, left and right for `join`.
+    /// What it reads: left and right for `join`, one schema for the others.
     pub inputs: Vec<Schema>,
     /// What it emits, by name. `aggregate` and `join` have exactly one output, called `out`.
     pub outputs: Vec<(String, Schema)>,
-    /// The types of the key columns that an aggregate's `emit` reads, in order; empty: any key.
+    /// The types of the key columns that an aggregate or a process reads, in order; empty: any key.
     pub key: Schema,
-    /// Name and version of the state, for an aggregate.
+    /// Name and version of the state, for an aggregate or a process.
     pub state: Option<StateVersion>,
     /// The version of the SDK that built it, for messages.
     pub sdk: String,
@@ -93,6 +96,45 @@ pub enum Request {
     Emit { windows: Vec<Window>, keys: Rows, states: Packed },
     /// `join.pair`: row `i` of `left` with row `i` of `right`, whose columns mean nothing unless `matched` has bit `i`.
     Pair { left: Rows, right: Rows, matched: Bitmap },
+    /// `process.take`: the rows of each group, which is a key, in the order in which they came, with their event times. `keys` has one
+    /// row per group; `states[g]` empty = no state.
+    Take { grouped: Grouped, times: Vec<EventTime>, keys: Rows, states: Packed, time: TimeRead },
+    /// `process.fire`: one timer per group.
+    Fire { timers: Vec<Timer>, keys: Rows, states: Packed, time: TimeRead },
+}
+
+/// Which clock a timer follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Clock {
+    /// The stage's watermark.
+    EventTime,
+    /// The wall clock.
+    WallTime,
+}
+
+/// When a key wants to be called again; of each clock and time it has at most one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timer {
+    pub clock: Clock,
+    /// In ms since 1970, between [`EventTime::MIN`] and [`EventTime::MAX`], whatever the clock.
+    pub at: i64,
+}
+
+/// A timer that a row or a timer of a call has set, or deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimerChange {
+    /// The row (or group) of the request that it came from; never falls.
+    pub origin: u32,
+    pub is_set: bool,
+    pub timer: Timer,
+}
+
+/// How far time has come when a call is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeRead {
+    pub watermark: Watermark,
+    /// The last reading of the wall clock.
+    pub now: WallTime,
 }
 
 /// What a plugin answers.
@@ -102,6 +144,8 @@ pub enum Response {
     Rows { outputs: Vec<Routed>, rejects: Vec<Reject> },
     /// To `Add` (one state per group) and `Merge`.
     States { states: Packed, rejects: Vec<Reject> },
+    /// To `Take` and `Fire`: one state per group, an empty one for none.
+    Processed { states: Packed, outputs: Vec<Routed>, rejects: Vec<Reject>, timers: Vec<TimerChange> },
 }
 
 /// Rows for one output, each with the row or group of the request that made it.
@@ -138,6 +182,12 @@ pub enum PluginFault {
     /// The answer does not fit the declaration.
     #[error("plugin gave a malformed answer: {0}")]
     Malformed(String),
+    /// The host itself found this: a key may not have more timers.
+    #[error("plugin set more than {limit} timers for one key")]
+    Timers { limit: usize },
+    /// The host itself found this: a key may not have more timers fire before time goes on.
+    #[error("more than {limit} timers of one key fired at one time, each setting the next")]
+    Runaway { limit: usize },
 }
 
 impl Request {
@@ -149,6 +199,8 @@ impl Request {
             Request::Merge { ends, .. } => ends.len(),
             Request::Emit { windows, .. } => windows.len(),
             Request::Pair { left, .. } => left.len(),
+            Request::Take { grouped, .. } => grouped.rows.len(),
+            Request::Fire { timers, .. } => timers.len(),
         }
     }
 
@@ -156,7 +208,8 @@ impl Request {
     ///
     /// Refuses: the wrong kind of answer, an unknown or repeated output, column counts and kinds other than declared, ragged
     /// columns, null in a required field, text that is not UTF-8, NaN or infinite floats, an origin out of range or out of
-    /// order, a state count other than the groups', a reject out of range.
+    /// order, a state count other than the groups', a reject out of range, a timer out of range, out of order
+    /// or of a refused row.
     pub fn check(&self, response: &Response, outputs: &[(String, Schema)]) -> Result<(), PluginFault> {
         check::response(self, response, outputs).map_err(PluginFault::Malformed)
     }

@@ -14,7 +14,7 @@ use crate::{
     plugin::{PluginFault, Request, Response},
     record::RecordBatch,
     state::{ChangeReader, ChangeWriter, StateError},
-    time::{EventTime, Watermark},
+    time::{EventTime, WallTime, Watermark},
 };
 
 pub mod aggregate;
@@ -22,6 +22,7 @@ pub mod bisect;
 pub mod dedup;
 pub mod join;
 mod lateness;
+pub mod process;
 pub mod session;
 #[cfg(test)]
 mod testing;
@@ -163,7 +164,7 @@ pub struct DeadRows {
 pub enum RowsOf {
     /// Those of this input port.
     Input(usize),
-    /// The key columns of an aggregate, in the plan's order.
+    /// The key columns of an aggregate or a process, in the plan's order.
     Key,
 }
 
@@ -190,7 +191,7 @@ pub struct StageCounts {
     pub rows_out: u64,
     /// (row, window) pairs that were late although the row was accepted elsewhere.
     pub late_panes: u64,
-    /// Firings that the plugin broke on.
+    /// Firings of windows or timers that the plugin refused or broke on.
     pub dead_panes: u64,
 }
 
@@ -211,6 +212,9 @@ pub trait Operator {
 
     /// The lowest watermark of all that this record could still reach, in this partition's tasks: what dedup forgets by.
     fn advance_job(&mut self, _watermark: Watermark) {}
+
+    /// The wall clock reads `now`. Comes before all rows that came at this time, and after [`Operator::advance`].
+    fn clock(&mut self, _now: WallTime, _out: &mut Outbox) {}
 
     /// The next call of the plugin that is needed, or `None` when the operator has nothing left to do.
     fn next_call(&mut self) -> Option<Request>;

@@ -9,6 +9,7 @@ use reelflow_core::plugin::{Declaration, PluginFault, Request, Response};
 use crate::engine::{Limits, LoadError, Plugin, PluginEngine, PluginInstance};
 
 pub mod ready;
+pub mod rolling;
 
 /// What a native plugin does with a call.
 pub type Answer = dyn Fn(&Request) -> Result<Response, PluginFault> + Send + Sync;

@@ -11,9 +11,9 @@ use std::{
 
 use reelflow_core::{
     column::{Bitmap, Column, Packed, Rows, Value},
-    plugin::{Declaration, Grouped, Request, Response, World},
+    plugin::{Declaration, Grouped, Request, Response, TimeRead, World},
     schema::{FieldType, Schema},
-    time::{EventTime, Window},
+    time::{EventTime, WallTime, Watermark, Window},
 };
 use reelflow_ports::engine::{Limits, PluginEngine, PluginInstance};
 use reelflow_wasm::{WasmEngine, encode_component};
@@ -77,6 +77,10 @@ fn requests(declaration: &Declaration, instance: &mut dyn PluginInstance) -> Res
         World::Transform => vec![("apply", BATCHES.map(|n| Request::Transform { rows: rows(&inputs[0], n) }).to_vec())],
         World::Join => vec![("pair", BATCHES.map(|n| pair(&inputs[0], &inputs[1], n)).to_vec())],
         World::Aggregate => vec![("add", BATCHES.map(|n| add(&inputs[0], n)).to_vec())],
+        World::Process => {
+            let of_size = |n| take(&inputs[0], &declaration.key, n);
+            vec![("take", BATCHES.map(of_size).to_vec())]
+        }
     };
     if declaration.world == World::Aggregate {
         let (mut merges, mut emits) = (Vec::new(), Vec::new());
@@ -100,6 +104,13 @@ fn add(schema: &Schema, n_rows: usize) -> Request {
     let mut states = Packed::default();
     ends.iter().for_each(|_| states.push(b""));
     Request::Add { grouped: Grouped { rows: rows(schema, n_rows), ends }, states }
+}
+
+fn take(schema: &Schema, key: &Schema, n_rows: usize) -> Request {
+    let Request::Add { grouped, states } = add(schema, n_rows) else { unreachable!("`add` makes this request") };
+    let times = (0..n_rows as i64).map(EventTime).collect();
+    let time = TimeRead { watermark: Watermark::UNKNOWN, now: WallTime(0) };
+    Request::Take { times, keys: rows(key, states.len()), grouped, states, time }
 }
 
 fn pair(left: &Schema, right: &Schema, n_rows: usize) -> Request {

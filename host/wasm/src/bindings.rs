@@ -14,6 +14,7 @@ wasmtime::component::bindgen!({
             export reelflow:plugin/transform@0.1.0;
             export reelflow:plugin/aggregate@0.1.0;
             export reelflow:plugin/join@0.1.0;
+            export reelflow:plugin/process@0.1.0;
         }
     ",
     world: "reelflow:host/all",

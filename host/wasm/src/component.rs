@@ -8,15 +8,16 @@ use wasmtime::{
 };
 
 use crate::{
-    bindings::exports::reelflow::plugin::{aggregate, describe, join, transform},
+    bindings::exports::reelflow::plugin::{aggregate, describe, join, process, transform},
     limits::Limiter,
 };
 
 /// The interfaces of the worlds. The lookup is by semantic version: a plugin built for any 0.1.x is found.
-const INTERFACES: [(World, &str); 3] = [
+const INTERFACES: [(World, &str); 4] = [
     (World::Transform, "reelflow:plugin/transform@0.1.0"),
     (World::Aggregate, "reelflow:plugin/aggregate@0.1.0"),
     (World::Join, "reelflow:plugin/join@0.1.0"),
+    (World::Process, "reelflow:plugin/process@0.1.0"),
 ];
 const DESCRIBE: &str = "reelflow:plugin/describe@0.1.0";
 
@@ -34,6 +35,7 @@ pub(crate) enum Indices {
     Transform(transform::GuestIndices),
     Aggregate(aggregate::GuestIndices),
     Join(join::GuestIndices),
+    Process(process::GuestIndices),
 }
 
 impl Compiled {
@@ -52,6 +54,7 @@ impl Compiled {
             World::Transform => Indices::Transform(transform::GuestIndices::new(&pre).map_err(wrong)?),
             World::Aggregate => Indices::Aggregate(aggregate::GuestIndices::new(&pre).map_err(wrong)?),
             World::Join => Indices::Join(join::GuestIndices::new(&pre).map_err(wrong)?),
+            World::Process => Indices::Process(process::GuestIndices::new(&pre).map_err(wrong)?),
         };
         let describe = describe::GuestIndices::new(&pre).map_err(wrong)?;
         Ok(Compiled { digest, world, pre, describe, indices })

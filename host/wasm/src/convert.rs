@@ -2,11 +2,11 @@
 
 use reelflow_core::{
     column::{Bitmap, Column, Packed, Rows, Values},
-    plugin::{PluginFault, Reject, Request, Response, Routed},
-    time::Window,
+    plugin::{Clock, PluginFault, Reject, Request, Response, Routed, TimeRead, Timer, TimerChange},
+    time::{EventTime, Window},
 };
 
-use crate::bindings::reelflow::plugin::types as wit;
+use crate::bindings::{exports::reelflow::plugin::process, reelflow::plugin::types as wit};
 
 /// The row sets of a request, as WIT wants them: each column lent, in a list that must live as long as the call.
 pub(crate) struct Lowered<'a> {
@@ -18,9 +18,12 @@ impl<'a> Lowered<'a> {
     pub(crate) fn new(request: &'a Request) -> Lowered<'a> {
         let nothing = || (0, Vec::new());
         match request {
-            Request::Transform { rows } | Request::Emit { keys: rows, .. } => Lowered { first: lower(rows), second: nothing() },
+            Request::Transform { rows } | Request::Emit { keys: rows, .. } | Request::Fire { keys: rows, .. } => {
+                Lowered { first: lower(rows), second: nothing() }
+            }
             Request::Add { grouped, .. } => Lowered { first: lower(&grouped.rows), second: nothing() },
             Request::Merge { .. } => Lowered { first: nothing(), second: nothing() },
+            Request::Take { grouped, keys, .. } => Lowered { first: lower(&grouped.rows), second: lower(keys) },
             Request::Pair { left, right, .. } => Lowered { first: lower(left), second: lower(right) },
         }
     }
@@ -57,6 +60,22 @@ pub(crate) fn windows(windows: &[Window]) -> Vec<wit::Window> {
     windows.iter().map(|window| wit::Window { start: window.start().0, end: window.end().0 }).collect()
 }
 
+pub(crate) fn times(times: &[EventTime]) -> Vec<i64> {
+    times.iter().map(|at| at.0).collect()
+}
+
+pub(crate) fn time(time: TimeRead) -> process::Time {
+    process::Time { watermark: time.watermark.0, now: time.now.0 }
+}
+
+pub(crate) fn timers(timers: &[Timer]) -> Vec<process::Timer> {
+    let clock = |clock| match clock {
+        Clock::EventTime => process::Clock::EventTime,
+        Clock::WallTime => process::Clock::WallTime,
+    };
+    timers.iter().map(|timer| process::Timer { clock: clock(timer.clock), at: timer.at }).collect()
+}
+
 pub(crate) fn emitted(emitted: wit::Emitted) -> Result<Response, PluginFault> {
     let outputs: Result<Vec<Routed>, String> = emitted.outputs.into_iter().map(routed).collect();
     let outputs = outputs.map_err(PluginFault::Malformed)?;
@@ -66,6 +85,21 @@ pub(crate) fn emitted(emitted: wit::Emitted) -> Result<Response, PluginFault> {
 pub(crate) fn added(added: wit::Added) -> Result<Response, PluginFault> {
     let states = packed(added.states).map_err(|why| PluginFault::Malformed(format!("states: {why}")))?;
     Ok(Response::States { states, rejects: rejects(added.rejects) })
+}
+
+pub(crate) fn processed(processed: process::Processed) -> Result<Response, PluginFault> {
+    let states = packed(processed.states).map_err(|why| PluginFault::Malformed(format!("states: {why}")))?;
+    let outputs: Result<Vec<Routed>, String> = processed.emitted.outputs.into_iter().map(routed).collect();
+    let outputs = outputs.map_err(PluginFault::Malformed)?;
+    let change = |change: process::TimerChange| {
+        let clock = match change.timer.clock {
+            process::Clock::EventTime => Clock::EventTime,
+            process::Clock::WallTime => Clock::WallTime,
+        };
+        TimerChange { origin: change.origin, is_set: change.is_set, timer: Timer { clock, at: change.timer.at } }
+    };
+    let timers = processed.timers.into_iter().map(change).collect();
+    Ok(Response::Processed { states, outputs, rejects: rejects(processed.emitted.rejects), timers })
 }
 
 fn rejects(rejects: Vec<wit::Reject>) -> Vec<Reject> {

@@ -82,21 +82,31 @@ pub(crate) fn declaration(text: &str, world: World) -> Result<Declaration, Strin
     let inputs = inputs(document.inputs, world)?;
     let outputs = outputs(document.outputs, world)?;
     let key = schema(document.key).map_err(|why| format!("key: {why}"))?;
-    if world != World::Aggregate && !key.is_empty() {
+    if !has_state(world) && !key.is_empty() {
         return Err(format!("a key, which {} has not", world.name()));
     }
     let state = match (world, document.state) {
         (World::Aggregate, None) => return Err("no state, which an aggregate must name".to_owned()),
-        (World::Aggregate, Some(StateV1 { name, version, reads })) => Some(StateVersion { name, version, reads }),
+        (World::Process, None) => return Err("no state, which a process must name".to_owned()),
+        (World::Aggregate | World::Process, Some(StateV1 { name, version, reads })) => {
+            Some(StateVersion { name, version, reads })
+        }
         (World::Transform | World::Join, Some(_)) => return Err(format!("a state, which {} has not", world.name())),
         (World::Transform | World::Join, None) => None,
     };
     Ok(Declaration { world, inputs, outputs, key, state, sdk: envelope.sdk })
 }
 
+fn has_state(world: World) -> bool {
+    match world {
+        World::Aggregate | World::Process => true,
+        World::Transform | World::Join => false,
+    }
+}
+
 fn inputs(inputs: Vec<InputV1>, world: World) -> Result<Vec<Schema>, String> {
     let wanted = match world {
-        World::Transform | World::Aggregate => 1,
+        World::Transform | World::Aggregate | World::Process => 1,
         World::Join => 2,
     };
     if inputs.len() != wanted {
@@ -109,8 +119,8 @@ fn inputs(inputs: Vec<InputV1>, world: World) -> Result<Vec<Schema>, String> {
 fn outputs(outputs: Vec<OutputV1>, world: World) -> Result<Vec<(String, Schema)>, String> {
     let names: Vec<&str> = outputs.iter().map(|output| output.name.as_str()).collect();
     match world {
-        World::Transform if names.is_empty() => return Err("no output".to_owned()),
-        World::Transform => names_ok("output", &names)?,
+        World::Transform | World::Process if names.is_empty() => return Err("no output".to_owned()),
+        World::Transform | World::Process => names_ok("output", &names)?,
         World::Aggregate | World::Join if names == [ONLY_OUTPUT] => {}
         World::Aggregate | World::Join => {
             return Err(format!("outputs {names:?}, but {} has one, \"{ONLY_OUTPUT}\"", world.name()));
@@ -246,6 +256,16 @@ mod tests {
         );
         let negative = declaration(&aggregate(r#""state":{"name":"S","version":-1}"#), World::Aggregate).unwrap_err();
         assert!(negative.starts_with("not a describe document: invalid value: integer `-1`"), "{negative}");
+    }
+
+    #[test]
+    fn a_process_has_state_and_key_and_named_outputs() {
+        let process = |members: &str| format!(r#"{{"format":1,"kind":"process","inputs":[{{"fields":{FIELDS}}}],{members}}}"#);
+        let whole = r#""key":[{"name":"k","type":"i64"}],"state":{"name":"S","version":1},"outputs":[{"name":"a","fields":[]},{"name":"b","fields":[]}]"#;
+        let found = declaration(&process(whole), World::Process).unwrap();
+        assert_eq!((found.outputs.len(), found.key.len(), found.state.unwrap().version), (2, 1, 1));
+        check(&process(r#""outputs":[{"name":"a","fields":[]}]"#), World::Process, "no state, which a process must name");
+        check(&process(r#""outputs":[],"state":{"name":"S","version":1}"#), World::Process, "no output");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use reelflow_ports::engine::{Limits, LoadError, Plugin, PluginInstance};
 use wasmtime::{Store, component::Instance};
 
 use crate::{
-    bindings::exports::reelflow::plugin::{aggregate, join, transform},
+    bindings::exports::reelflow::plugin::{aggregate, join, process, transform},
     component::{Compiled, Indices},
     convert::{self, Lowered},
     describe,
@@ -113,6 +113,7 @@ enum Guest {
     Transform(transform::Guest),
     Aggregate(aggregate::Guest),
     Join(join::Guest),
+    Process(process::Guest),
 }
 
 impl Live {
@@ -164,6 +165,17 @@ impl Live {
             (Guest::Join(guest), Request::Pair { matched, .. }) => {
                 guest.call_pair(&mut self.store, lowered.first(), lowered.second(), matched.as_bytes()).map(convert::emitted)
             }
+            (Guest::Process(guest), Request::Take { grouped, times, states, time, .. }) => {
+                let (times, states) = (convert::times(times), convert::packed_param(states));
+                let (rows, keys) = (lowered.first(), lowered.second());
+                guest
+                    .call_take(&mut self.store, rows, &times, &grouped.ends, keys, states, convert::time(*time))
+                    .map(convert::processed)
+            }
+            (Guest::Process(guest), Request::Fire { timers, states, time, .. }) => {
+                let (timers, states) = (convert::timers(timers), convert::packed_param(states));
+                guest.call_fire(&mut self.store, &timers, lowered.first(), states, convert::time(*time)).map(convert::processed)
+            }
             _ => unreachable!("the plan checks a plugin's world before any call"),
         };
         answer.unwrap_or_else(|error| Err(fault::of_error(&error, &mut self.store, limits)))
@@ -177,6 +189,7 @@ impl Guest {
             Indices::Transform(indices) => Guest::Transform(indices.load(store, instance)?),
             Indices::Aggregate(indices) => Guest::Aggregate(indices.load(store, instance)?),
             Indices::Join(indices) => Guest::Join(indices.load(store, instance)?),
+            Indices::Process(indices) => Guest::Process(indices.load(store, instance)?),
         })
     }
 }

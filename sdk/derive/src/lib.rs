@@ -32,7 +32,7 @@ pub fn emit(input: TokenStream) -> TokenStream {
     expand(input, emit::derive_emit)
 }
 
-/// Several named outputs of a transform: an enum, each variant around a struct with `#[derive(Emit)]`.
+/// Several named outputs of a transform or a process: an enum, each variant around a struct with `#[derive(Emit)]`.
 ///
 /// An output is called like its variant in snake case (`Trailers` is `trailers`), or as `#[output(name = "…")]` says. The one called
 /// `out` is the stage's main stream.
@@ -41,7 +41,7 @@ pub fn outputs(input: TokenStream) -> TokenStream {
     expand(input, emit::derive_outputs)
 }
 
-/// What an aggregate keeps: a struct with named fields and `#[state(version = 1)]`.
+/// What an aggregate or a process keeps: a struct with named fields and `#[state(version = 1)]`.
 ///
 /// Field types: `bool`, integers, floats, `String`, `Option`, `Vec`, `BTreeMap`, `BTreeSet`, tuples, arrays, other states.
 /// `#[state(version = 2, migrate(1 => from_v1))]` reads version 1, too: `fn from_v1(old: ViewsV1) -> Views`.

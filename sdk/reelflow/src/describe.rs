@@ -1,7 +1,7 @@
 //! The document that a plugin describes itself with (format 1).
 
 use crate::{
-    Aggregate, Event, Join, KeyField, Outputs, State, Transform,
+    Aggregate, Event, Join, KeyField, Outputs, Process, State, Transform,
     column::FieldSpec,
     emit::OutputSpec,
     json::{Json, quoted},
@@ -14,20 +14,12 @@ pub fn transform<P: Transform>() -> String {
 
 /// Describes an aggregate.
 pub fn aggregate<P: Aggregate>() -> String {
-    document("aggregate", &[P::Event::FIELDS], P::Output::OUTPUTS, |out| {
-        out.push_str(",\"key\":");
-        list(out, P::KEY, |out, KeyField(field)| {
-            text(out, "{\"name\":", field.name);
-            text(out, ",\"type\":", field.field_type.name());
-            out.push_str(if field.required { "}" } else { ",\"required\":false}" });
-        });
-        text(out, ",\"state\":{\"name\":", P::State::NAME);
-        out.push_str(",\"version\":");
-        out.push_str(&P::State::VERSION.to_string());
-        out.push_str(",\"reads\":");
-        list(out, P::State::READS, |out, version| out.push_str(&version.to_string()));
-        out.push('}');
-    })
+    document("aggregate", &[P::Event::FIELDS], P::Output::OUTPUTS, |out| keyed::<P::State>(out, P::KEY))
+}
+
+/// Describes a process.
+pub fn process<P: Process>() -> String {
+    document("process", &[P::Event::FIELDS], P::Output::OUTPUTS, |out| keyed::<P::State>(out, P::KEY))
 }
 
 /// Describes a join.
@@ -39,6 +31,22 @@ pub fn join<P: Join>() -> String {
 pub fn configure<P: crate::Config>(config: &str) -> Result<P, String> {
     let json = Json::parse(config).map_err(|why| format!("config is not JSON: {why}"))?;
     P::from_json(&json).map_err(|why| why.to_string())
+}
+
+/// The key and the state of a plugin that has them.
+fn keyed<S: State>(out: &mut String, key: &[KeyField]) {
+    out.push_str(",\"key\":");
+    list(out, key, |out, KeyField(field)| {
+        text(out, "{\"name\":", field.name);
+        text(out, ",\"type\":", field.field_type.name());
+        out.push_str(if field.required { "}" } else { ",\"required\":false}" });
+    });
+    text(out, ",\"state\":{\"name\":", S::NAME);
+    out.push_str(",\"version\":");
+    out.push_str(&S::VERSION.to_string());
+    out.push_str(",\"reads\":");
+    list(out, S::READS, |out, version| out.push_str(&version.to_string()));
+    out.push('}');
 }
 
 fn document(kind: &str, inputs: &[&[FieldSpec]], outputs: &[OutputSpec], more: fn(&mut String)) -> String {

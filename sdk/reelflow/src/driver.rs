@@ -1,10 +1,12 @@
 //! From batches to the author's functions and back. Straight loops: what a batch needs is decided before them.
 
 use crate::{
-    Aggregate, Event, Join, Key, Out, Reject, Transform, Window,
+    Aggregate, Event, Join, Key, Out, Process, Reject, Transform, Window,
     column::{Packed, Rows, bit},
     state,
 };
+
+pub mod process;
 
 /// Rows out, and refused rows as (row or group of the call, why).
 #[derive(Debug)]
@@ -162,3 +164,5 @@ pub fn is_transform<P: Transform + Send + Sync>() {}
 pub fn is_aggregate<P: Aggregate + Send + Sync>() {}
 #[doc(hidden)]
 pub fn is_join<P: Join + Send + Sync>() {}
+#[doc(hidden)]
+pub fn is_process<P: Process + Send + Sync>() {}

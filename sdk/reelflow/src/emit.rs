@@ -17,7 +17,7 @@ pub trait Emit {
     fn push(self, columns: &mut [Builder]);
 }
 
-/// What a transform emits: a row (`#[derive(Emit)]`, one output called `out`), or an enum of rows (`#[derive(Outputs)]`, one output
+/// What a transform or a process emits: a row (`#[derive(Emit)]`, one output called `out`), or an enum of rows (`#[derive(Outputs)]`, one output
 /// for each variant).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be emitted",

@@ -69,8 +69,50 @@ macro_rules! export {
     $crate::__private::wasm::join::export!(Exported with_types_in $crate::__private::wasm::join);
         };
     };
+    ($plugin:ty as Process) => {
+        const _: fn() = $crate::__private::is_process::<$plugin>;
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            use wasm::process::exports::reelflow::plugin::process;
+            use $crate::__private::{
+                driver,
+                wasm::{self, wire},
+            };
+            $crate::__export_slot!($plugin);
+            impl wasm::describe::exports::reelflow::plugin::describe::Guest for Exported {
+                fn describe(config: String) -> Result<String, String> {
+                    PLUGIN.describe(&config, $crate::__private::describe::process::<$plugin>)
+                }
+            }
+            impl process::Guest for Exported {
+                fn take(
+                    input: wire::Rows,
+                    times: Vec<i64>,
+                    ends: Vec<u32>,
+                    keys: wire::Rows,
+                    states: wire::Packed,
+                    time: process::Time,
+                ) -> process::Processed {
+                    let (input, keys, states) = (input.into(), keys.into(), states.into());
+                    PLUGIN.with(|plugin| driver::process::take(plugin, &input, &times, &ends, &keys, &states, time.into()).into())
+                }
+                fn fire(
+                    timers: Vec<process::Timer>,
+                    keys: wire::Rows,
+                    states: wire::Packed,
+                    time: process::Time,
+                ) -> process::Processed {
+                    let timers: Vec<$crate::Timer> = timers.into_iter().map(Into::into).collect();
+                    PLUGIN.with(|plugin| driver::process::fire(plugin, &timers, &keys.into(), &states.into(), time.into()).into())
+                }
+            }
+    $crate::__private::wasm::process::export!(Exported with_types_in $crate::__private::wasm::process);
+        };
+    };
     ($($other:tt)*) => {
-        compile_error!("say what the plugin is: `reelflow::export!(Type as Transform);`, `… as Aggregate` or `… as Join`");
+        compile_error!(
+            "say what the plugin is: `reelflow::export!(Type as Transform);`, `… as Aggregate`, `… as Join` or `… as Process`"
+        );
     };
 }
 

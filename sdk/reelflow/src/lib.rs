@@ -31,7 +31,7 @@
 //! A plugin is a pure function. It may count on nothing but its rows, its states and its config: no clock, no randomness, no files.
 //! In return the host gives it exactly-once, event time, state that survives crashes, and new code without a restart.
 //!
-//! Modules in reading order: [`plugin`] (the three kinds), [`event`] and [`emit`] (rows), [`state`], [`config`], [`check`], [`testing`];
+//! Modules in reading order: [`plugin`] and [`process`] (the four kinds), [`event`] and [`emit`] (rows), [`state`], [`config`], [`check`], [`testing`];
 //! then what authors never meet: [`column`], [`driver`], [`describe`], [`json`].
 
 // So that what the derives write (`::reelflow::…`) also works in this crate's own tests.
@@ -51,6 +51,7 @@ pub mod json;
 #[cfg(any(test, target_family = "wasm"))]
 mod note;
 pub mod plugin;
+pub mod process;
 mod reject;
 pub mod state;
 #[cfg(not(target_family = "wasm"))]
@@ -63,13 +64,17 @@ pub use config::Config;
 pub use emit::{Emit, Out, Outputs};
 pub use event::Event;
 pub use plugin::{Aggregate, Join, Key, KeyField, Transform, Window};
+pub use process::{Context, Process, Timer};
 pub use reelflow_derive::{Config, Emit, Event, Outputs, State, transform};
 pub use reject::Reject;
 pub use state::State;
 
 /// Everything that a plugin needs.
 pub mod prelude {
-    pub use crate::{Aggregate, Config, Emit, Event, Join, Key, KeyField, Out, Outputs, Reject, State, Transform, Window};
+    pub use crate::{
+        Aggregate, Config, Context, Emit, Event, Join, Key, KeyField, Out, Outputs, Process, Reject, State, Timer, Transform,
+        Window,
+    };
 }
 
 /// What the macros' expansions name.
@@ -79,10 +84,11 @@ pub mod __private {
         column::{Builder, Column, FieldSpec, Rows},
         config::{ConfigError, Setting, check_keys, setting},
         describe, driver,
-        driver::{is_aggregate, is_join, is_transform},
+        driver::{is_aggregate, is_join, is_process, is_transform},
         emit::{EmitField, OutputSpec, Sink},
         event::{Field, columns},
         json::Json,
+        process::{Time, Timer},
         state::{Bytes, StateError, Stored, migrate, write_varint},
     };
 

@@ -1,4 +1,4 @@
-//! The three kinds of plugin, and what their calls are given.
+//! Three kinds of plugin, and what their calls are given; the fourth is [`crate::process`].
 
 use crate::{
     Config, Emit, Event, Out, Outputs, Reject, State,
@@ -11,7 +11,7 @@ use crate::{
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a transform",
     label = "does not implement `Transform`",
-    note = "write `impl Transform for {Self} {{ … }}`, or export it as what it is: `as Aggregate` or `as Join`"
+    note = "write `impl Transform for {Self} {{ … }}`, or export it as what it is: `as Aggregate`, `as Join` or `as Process`"
 )]
 pub trait Transform: Config {
     type Event<'a>: Event<'a>;
@@ -28,7 +28,7 @@ pub trait Transform: Config {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an aggregate",
     label = "does not implement `Aggregate`",
-    note = "write `impl Aggregate for {Self} {{ … }}`, or export it as what it is: `as Transform` or `as Join`"
+    note = "write `impl Aggregate for {Self} {{ … }}`, or export it as what it is: `as Transform`, `as Join` or `as Process`"
 )]
 pub trait Aggregate: Config {
     type Event<'a>: Event<'a>;
@@ -52,7 +52,7 @@ pub trait Aggregate: Config {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a join",
     label = "does not implement `Join`",
-    note = "write `impl Join for {Self} {{ … }}`, or export it as what it is: `as Transform` or `as Aggregate`"
+    note = "write `impl Join for {Self} {{ … }}`, or export it as what it is: `as Transform`, `as Aggregate` or `as Process`"
 )]
 pub trait Join: Config {
     type Left<'a>: Event<'a>;
@@ -75,7 +75,7 @@ pub struct Window {
     pub end: i64,
 }
 
-/// A declared column of the key of an [`Aggregate`].
+/// A declared column of the key of an [`Aggregate`] or a [`crate::Process`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyField(pub(crate) FieldSpec);
 
@@ -106,10 +106,10 @@ impl KeyField {
     }
 }
 
-/// The key of the group whose window fires: one or more columns, in the order of the manifest.
+/// The key of a group, of which a window or a timer fires or a row comes: one or more columns, in the order of the manifest.
 ///
 /// Panics (a trap: the host reports it with the stage) when asked for a column or a type that the manifest's key does not have.
-/// [`Aggregate::KEY`] makes that a clear error when the pipeline starts.
+/// [`Aggregate::KEY`] and [`crate::Process::KEY`] make that a clear error when the pipeline starts.
 #[derive(Clone, Copy, Debug)]
 pub struct Key<'a> {
     columns: &'a [Column],

@@ -16,7 +16,7 @@ use std::{
     fmt,
 };
 
-/// What an aggregate keeps for one group; derive it with `#[derive(State)]` and `#[state(version = 1)]`.
+/// What an aggregate keeps for one group, a process for one key; derive it with `#[derive(State)]` and `#[state(version = 1)]`.
 ///
 /// State is a value: it is written to bytes after each call and read before the next one, on this machine or another. Give the
 /// struct a new version whenever its fields change; `#[state(version = 2, migrate(1 => from_v1))]` reads the old one with

@@ -48,13 +48,15 @@
 //! ```
 
 use crate::{
-    Aggregate, Config, Event, Join, Outputs, Reject, Transform, Window,
+    Aggregate, Config, Event, Join, Outputs, Process, Reject, Transform, Window,
     column::{Builder, Column, FieldSpec, FieldType, Packed, Rows, Values, bit, push_bit},
     describe,
     driver::{self, Emitted},
     emit::OutputSpec,
     json::Json,
 };
+
+pub mod keyed;
 
 /// What a plugin answered.
 #[derive(Debug)]
@@ -151,6 +153,55 @@ pub fn aggregate<P: Aggregate>(plugin: &P, window: Window, key: &str, rows: &str
         check_same(&whole, &emit(&merged), "two halves of its rows were merged");
     }
     whole
+}
+
+/// One key of a process, to be played through: rows, watermarks, timers. `key` is a JSON list with one value for each key column.
+///
+/// ```
+/// use reelflow::prelude::*;
+///
+/// #[derive(Event)]
+/// struct Click {}
+/// #[derive(State, Default)]
+/// #[state(version = 1)]
+/// struct Seen {
+///     n: u64,
+/// }
+/// #[derive(Emit)]
+/// struct Quiet {
+///     profile_id: i64,
+///     clicks: u64,
+/// }
+/// #[derive(Config)]
+/// struct Silence;
+///
+/// impl Process for Silence {
+///     type Event<'a> = Click;
+///     type State = Seen;
+///     type Output<'a> = Quiet;
+///     const KEY: &'static [KeyField] = &[KeyField::i64("profile_id")];
+///
+///     fn on_event(&self, ctx: &mut Context<'_, Quiet>, state: &mut Seen, _: Click) -> Result<(), Reject> {
+///         state.n += 1;
+///         ctx.set_timer(Timer::EventTime(ctx.time() + 10));
+///         Ok(())
+///     }
+///     fn on_timer(&self, ctx: &mut Context<'_, Quiet>, state: &mut Seen, _: Timer) -> Result<(), Reject> {
+///         ctx.emit(Quiet { profile_id: ctx.key().i64(), clicks: state.n });
+///         Ok(())
+///     }
+/// }
+/// reelflow::export!(Silence as Process);
+///
+/// let mut key = reelflow::testing::process(&Silence, "[7]");
+/// assert!(key.rows(&[1, 3], "{} {}").out("out").is_empty());
+/// assert_eq!(key.timers(), [Timer::EventTime(11), Timer::EventTime(13)]);
+/// assert_eq!(key.watermark(12).out("out"), [r#"{"profile_id":7,"clicks":2}"#]);
+/// ```
+#[track_caller]
+pub fn process<'p, P: Process>(plugin: &'p P, key: &str) -> keyed::Keyed<'p, P> {
+    let Ok(Json::List(key)) = Json::parse(key) else { panic!("the key is a JSON list, like [\"NL\"], not {key}") };
+    keyed::Keyed::new(plugin, key_row(&key, P::KEY.iter().map(|field| field.0.field_type).collect()))
 }
 
 /// Rows as the host would send them. Panics where it would have sent the record to the dead-letter topic.

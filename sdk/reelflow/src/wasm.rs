@@ -7,7 +7,8 @@ use std::sync::{PoisonError, RwLock};
 use crate::{
     Reject, Window,
     column::{Column, Packed, Rows, Values},
-    driver::{Added, Emitted},
+    driver::{Added, Emitted, process::Processed},
+    process::{Change, Time, Timer},
 };
 
 // wit-bindgen's export macros are called after their interface and must be unique in a crate, but each world of the contract has
@@ -60,6 +61,19 @@ pub mod join {
     });
 }
 
+#[allow(unsafe_code, missing_docs, clippy::all, reason = "generated")]
+pub mod process {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package reelflow:sdk; world processes { export reelflow:plugin/process@0.1.0; }",
+        pub_export_macro: true,
+        export_macro_name: "export",
+        generate_all,
+        with: { "reelflow:plugin/types@0.1.0": crate::wasm::transform::reelflow::plugin::types },
+    });
+}
+
+use process::exports::reelflow::plugin::process as keyed;
 pub use transform::reelflow::plugin::types as wire;
 
 /// Where an instance keeps its plugin between `describe` and the calls.
@@ -157,5 +171,38 @@ impl From<Emitted> for wire::Emitted {
 impl From<Added> for wire::Added {
     fn from(added: Added) -> wire::Added {
         wire::Added { states: added.states.into(), rejects: rejects(added.rejects) }
+    }
+}
+
+impl From<keyed::Time> for Time {
+    fn from(time: keyed::Time) -> Time {
+        Time { watermark: time.watermark, now: time.now }
+    }
+}
+
+impl From<keyed::Timer> for Timer {
+    fn from(timer: keyed::Timer) -> Timer {
+        match timer.clock {
+            keyed::Clock::EventTime => Timer::EventTime(timer.at),
+            keyed::Clock::WallTime => Timer::WallTime(timer.at),
+        }
+    }
+}
+
+impl From<Timer> for keyed::Timer {
+    fn from(timer: Timer) -> keyed::Timer {
+        let clock = match timer {
+            Timer::EventTime(_) => keyed::Clock::EventTime,
+            Timer::WallTime(_) => keyed::Clock::WallTime,
+        };
+        keyed::Timer { clock, at: timer.at() }
+    }
+}
+
+impl From<Processed> for keyed::Processed {
+    fn from(processed: Processed) -> keyed::Processed {
+        let Processed { states, emitted, timers } = processed;
+        let change = |Change { origin, is_set, timer }| keyed::TimerChange { origin, is_set, timer: timer.into() };
+        keyed::Processed { states: states.into(), emitted: emitted.into(), timers: timers.into_iter().map(change).collect() }
     }
 }

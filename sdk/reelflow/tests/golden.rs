@@ -115,6 +115,7 @@ states! {
     Fixed { pair: (i64, String), array: [u8; 3] }
     Nested { inner: Unsigned, by_id: BTreeMap<i64, Watched> }
     Watched { plays: u64, viewers: BTreeSet<i64> }
+    Keyed { last: Option<i64>, waiting: Vec<(i64, String)>, counts: BTreeMap<i64, u64> }
 }
 
 #[derive(State, Debug, PartialEq)]
@@ -171,6 +172,10 @@ fn states_are_written_and_read_as_they_always_were() {
         by_id: [(-7, watched(2, &[1, 2])), (7, watched(0, &[]))].into(),
     };
     check(cases, "nested", &nested);
+    check(cases, "keyed_new", &Keyed::default());
+    let keyed =
+        Keyed { last: Some(-1), waiting: vec![(7, "p".to_owned()), (6, String::new())], counts: [(-5, 1), (300, 2)].into() };
+    check(cases, "keyed", &keyed);
     check(cases, "version_300", &Late { n: 1 });
     assert_eq!(cases.keys().collect::<Vec<_>>(), Vec::<&String>::new(), "cases of golden.json that no test checks");
 }

@@ -146,3 +146,48 @@ fn sessions_of_a_union_are_the_same_wherever_the_streams_are_united() -> Result<
     }
     Ok(())
 }
+
+/// Runs an example over the plays, is killed so often, and runs to its end; the batch oracle says whether the rows are right.
+fn check_plays(example: &str, edits: &[(&str, &str)], n_kills: u64) -> Result<()> {
+    let data = workload(N_EVENTS, 11);
+    let topic = data.join("topics/play_starts.tsv");
+    let topic = topic.to_str().context("a path that is text")?;
+    let job = Job::example(example, &LogKind::Embedded, edits)?;
+    job.read(&["topic", "write", "play_starts", topic, "--lines", "tsv", "--partitions", "4", "--end"])?;
+    let mut rng = ChaCha8Rng::seed_from_u64(n_kills);
+    for _ in 0..n_kills {
+        let mut child = job.reel(&["run", "--until-end"]).stderr(Stdio::null()).stdout(Stdio::null()).spawn()?;
+        thread::sleep(Duration::from_millis(rng.random_range(50..400)));
+        child.kill()?;
+        child.wait()?;
+    }
+    let summary = job.run_to_end(&["--workers", "2"])?;
+    assert_eq!(summary["state_bytes"], 0, "nothing is kept after the end: {summary}");
+    job.dump()?;
+    job.oracle(example, &data)?;
+    Ok(())
+}
+
+/// D5: keyed state without windows; any order of the plays gives the same last row.
+#[test]
+fn recent_plays_equal_the_batch_job_also_after_kills() -> Result<()> {
+    for n_kills in [0, 4] {
+        check_plays("recent-plays", &[], n_kills)?;
+    }
+    Ok(())
+}
+
+/// D4: event-time timers, with and without a bound on lateness, and killed in the middle.
+#[test]
+fn rolling_counters_equal_the_batch_job_also_after_kills() -> Result<()> {
+    // State must outlive the lateness by a week.
+    let complete = [
+        ("lateness_ms = 3600000", "lateness_ms = 691200000"),
+        ("lateness = \"1h\"", "lateness = \"8d\""),
+        ("state_ttl = \"170h\"", "state_ttl = \"16d\""),
+    ];
+    check_plays("rolling-counters", &complete, 0)?;
+    check_plays("rolling-counters", &[], 0)?;
+    check_plays("rolling-counters", &complete, 4)?;
+    Ok(())
+}

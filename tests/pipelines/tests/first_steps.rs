@@ -45,6 +45,7 @@ fn a_new_plugin_of_each_kind_works_as_it_was_made() -> Result<()> {
     check("transform", &[r#"{"profile_id":1,"title_id":70,"device":"tv","weight":1.0}"#])?;
     check("aggregate", &[r#"{"title_id":70,"window_start":1767225600000,"plays":4,"viewers":3}"#])?;
     check("join", &[r#"{"profile_id":1,"title_id":70,"source":"genre"}"#])?;
+    check("process", &[r#"{"profile_id":2,"since":1767225712000,"plays":4}"#])?;
     Ok(())
 }
 

@@ -15,4 +15,5 @@ pub mod pipeline;
 pub mod plugins;
 pub mod print;
 pub mod script;
+mod timers;
 pub mod world;

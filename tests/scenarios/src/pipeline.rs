@@ -7,6 +7,7 @@
 //!   dedup NAME <- STREAM horizon=10s
 //!   aggregate NAME <- STREAM window=tumbling(10s[@3s])|tumbling(24h[@5h]/ZONE)|hopping(30s,10s[@3s])|session(10s) [lateness=0s] [emit=final|upsert] [key=key] plugin=count
 //!   join NAME <- LEFT,RIGHT within=10s [match=all [after=0s]] [lateness=0s] [emit=final|upsert] [kind=left|inner] [tie=id] plugin=pair
+//!   process NAME <- STREAM [lateness=0s] [ttl=10s] [key=key] plugin=timers
 //!   shuffle NAME <- STREAM key=FIELD
 //!   sink NAME <- STREAM [key=FIELD,FIELD] [partitions=…]
 //! ```
@@ -148,47 +149,14 @@ impl Builder {
     }
 
     fn stage<'a>(&mut self, kind: &str, name: &str, inputs: &[From], words: impl Iterator<Item = &'a str>) -> Result<(), String> {
-        let known = ["plugin", "horizon", "window", "lateness", "emit", "key", "within", "match", "after", "kind", "tie"];
+        let known = ["plugin", "horizon", "window", "lateness", "emit", "key", "within", "match", "after", "kind", "tie", "ttl"];
         let words = Words::parse(words, &known)?;
         let mut schemas: Vec<Schema> = inputs.iter().map(|input| self.stream_mut(*input).schema.clone()).collect();
         let mut union = Vec::new();
         if kind != "join" && schemas.len() > 1 {
             (schemas, union) = united(&schemas);
         }
-        let column = |schema: &Schema, field: &str| schema.position(field).ok_or_else(|| format!("no field \"{field}\""));
-        let columns =
-            |schema: &Schema, fields: &str| fields.split(',').map(|field| column(schema, field)).collect::<Result<Vec<_>, _>>();
-        let plugin = self.plugins.len();
-        let kind = match kind {
-            "transform" => StageKind::Transform { plugin, columns: columns(&schemas[0], "key,ts,id,n")? },
-            "dedup" => StageKind::Dedup { id: column(&schemas[0], "id")?, horizon_ms: words.time("horizon", "")? },
-            "aggregate" => StageKind::Aggregate {
-                plugin,
-                columns: schemas[0].position("n").into_iter().collect(),
-                key: columns(&schemas[0], words.0.get("key").unwrap_or(&"key"))?,
-                window: window(words.text("window")?)?,
-                lateness_ms: words.time("lateness", "0s")?,
-                emission: words.emission()?,
-            },
-            "join" => StageKind::Join {
-                plugin,
-                left_columns: columns(&schemas[0], "key,ts,id,n")?,
-                right_columns: columns(&schemas[1], "key,ts,id,n")?,
-                left_key: columns(&schemas[0], "key")?,
-                right_key: columns(&schemas[1], "key")?,
-                within_ms: words.time("within", "")?,
-                matching: match words.0.get("match") {
-                    Some(&"all") => Matching::All { after_ms: words.time("after", "0s")? },
-                    Some(other) => return Err(format!("no such match: {other}")),
-                    None => Matching::LatestBefore,
-                },
-                tie: words.0.get("tie").map(|field| column(&schemas[1], field)).transpose()?,
-                outer: words.0.get("kind") != Some(&"inner"),
-                lateness_ms: words.time("lateness", "0s")?,
-                emission: words.emission()?,
-            },
-            other => return Err(format!("no such word: {other}")),
-        };
+        let kind = stage_kind(kind, &schemas, self.plugins.len(), &words)?;
         let outputs: Vec<(String, Schema)> = match kind {
             StageKind::Dedup { .. } => vec![("out".into(), schemas[0].clone())],
             _ => {
@@ -207,7 +175,7 @@ impl Builder {
             let stream = if output == 0 { name.to_owned() } else { format!("{name}.{of}") };
             self.streams.insert(stream, From::Stage(stage, output));
         }
-        let knows_lateness = matches!(kind, StageKind::Aggregate { .. } | StageKind::Join { .. });
+        let late_topic = knows_lateness(&kind).then(|| format!("late.{name}").into());
         self.plan.stages.push(StagePlan {
             name: name.into(),
             fragment,
@@ -215,7 +183,7 @@ impl Builder {
             kind,
             outputs: outputs.into_iter().map(|(_, schema)| Stream { schema, consumers: Vec::new() }).collect(),
             state: None,
-            late_topic: knows_lateness.then(|| format!("late.{name}").into()),
+            late_topic,
             union,
         });
         Ok(())
@@ -349,6 +317,58 @@ fn united(streams: &[Schema]) -> (Vec<Schema>, Vec<Vec<Option<usize>>>) {
     }
     let columns = streams.iter().map(|schema| all.fields.iter().map(|field| schema.position(&field.name)).collect()).collect();
     (vec![all], columns)
+}
+
+/// The stage that `words` describe, over `schemas`.
+fn stage_kind(kind: &str, schemas: &[Schema], plugin: usize, words: &Words<'_>) -> Result<StageKind, String> {
+    let column = |schema: &Schema, field: &str| schema.position(field).ok_or_else(|| format!("no field \"{field}\""));
+    let columns =
+        |schema: &Schema, fields: &str| fields.split(',').map(|field| column(schema, field)).collect::<Result<Vec<_>, _>>();
+    Ok(match kind {
+        "transform" => StageKind::Transform { plugin, columns: columns(&schemas[0], "key,ts,id,n")? },
+        "dedup" => StageKind::Dedup { id: column(&schemas[0], "id")?, horizon_ms: words.time("horizon", "")? },
+        "aggregate" => StageKind::Aggregate {
+            plugin,
+            columns: schemas[0].position("n").into_iter().collect(),
+            key: columns(&schemas[0], words.0.get("key").unwrap_or(&"key"))?,
+            window: window(words.text("window")?)?,
+            lateness_ms: words.time("lateness", "0s")?,
+            emission: words.emission()?,
+        },
+        "join" => StageKind::Join {
+            plugin,
+            left_columns: columns(&schemas[0], "key,ts,id,n")?,
+            right_columns: columns(&schemas[1], "key,ts,id,n")?,
+            left_key: columns(&schemas[0], "key")?,
+            right_key: columns(&schemas[1], "key")?,
+            within_ms: words.time("within", "")?,
+            matching: match words.0.get("match") {
+                Some(&"all") => Matching::All { after_ms: words.time("after", "0s")? },
+                Some(other) => return Err(format!("no such match: {other}")),
+                None => Matching::LatestBefore,
+            },
+            tie: words.0.get("tie").map(|field| column(&schemas[1], field)).transpose()?,
+            outer: words.0.get("kind") != Some(&"inner"),
+            lateness_ms: words.time("lateness", "0s")?,
+            emission: words.emission()?,
+        },
+        "process" => StageKind::Process {
+            plugin,
+            columns: columns(&schemas[0], "key,ts,id,n")?,
+            key: columns(&schemas[0], words.0.get("key").unwrap_or(&"key"))?,
+            lateness_ms: words.0.get("lateness").map(|text| parse_time(text)).transpose()?,
+            state_ttl_ms: words.0.get("ttl").map(|text| parse_time(text)).transpose()?,
+        },
+        other => return Err(format!("no such word: {other}")),
+    })
+}
+
+fn knows_lateness(kind: &StageKind) -> bool {
+    match kind {
+        StageKind::Aggregate { .. } | StageKind::Join { .. } => true,
+        StageKind::Process { lateness_ms, .. } => lateness_ms.is_some(),
+        StageKind::Transform { .. } | StageKind::Dedup { .. } => false,
+    }
 }
 
 fn window(text: &str) -> Result<WindowSpec, String> {

@@ -3,7 +3,8 @@
 //! - `marks` (transform): passes rows on; the key says otherwise: `drop`, `twice`, `side` (to the output `side`), `reject`, `trap`,
 //!   `broken` (answers against its declaration);
 //! - `count` (aggregate): counts rows and sums `n`; rejects `n = 13`, traps on `n = 666` in `add`, and in `emit` on a sum of 999;
-//! - `pair` (join): the ids and times of both sides; traps on a left `n = 666`.
+//! - `pair` (join): the ids and times of both sides; traps on a left `n = 666`;
+//! - `timers` (process): see [`crate::timers`].
 
 use reelflow_core::{
     column::{Column, Kind, Packed, RowBuilder, Rows, Value},
@@ -17,6 +18,7 @@ pub enum Plugin {
     Marks,
     Count,
     Pair,
+    Timers,
 }
 
 impl Plugin {
@@ -25,6 +27,7 @@ impl Plugin {
             "marks" => Some(Plugin::Marks),
             "count" => Some(Plugin::Count),
             "pair" => Some(Plugin::Pair),
+            "timers" => Some(Plugin::Timers),
             _ => None,
         }
     }
@@ -52,6 +55,15 @@ impl Plugin {
                     ("n", FieldType::Int, false),
                     ("with", FieldType::Text, false),
                     ("with_ts", FieldType::Int, false),
+                ]),
+            )],
+            Plugin::Timers => vec![(
+                "out".into(),
+                schema(&[
+                    ("key", FieldType::Text, true),
+                    ("ts", FieldType::Int, false),
+                    ("on", FieldType::Text, true),
+                    ("count", FieldType::Int, true),
                 ]),
             )],
         }
@@ -87,6 +99,7 @@ impl Plugin {
                 }
                 one_output(rows, (0..left.len() as u32).collect())
             }
+            (Plugin::Timers, request) => crate::timers::call(request)?,
             (plugin, request) => panic!("{plugin:?} was asked {request:?}"),
         };
         request.check(&response, &self.outputs())?;

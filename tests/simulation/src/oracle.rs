@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     input::{Event, Fate},
-    shape::{FOR_EVER_MS, GAP_MS, HOPPING_MS, Kind, Shape, TUMBLING_MS, WITHIN_MS},
+    shape::{FOR_EVER_MS, GAP_MS, HOPPING_MS, Kind, SPAN_MS, Shape, TUMBLING_MS, WITHIN_MS},
 };
 
 /// The figures of a result, by its key: what a row says, `rev` and `final` aside.
@@ -97,6 +97,7 @@ fn answer(shape: &Shape, events: &[Event], late: &[Value]) -> Answer {
             tallies(&rows, &late, size_ms, slide_ms, &|event| event.country.clone(), "country")
         }
         Kind::Session | Kind::Union => sessions(&rows, &late),
+        Kind::Process => rolling(&rows, &late),
         Kind::Join => pairs(&rows, &late),
     }
 }
@@ -152,6 +153,20 @@ fn sessions(rows: &[&Event], late: &BTreeSet<(String, Option<i64>)>) -> Answer {
     on_time.chunk_by(|a, b| a.profile == b.profile && b.at_ms - a.at_ms <= GAP_MS).map(session).collect()
 }
 
+fn rolling(rows: &[&Event], late: &BTreeSet<(String, Option<i64>)>) -> Answer {
+    let on_time: Vec<&&Event> = rows.iter().filter(|event| !late.contains(&(event.id.clone(), None))).collect();
+    let row = |event: &&&Event| {
+        let counts =
+            |other: &&&&Event| other.profile == event.profile && (event.at_ms - SPAN_MS + 1..=event.at_ms).contains(&other.at_ms);
+        let values: Vec<i64> = on_time.iter().filter(counts).map(|other| other.value).collect();
+        let row = serde_json::json!({
+            "profile": event.profile, "id": event.id, "ts": event.at_ms, "count": values.len(), "sum": values.iter().sum::<i64>(),
+        });
+        (vec![event.id.clone()], row)
+    };
+    on_time.iter().map(row).collect()
+}
+
 fn pairs(rows: &[&Event], late: &BTreeSet<(String, Option<i64>)>) -> Answer {
     let on_time = |event: &&&Event| !late.contains(&(event.id.clone(), None));
     let fields = |prefix: &str, event: Option<&Event>, row: &mut serde_json::Map<String, Value>| {
@@ -191,7 +206,7 @@ fn key_of(shape: &Shape, row: &Value) -> Vec<String> {
     match shape.kind {
         Kind::Tumbling | Kind::Session | Kind::Union => vec![text("profile"), row["window_start"].to_string()],
         Kind::Hopping => vec![text("country"), row["window_start"].to_string()],
-        Kind::Join => vec![text("id")],
+        Kind::Join | Kind::Process => vec![text("id")],
     }
 }
 

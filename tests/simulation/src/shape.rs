@@ -11,7 +11,10 @@ use reelflow_core::{
 };
 use reelflow_ports::{
     engine::Plugin,
-    native::ready::{field, pairs, pass, tally},
+    native::{
+        ready::{field, pairs, pass, tally},
+        rolling::rolling,
+    },
 };
 
 /// Windows of the tumbling pipeline, in ms.
@@ -20,6 +23,8 @@ pub const TUMBLING_MS: i64 = 60_000;
 pub const HOPPING_MS: (i64, i64) = (60_000, 20_000);
 /// Gap of the sessions, in ms: a profile is heard of about every six seconds.
 pub const GAP_MS: i64 = 5_000;
+/// How far back the process counts, in ms.
+pub const SPAN_MS: i64 = 45_000;
 /// How far back the join looks, in ms.
 pub const WITHIN_MS: i64 = 90_000;
 /// Longer than any run's event time is long.
@@ -39,6 +44,8 @@ pub enum Kind {
     Session,
     /// plays → dedup, impressions → dedup, sessions by profile of both as one stream
     Union,
+    /// plays → transform → dedup → a process by profile, with a timer for each row
+    Process,
 }
 
 /// A pipeline of a run.
@@ -76,6 +83,7 @@ impl Shape {
         match self.kind {
             Kind::Tumbling => self.by_profile(WindowSpec::Tumbling { size_ms: TUMBLING_MS, offset_ms: 0 }),
             Kind::Session => self.by_profile(WindowSpec::Session { gap_ms: GAP_MS }),
+            Kind::Process => self.process(),
             Kind::Join => self.join(),
             Kind::Hopping => self.hopping(),
             Kind::Union => self.union(),
@@ -87,6 +95,7 @@ impl Shape {
         match self.kind {
             Kind::Tumbling | Kind::Hopping | Kind::Session | Kind::Union => "tally",
             Kind::Join => "pairs",
+            Kind::Process => "rolling",
         }
     }
 
@@ -118,6 +127,35 @@ impl Shape {
         plan.sinks.push(self.sink(plan.stages[2].outputs[0].schema.clone(), vec![0, 1]));
         plan.fragments.push(fragment("plays", vec![FragmentInput::Source(0)], vec![0, 1, 2]));
         (plan, vec![Arc::new(pass(source_schema(""), MARK)), Arc::new(tally(text_key("profile")))])
+    }
+
+    fn process(&self) -> (Plan, Vec<Arc<dyn Plugin>>) {
+        let mut plan = self.empty();
+        let plugin = rolling("profile", SPAN_MS, self.lateness_ms);
+        let output = plugin.declaration().outputs[0].1.clone();
+        plan.sources.push(source("plays", "", 0));
+        plan.stages.push(transform("clean", 0, source_schema(""), 1));
+        plan.stages.push(self.dedup("unique", source_schema(""), Consumer::Stage { stage: 2, port: 0 }));
+        plan.stages.push(StagePlan {
+            name: "rolling".into(),
+            fragment: 0,
+            inputs: vec![source_schema("")],
+            kind: StageKind::Process {
+                plugin: 1,
+                columns: vec![ID, VALUE],
+                key: vec![PROFILE],
+                lateness_ms: Some(self.lateness_ms),
+                // Any longer and it would not matter: the last row's own timer fires before, and no row can count one that is older.
+                state_ttl_ms: Some(self.lateness_ms + SPAN_MS),
+            },
+            outputs: vec![Stream { schema: output.clone(), consumers: vec![Consumer::Sink(0)] }],
+            state: None,
+            union: Vec::new(),
+            late_topic: Some("late.rolling".into()),
+        });
+        plan.sinks.push(self.sink(output, vec![1]));
+        plan.fragments.push(fragment("plays", vec![FragmentInput::Source(0)], vec![0, 1, 2]));
+        (plan, vec![Arc::new(pass(source_schema(""), MARK)), Arc::new(plugin)])
     }
 
     fn hopping(&self) -> (Plan, Vec<Arc<dyn Plugin>>) {

@@ -38,6 +38,12 @@ const JOIN: Template = Template {
     test: include_str!("../../templates/join.test.rs"),
     topics: &["plays", "impressions"],
 };
+const PROCESS: Template = Template {
+    code: include_str!("../../templates/process.rs"),
+    manifest: include_str!("../../templates/process.toml.in"),
+    test: include_str!("../../templates/process.test.rs"),
+    topics: &["plays"],
+};
 const CARGO: &str = include_str!("../../templates/Cargo.toml.in");
 const HEAD: &str = include_str!("../../templates/head.toml.in");
 
@@ -56,6 +62,7 @@ pub(crate) fn new(args: &New) -> Result<(), Failure> {
         Kind::Aggregate => AGGREGATE,
         Kind::Transform => TRANSFORM,
         Kind::Join => JOIN,
+        Kind::Process => PROCESS,
     };
     let crate_name = name.replace('-', "_");
     let fill = |text: &str| text.replace("@NAME@", name).replace("@CRATE@", &crate_name);

@@ -267,7 +267,7 @@ fn keys(kind: &StageKind, union: Option<&Union>) -> Needs {
             None => Needs::Nothing,
             Some(union) => Needs::Alike { columns: union.columns.clone(), ids: of_stream(&[*id]).concat() },
         },
-        StageKind::Aggregate { key, .. } => Needs::ByKey(of_stream(key)),
+        StageKind::Aggregate { key, .. } | StageKind::Process { key, .. } => Needs::ByKey(of_stream(key)),
         StageKind::Join { left_key, right_key, .. } => Needs::ByKey(vec![left_key.clone(), right_key.clone()]),
     }
 }

@@ -61,8 +61,8 @@ impl<'a> Check<'a, '_, '_> {
         all_fit.then_some(columns)
     }
 
-    /// The columns of an aggregate's key, of the one stream or of the union: every stream must have them.
-    pub fn aggregate_key(
+    /// The columns of the key of a stage with groups, of the one stream or of the union: every stream must have them.
+    pub fn group_key(
         &mut self,
         stage: &Stage,
         plugin: &At<String>,

@@ -70,7 +70,7 @@ impl<'a> Check<'a, '_, '_> {
             config::StageKind::Aggregate { inputs, key, window, lateness_ms, emission, plugin } => {
                 let inputs = self.inputs(inputs)?;
                 let columns = self.plugin_columns_of(stage, plugin, &inputs);
-                let key = self.aggregate_key(stage, plugin, key, &inputs);
+                let key = self.group_key(stage, plugin, key, &inputs);
                 let (columns, key) = (columns?, key?);
                 let (plugin, lateness_ms) = (self.plugin_idx(plugin), lateness_ms.value);
                 Some(StageKind::Aggregate {
@@ -81,6 +81,14 @@ impl<'a> Check<'a, '_, '_> {
                     lateness_ms,
                     emission: *emission,
                 })
+            }
+            config::StageKind::Process { inputs, key, lateness_ms, state_ttl_ms, plugin } => {
+                let inputs = self.inputs(inputs)?;
+                let columns = self.plugin_columns_of(stage, plugin, &inputs);
+                let key = self.group_key(stage, plugin, key, &inputs);
+                let (columns, key) = (columns?, key?);
+                let [lateness_ms, state_ttl_ms] = [lateness_ms, state_ttl_ms].map(|ms| ms.as_ref().map(|ms| ms.value));
+                Some(StageKind::Process { plugin: self.plugin_idx(plugin), columns, key, lateness_ms, state_ttl_ms })
             }
             config::StageKind::Join { left, right, on, within_ms, matching, outer, tie, lateness_ms, emission, plugin } => {
                 let (left_input, right_input) = (self.input(0, left), self.input(1, right));
@@ -163,7 +171,7 @@ impl<'a> Check<'a, '_, '_> {
         (columns.len() == names.len()).then_some(columns)
     }
 
-    /// An aggregate's `emit` reads the key by the types that the plugin declares, if it declares any.
+    /// A plugin reads the key by the types that it declares, if it declares any.
     pub fn declared_key(&mut self, stage: &Stage, plugin: &At<String>, key: &[usize], input: &Input<'_>) -> bool {
         let Some(declaration) = self.streams.declaration(self.idx) else { return false };
         let declared: Vec<&str> = declaration.key.fields.iter().map(|field| field.field_type.name()).collect();
@@ -171,7 +179,10 @@ impl<'a> Check<'a, '_, '_> {
         if declared.is_empty() || declared == found {
             return true;
         }
-        let config::StageKind::Aggregate { key: names, .. } = &stage.kind else { return true };
+        let (config::StageKind::Aggregate { key: names, .. } | config::StageKind::Process { key: names, .. }) = &stage.kind
+        else {
+            return true;
+        };
         let span = names[0].span.start..names[names.len() - 1].span.end;
         let message = format!("the key of stage \"{}\" is not the one its plugin reads", *stage.name);
         self.problems.push(

@@ -79,7 +79,7 @@ impl<'c> Streams<'c> {
         let Some(stage) = stage_of(config, input) else {
             return config.sources.iter().position(|source| *source.name == input.value).map(Origin::Source);
         };
-        let StageKind::Transform { plugin, .. } = &config.stages[stage].kind else {
+        let (StageKind::Transform { plugin, .. } | StageKind::Process { plugin, .. }) = &config.stages[stage].kind else {
             return Some(Origin::Stage { stage, output: 0 });
         };
         let wanted = input.split_once('.').map_or("out", |(_, output)| output);
@@ -199,7 +199,9 @@ impl<'c> Streams<'c> {
             anchors.push(Anchor { name: field.name.clone(), columns });
         }
         let by_name: Vec<&str> = match of_config {
-            StageKind::Aggregate { key, .. } => key.iter().map(|name| name.value.as_str()).collect(),
+            StageKind::Aggregate { key, .. } | StageKind::Process { key, .. } => {
+                key.iter().map(|name| name.value.as_str()).collect()
+            }
             StageKind::Dedup { id: Some(id), .. } => vec![id.value.as_str()],
             StageKind::Dedup { id: None, .. } => {
                 self.source_ids(stage).into_iter().flatten().map(|id| id.value.as_str()).collect()
@@ -221,7 +223,7 @@ impl<'c> Streams<'c> {
             Some(Origin::Source(source)) => vec![self.config.sources[source].id.as_ref()],
             Some(Origin::Stage { stage, .. }) => match self.config.stages[stage].kind {
                 StageKind::Transform { .. } | StageKind::Dedup { .. } => self.source_ids(stage),
-                StageKind::Aggregate { .. } | StageKind::Join { .. } => vec![None],
+                StageKind::Aggregate { .. } | StageKind::Join { .. } | StageKind::Process { .. } => vec![None],
             },
             None => vec![None],
         };
@@ -245,7 +247,7 @@ impl<'c> Streams<'c> {
             StageKind::Aggregate { emission, .. } | StageKind::Join { emission, .. } => *emission == Emission::Upsert,
             // Those that a transform reads as one are all of one kind.
             StageKind::Transform { .. } => self.stage_inputs[stage][0].is_some_and(|input| self.is_upsert(config, input)),
-            StageKind::Dedup { .. } => false,
+            StageKind::Dedup { .. } | StageKind::Process { .. } => false,
         }
     }
 
@@ -291,10 +293,10 @@ impl<'c> Streams<'c> {
         schema
     }
 
-    /// Key columns that no plugin reads, where their type is known: an aggregate's plugin declares it, ids are strings.
+    /// Key columns that no plugin reads, where their type is known: the plugin of groups declares it, ids are strings.
     fn add_keys(&self, config: &Config, stage: usize, schema: &mut Schema) {
         match &config.stages[stage].kind {
-            StageKind::Aggregate { key, .. } => {
+            StageKind::Aggregate { key, .. } | StageKind::Process { key, .. } => {
                 let declared = self.declarations[stage].map_or(&[][..], |declaration| &declaration.key.fields);
                 key.iter().zip(declared).for_each(|(name, field)| add(schema, name, field.field_type));
             }
@@ -370,6 +372,7 @@ fn of_stages<'c>(
             StageKind::Transform { .. } => (World::Transform, 1),
             StageKind::Aggregate { .. } => (World::Aggregate, 1),
             StageKind::Join { .. } => (World::Join, 2),
+            StageKind::Process { .. } => (World::Process, 1),
             StageKind::Dedup { .. } => return None,
         };
         if declaration.world != world {
@@ -379,7 +382,9 @@ fn of_stages<'c>(
                 .push(Problem::at(Code::WrongWorld, plugin.span.clone(), message, label).also(name.span.clone(), "this stage"));
             return None;
         }
-        if declaration.inputs.len() != n_inputs || (world != World::Transform && declaration.outputs.len() != 1) {
+        if declaration.inputs.len() != n_inputs
+            || (matches!(world, World::Aggregate | World::Join) && declaration.outputs.len() != 1)
+        {
             problems
                 .push(config.plugin_refused(&plugin.value, format!("it describes itself wrongly for kind \"{}\"", world.name())));
             return None;

@@ -1,13 +1,14 @@
 //! `[source.…]`, `[stage.…]` and `[sink.…]`: what records flow through.
 
 use reelflow_core::{
-    plan::{Emission, Matching, WindowSpec},
+    plan::{Emission, WindowSpec},
     time::duration_text,
 };
 
 use super::{
     RawSink, RawSource, RawStage,
     inputs::{inputs, required_inputs},
+    join::join,
     zoned::{TIME_ZONE, local_windows, time_zone},
 };
 use crate::{
@@ -107,13 +108,13 @@ pub(super) fn sink(name: At<String>, mut table: Table<'_>, problems: &mut Proble
 }
 
 /// The keys of each kind of stage, for the message about a key that belongs to another kind.
-const ELSEWHERE: [(&str, &str); 16] = [
-    ("input", "stages of kind \"transform\", \"dedup\" and \"aggregate\""),
-    ("inputs", "stages of kind \"transform\", \"dedup\" and \"aggregate\""),
-    ("plugin", "stages of kind \"transform\", \"aggregate\" and \"join\""),
+const ELSEWHERE: [(&str, &str); 17] = [
+    ("input", "stages of kind \"transform\", \"dedup\", \"aggregate\" and \"process\""),
+    ("inputs", "stages of kind \"transform\", \"dedup\", \"aggregate\" and \"process\""),
+    ("plugin", "stages of kind \"transform\", \"aggregate\", \"join\" and \"process\""),
     ("id", "stages of kind \"dedup\""),
     ("horizon", "stages of kind \"dedup\""),
-    ("key", "stages of kind \"aggregate\""),
+    ("key", "stages of kind \"aggregate\" and \"process\""),
     ("window", "stages of kind \"aggregate\""),
     ("emit", "stages of kind \"aggregate\" and \"join\""),
     ("left", "stages of kind \"join\""),
@@ -124,13 +125,14 @@ const ELSEWHERE: [(&str, &str); 16] = [
     ("after", "stages of kind \"join\""),
     ("join", "stages of kind \"join\""),
     ("tie", "stages of kind \"join\""),
+    ("state_ttl", "stages of kind \"process\""),
 ];
 
 pub(super) fn stage(name: At<String>, mut table: Table<'_>, problems: &mut Problems) -> RawStage {
     if table.peek("kind").is_none() {
-        table.missing("kind", "\"transform\"`, `\"dedup\"`, `\"aggregate\"` or `\"join\"", problems);
+        table.missing("kind", "\"transform\"`, `\"dedup\"`, `\"aggregate\"`, `\"join\"` or `\"process\"", problems);
     }
-    let kinds = ["transform", "dedup", "aggregate", "join"].map(|kind| (kind, kind));
+    let kinds = ["transform", "dedup", "aggregate", "join", "process"].map(|kind| (kind, kind));
     let kind = table.choice("kind", &kinds, problems).map(|kind| *kind);
     let ports = match kind {
         Some("join") => Ports::Sides(["left", "right"].map(|key| table.required_string(key, "\"…\"", problems))),
@@ -150,6 +152,7 @@ pub(super) fn stage(name: At<String>, mut table: Table<'_>, problems: &mut Probl
         (Some("transform"), Ports::Streams(inputs)) => transform(&mut table, inputs, &plugin, problems),
         (Some("dedup"), Ports::Streams(inputs)) => dedup(&mut table, inputs, problems),
         (Some("aggregate"), Ports::Streams(inputs)) => aggregate(&mut table, inputs, &plugin, problems),
+        (Some("process"), Ports::Streams(inputs)) => process(&mut table, inputs, &plugin, problems),
         (_, Ports::Sides(sides)) => join(&mut table, sides, &plugin, problems),
         (_, Ports::Streams(_)) => {
             // Of which kind the keys are is not known: only what no stage has is worth a word.
@@ -205,7 +208,7 @@ fn no_lateness(table: &mut Table<'_>, problems: &mut Problems) {
         let message = format!("{} has no lateness", table.what);
         problems.push(
             Problem::at(Code::LatenessWithoutWindow, entry.key_span, message, "nothing here waits for late records")
-                .note("\"lateness\" is a key of stages of kind \"aggregate\" and \"join\""),
+                .note("\"lateness\" is a key of stages of kind \"aggregate\", \"join\" and \"process\""),
         );
     }
 }
@@ -239,12 +242,28 @@ fn aggregate(table: &mut Table<'_>, inputs: Inputs, plugin: &Option<At<String>>,
     Some(StageKind::Aggregate { inputs: inputs?, key: key?.value, window: window?, lateness_ms, emission, plugin: plugin? })
 }
 
-fn lateness(table: &mut Table<'_>, problems: &mut Problems) -> At<i64> {
+fn process(
+    table: &mut Table<'_>,
+    inputs: Vec<At<String>>,
+    plugin: &Option<At<String>>,
+    problems: &mut Problems,
+) -> Option<StageKind> {
+    if table.peek("key").is_none() {
+        table.missing("key", "[\"profile_id\"]", problems);
+    }
+    let key = table.strings("key", problems);
+    let lateness_ms = table.duration("lateness", problems);
+    let state_ttl_ms = table.positive_duration("state_ttl", problems);
+    let (inputs, plugin) = (some(inputs), plugin.clone());
+    Some(StageKind::Process { inputs: inputs?, key: key?.value, lateness_ms, state_ttl_ms, plugin: plugin? })
+}
+
+pub(super) fn lateness(table: &mut Table<'_>, problems: &mut Problems) -> At<i64> {
     let header = table.span.clone();
     table.duration("lateness", problems).unwrap_or_else(|| At::new(0, header))
 }
 
-fn emission(table: &mut Table<'_>, problems: &mut Problems) -> Option<At<Emission>> {
+pub(super) fn emission(table: &mut Table<'_>, problems: &mut Problems) -> Option<At<Emission>> {
     table.choice("emit", &[("final", Emission::Final), ("upsert", Emission::Upsert)], problems)
 }
 
@@ -344,61 +363,4 @@ fn hopping_window(size: At<i64>, slide: At<i64>, offset: Option<At<i64>>, proble
         return None;
     }
     Some(WindowSpec::Hopping { size_ms, slide_ms, offset_ms: offset_within(slide_ms, "slide", offset, problems)? })
-}
-
-/// `match`, and `after`; what the other way of matching has is no key here.
-fn matching(table: &mut Table<'_>, problems: &mut Problems) -> Matching {
-    let takes_all = table.choice("match", &[("latest-before", false), ("all", true)], problems).is_some_and(|all| *all);
-    let foreign: &[(&'static str, &str)] = match takes_all {
-        true => &[
-            ("tie", "a key of joins with match = \"latest-before\""),
-            ("emit", "a pair never changes: each is written once, when the later row comes"),
-        ],
-        false => &[("after", "a key of joins with match = \"all\"")],
-    };
-    let after = if takes_all { table.duration("after", problems) } else { None };
-    for (key, why) in foreign {
-        if let Some(entry) = table.take(key) {
-            let message = format!("{} has no key \"{key}\"", table.what);
-            problems.push(Problem::at(Code::KeyOfAnotherMatch, entry.key_span.clone(), message, *why));
-        }
-    }
-    match takes_all {
-        true => Matching::All { after_ms: after.map_or(0, |after| *after) },
-        false => Matching::LatestBefore,
-    }
-}
-
-fn join(
-    table: &mut Table<'_>,
-    sides: [Option<At<String>>; 2],
-    plugin: &Option<At<String>>,
-    problems: &mut Problems,
-) -> Option<StageKind> {
-    if table.peek("on").is_none() {
-        table.missing("on", "[\"profile_id\"]", problems);
-    }
-    let on = table.strings("on", problems);
-    let matching = matching(table, problems);
-    if table.peek("within").is_none() {
-        table.missing("within", "\"6h\"", problems);
-    }
-    let within = table.positive_duration("within", problems);
-    let outer = table.choice("join", &[("inner", false), ("left", true)], problems).is_some_and(|outer| *outer);
-    let tie = table.string("tie", problems);
-    let lateness_ms = lateness(table, problems);
-    let emission = emission(table, problems).map_or(Emission::Final, |emit| *emit);
-    let ([left, right], plugin) = (sides, plugin.clone());
-    Some(StageKind::Join {
-        left: left?,
-        right: right?,
-        on: on?.value,
-        within_ms: within?,
-        matching,
-        outer,
-        tie,
-        lateness_ms,
-        emission,
-        plugin: plugin?,
-    })
 }

@@ -48,7 +48,8 @@ pub fn declarations() -> BTreeMap<String, Declaration> {
 }
 
 fn declaration(document: &serde_json::Value) -> Declaration {
-    let world = [World::Transform, World::Aggregate, World::Join].into_iter().find(|world| document["kind"] == world.name());
+    let mut worlds = [World::Transform, World::Aggregate, World::Join, World::Process].into_iter();
+    let world = worlds.find(|world| document["kind"] == world.name());
     let world = world.expect("a kind of plugin");
     let inputs = document["inputs"].as_array().expect("a list of schemas");
     let outputs = document["outputs"].as_object().expect("outputs by name");
@@ -57,7 +58,11 @@ fn declaration(document: &serde_json::Value) -> Declaration {
         inputs: inputs.iter().map(schema).collect(),
         outputs: outputs.iter().map(|(name, fields)| (name.clone(), schema(fields))).collect(),
         key: document.get("key").map(schema).unwrap_or_default(),
-        state: (world == World::Aggregate).then(|| StateVersion { name: "State".to_owned(), version: 1, reads: Vec::new() }),
+        state: matches!(world, World::Aggregate | World::Process).then(|| StateVersion {
+            name: "State".to_owned(),
+            version: 1,
+            reads: Vec::new(),
+        }),
         sdk: "0.1.0".to_owned(),
     }
 }

@@ -1,9 +1,10 @@
 //! The rules that a plugin's answer must keep.
 
-use super::{Request, Response, Routed};
+use super::{Reject, Request, Response, Routed, TimerChange};
 use crate::{
     column::{Column, Value, Values},
     schema::{Field, FieldType, Schema},
+    time::EventTime,
 };
 
 pub(super) fn response(request: &Request, response: &Response, outputs: &[(String, Schema)]) -> Result<(), String> {
@@ -13,17 +14,7 @@ pub(super) fn response(request: &Request, response: &Response, outputs: &[(Strin
             Request::Transform { .. } | Request::Emit { .. } | Request::Pair { .. },
             Response::Rows { outputs: routed, rejects },
         ) => {
-            let mut seen = vec![false; outputs.len()];
-            for one in routed {
-                let output_idx = one.output as usize;
-                let Some((name, schema)) = outputs.get(output_idx) else {
-                    return Err(format!("output {output_idx} of {} declared", outputs.len()));
-                };
-                if std::mem::replace(&mut seen[output_idx], true) {
-                    return Err(format!("output \"{name}\" twice in one answer"));
-                }
-                routed_rows(one, schema, n_units).map_err(|why| format!("output \"{name}\": {why}"))?;
-            }
+            all_routed(routed, outputs, n_units)?;
             rejects
         }
         (Request::Add { grouped, .. }, Response::States { states, rejects }) => {
@@ -32,6 +23,16 @@ pub(super) fn response(request: &Request, response: &Response, outputs: &[(Strin
         }
         (Request::Merge { ends, .. }, Response::States { states, rejects }) => {
             counts("states", states.len(), ends.len())?;
+            rejects
+        }
+        (Request::Take { .. } | Request::Fire { .. }, Response::Processed { states, outputs: routed, rejects, timers }) => {
+            let n_groups = match request {
+                Request::Take { grouped, .. } => grouped.ends.len(),
+                _ => n_units,
+            };
+            counts("states", states.len(), n_groups)?;
+            all_routed(routed, outputs, n_units)?;
+            timers_of(timers, rejects, n_units)?;
             rejects
         }
         _ => return Err("the answer to another kind of call".to_owned()),
@@ -44,6 +45,40 @@ pub(super) fn response(request: &Request, response: &Response, outputs: &[(Strin
 
 fn counts(what: &str, found: usize, wanted: usize) -> Result<(), String> {
     if found == wanted { Ok(()) } else { Err(format!("{found} {what} instead of {wanted}")) }
+}
+
+fn all_routed(routed: &[Routed], outputs: &[(String, Schema)], n_units: usize) -> Result<(), String> {
+    let mut seen = vec![false; outputs.len()];
+    for one in routed {
+        let output_idx = one.output as usize;
+        let Some((name, schema)) = outputs.get(output_idx) else {
+            return Err(format!("output {output_idx} of {} declared", outputs.len()));
+        };
+        if std::mem::replace(&mut seen[output_idx], true) {
+            return Err(format!("output \"{name}\" twice in one answer"));
+        }
+        routed_rows(one, schema, n_units).map_err(|why| format!("output \"{name}\": {why}"))?;
+    }
+    Ok(())
+}
+
+fn timers_of(changes: &[TimerChange], rejects: &[Reject], n_units: usize) -> Result<(), String> {
+    if !changes.is_sorted_by_key(|change| change.origin) {
+        return Err("timers: origins that fall".to_owned());
+    }
+    if let Some(last) = changes.last()
+        && last.origin as usize >= n_units
+    {
+        return Err(format!("timers: an origin of {}, of {n_units}", last.origin));
+    }
+    let by_origin = |reject: &&Reject| changes.binary_search_by_key(&reject.row, |change| change.origin).is_ok();
+    if let Some(reject) = rejects.iter().find(by_origin) {
+        return Err(format!("a timer of row {}, which was refused", reject.row));
+    }
+    match changes.iter().find(|change| EventTime::checked(change.timer.at).is_none()) {
+        Some(change) => Err(format!("a timer at {}, not within {} and {}", change.timer.at, EventTime::MIN, EventTime::MAX)),
+        None => Ok(()),
+    }
 }
 
 fn routed_rows(routed: &Routed, schema: &Schema, n_units: usize) -> Result<(), String> {

@@ -8,7 +8,7 @@ use crate::{
     schema::{Field, FieldType, Schema},
     stage::{Batch, Operator, Outbox},
     state::{ChangeWriter, sections},
-    time::{EventTime, Watermark},
+    time::{EventTime, WallTime, Watermark},
 };
 
 /// A plugin: what it answers to a request.
@@ -36,6 +36,11 @@ pub(super) fn advance(stage: &mut dyn Operator, watermark: i64, plugin: Native<'
     answer(stage, plugin, out);
 }
 
+pub(super) fn clock(stage: &mut dyn Operator, now: i64, plugin: Native<'_>, out: &mut Outbox) {
+    stage.clock(WallTime(now), out);
+    answer(stage, plugin, out);
+}
+
 /// Answers all calls. What comes back from the plugin is checked, as every engine does.
 fn answer(stage: &mut dyn Operator, plugin: Native<'_>, out: &mut Outbox) {
     while let Some(request) = stage.next_call() {
@@ -50,7 +55,7 @@ fn answer(stage: &mut dyn Operator, plugin: Native<'_>, out: &mut Outbox) {
 
 /// A schema that the rows of `response` have, so that only the shape of the answer is checked.
 fn undeclared(response: &Response) -> Schema {
-    let Response::Rows { outputs, .. } = response else { return Schema::default() };
+    let (Response::Rows { outputs, .. } | Response::Processed { outputs, .. }) = response else { return Schema::default() };
     let columns = outputs.iter().flat_map(|routed| routed.rows.columns());
     let type_of = |kind| {
         let all = [FieldType::Bool, FieldType::Int, FieldType::Float, FieldType::Bytes];

@@ -82,7 +82,9 @@ impl Operator for Transform {
                 let range = open.bisect.succeeded();
                 answered(&open.batch, range, outputs, rejects, out);
             }
-            Ok(Response::States { .. }) => unreachable!("a checked answer to a transform call holds rows"),
+            Ok(Response::States { .. } | Response::Processed { .. }) => {
+                unreachable!("a checked answer to a transform call holds rows")
+            }
             Err(fault) => {
                 if let Failed::Guilty(row) = open.bisect.failed() {
                     out.counts.dead += 1;

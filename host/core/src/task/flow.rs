@@ -84,6 +84,13 @@ impl Task {
             self.stages[at].state.operator().advance(watermark, &mut self.outbox);
             self.running = Some(at);
             self.empty_outbox(at, effects);
+            // The same stage again: its clock is read when all that came of the watermark has flowed on.
+            return Some(at);
+        }
+        if let Some(now) = self.now {
+            self.stages[at].state.operator().clock(now, &mut self.outbox);
+            self.running = Some(at);
+            self.empty_outbox(at, effects);
         }
         Some(at + 1)
     }

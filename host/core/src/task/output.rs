@@ -267,10 +267,10 @@ fn wall_ms(now: Option<WallTime>) -> i64 {
 fn schema_of_key(plan: &Plan, stage: StageIdx) -> Schema {
     let StagePlan { inputs, kind, .. } = &plan.stages[stage];
     match kind {
-        StageKind::Aggregate { key, .. } => {
+        StageKind::Aggregate { key, .. } | StageKind::Process { key, .. } => {
             Schema { fields: key.iter().map(|column_idx| inputs[0].fields[*column_idx].clone()).collect() }
         }
-        other => unreachable!("only an aggregate fires by key, not {other:?}"),
+        other => unreachable!("only an aggregate or a process fires by key, not {other:?}"),
     }
 }
 
@@ -285,6 +285,7 @@ fn words(reason: &DeadReason) -> (&'static str, String, Option<u32>) {
                 PluginFault::Memory { .. } => "memory",
                 PluginFault::Output { .. } => "output",
                 PluginFault::Malformed(_) => "malformed",
+                PluginFault::Timers { .. } | PluginFault::Runaway { .. } => "timers",
             };
             (code, fault.to_string(), None)
         }

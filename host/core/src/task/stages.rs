@@ -3,7 +3,8 @@
 use crate::{
     plan::{FragmentPlan, Matching, Plan, PluginIdx, StageIdx, StageKind, StagePlan, WindowSpec},
     stage::{
-        Batch, Operator, StageCounts, aggregate::Aggregate, dedup::Dedup, join::Join, session::Session, transform::Transform,
+        Batch, Operator, StageCounts, aggregate::Aggregate, dedup::Dedup, join::Join, process::Process, session::Session,
+        transform::Transform,
     },
     task::{feeds::Feeds, input::InputState, terms::Terms, versions::Versions},
     time::{WallTime, Watermark},
@@ -33,6 +34,7 @@ pub(super) enum StageState {
     Aggregate(Box<Aggregate>),
     Session(Box<Session>),
     Join(Box<Join>),
+    Process(Box<Process>),
 }
 
 impl StageState {
@@ -43,6 +45,7 @@ impl StageState {
             StageKind::Aggregate { window: WindowSpec::Session { .. }, .. } => StageState::Session(Box::new(Session::new(plan))),
             StageKind::Aggregate { .. } => StageState::Aggregate(Box::new(Aggregate::new(plan))),
             StageKind::Join { .. } => StageState::Join(Box::new(Join::new(plan))),
+            StageKind::Process { .. } => StageState::Process(Box::new(Process::new(plan))),
         }
     }
 
@@ -53,6 +56,7 @@ impl StageState {
             StageState::Aggregate(stage) => &mut **stage,
             StageState::Session(stage) => &mut **stage,
             StageState::Join(stage) => &mut **stage,
+            StageState::Process(stage) => &mut **stage,
         }
     }
 
@@ -63,6 +67,7 @@ impl StageState {
             StageState::Aggregate(stage) => stage.state_bytes(),
             StageState::Session(stage) => stage.state_bytes(),
             StageState::Join(stage) => stage.state_bytes(),
+            StageState::Process(stage) => stage.state_bytes(),
         }
     }
 
@@ -72,7 +77,11 @@ impl StageState {
         let Some(revisions) = &batch.revisions else { return batch };
         match self {
             StageState::Transform(_) => batch,
-            StageState::Dedup(_) | StageState::Aggregate(_) | StageState::Session(_) | StageState::Join(_) => {
+            StageState::Dedup(_)
+            | StageState::Aggregate(_)
+            | StageState::Session(_)
+            | StageState::Join(_)
+            | StageState::Process(_) => {
                 let rows: Vec<u32> = (0..batch.len() as u32).filter(|row| revisions[*row as usize].is_final).collect();
                 Batch { revisions: None, ..batch.take(&rows) }
             }
@@ -116,9 +125,10 @@ impl Stage {
 
     pub fn plugin(plan: &StagePlan) -> Option<PluginIdx> {
         match plan.kind {
-            StageKind::Transform { plugin, .. } | StageKind::Aggregate { plugin, .. } | StageKind::Join { plugin, .. } => {
-                Some(plugin)
-            }
+            StageKind::Transform { plugin, .. }
+            | StageKind::Aggregate { plugin, .. }
+            | StageKind::Join { plugin, .. }
+            | StageKind::Process { plugin, .. } => Some(plugin),
             StageKind::Dedup { .. } => None,
         }
     }
@@ -144,5 +154,7 @@ fn hold_ms(kind: &StageKind) -> i64 {
         // A session is closed when the watermark is past its end plus the lateness, and its rows have the last ms before the end.
         StageKind::Aggregate { window: WindowSpec::Session { .. }, lateness_ms, .. } => *lateness_ms + 1,
         StageKind::Aggregate { lateness_ms, .. } => *lateness_ms,
+        // What a row emits has its event time, what a timer emits that of the timer.
+        StageKind::Process { lateness_ms, .. } => lateness_ms.unwrap_or(0),
     }
 }

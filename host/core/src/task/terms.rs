@@ -58,6 +58,13 @@ impl Terms {
                 terms.push(("lateness", duration_text(*lateness_ms)));
                 terms.push(("emit", emission_text(*emission)));
             }
+            StageKind::Process { key, lateness_ms, state_ttl_ms, plugin: _, columns: _ } => {
+                let or_none = |ms: &Option<i64>| ms.map_or("none".to_owned(), duration_text);
+                terms.push(("kind", "process".to_owned()));
+                terms.push(("key", fields_text(&stage.inputs[0], key)));
+                terms.push(("lateness", or_none(lateness_ms)));
+                terms.push(("state_ttl", or_none(state_ttl_ms)));
+            }
         }
         Terms(terms)
     }
@@ -221,6 +228,26 @@ mod tests {
         let said = "stage \"tested\" had window = tumbling 1d, offset 5h, time zone Asia/Kolkata with rules ";
         assert!(text.starts_with(said), "{text}");
         assert!(refused(in_zone("Asia/Colombo", 19_800_000)).contains("time zone Asia/Colombo"));
+    }
+
+    #[test]
+    fn a_process_keeps_its_key_its_lateness_and_its_time_to_live() {
+        let process = |plugin, key: &[usize], lateness_ms, state_ttl_ms| StageKind::Process {
+            plugin,
+            columns: vec![plugin],
+            key: key.to_vec(),
+            lateness_ms,
+            state_ttl_ms,
+        };
+        let was = process(0, &[0], None, Some(1000));
+        assert_eq!(checked(&was, &process(1, &[0], None, Some(1000))), Ok(()), "another plugin may read other fields");
+        for (is, says) in [
+            (process(0, &[1], None, Some(1000)), "key = (a: i64), now it is (b: i64)"),
+            (process(0, &[0], Some(0), Some(1000)), "lateness = none, now it is 0s"),
+            (process(0, &[0], None, None), "state_ttl = 1s, now it is none"),
+        ] {
+            assert_eq!(checked(&was, &is), Err(format!("stage \"tested\" had {says}")));
+        }
     }
 
     #[test]

@@ -2,11 +2,14 @@
 
 use reelflow_core::{
     column::{Bitmap, Column, Kind, Rows, Value},
-    plugin::{Grouped, Reject, Request, Response, Routed, StateVersion, World},
+    plugin::{Clock, Grouped, Reject, Request, Response, Routed, StateVersion, Timer, TimerChange, World},
     schema::FieldType,
+    time::EventTime,
 };
 
-use crate::support::{LIMITS, call, instance, int_rows, ints, load, out, request_for, sums, transform, transform_rows, window};
+use crate::support::{
+    LIMITS, TIME, call, instance, int_rows, ints, load, out, request_for, sums, transform, transform_rows, window,
+};
 
 #[test]
 fn a_declaration_is_what_describe_says() {
@@ -32,6 +35,9 @@ fn a_declaration_is_what_describe_says() {
     assert_eq!(aggregate.declaration().world, World::Aggregate);
     assert_eq!(aggregate.declaration().state, Some(StateVersion { name: "Sum".to_owned(), version: 3, reads: Vec::new() }));
     assert_eq!(aggregate.declaration().key.fields[0].name, "k");
+    let process = load("process", "{}", LIMITS);
+    assert_eq!((process.declaration().world, process.declaration().outputs.len()), (World::Process, 2));
+    assert_eq!(process.declaration().state, Some(StateVersion { name: "Sum".to_owned(), version: 1, reads: Vec::new() }));
     let join = load("join", "{}", LIMITS);
     assert_eq!((join.declaration().world, join.declaration().inputs.len()), (World::Join, 2));
 }
@@ -82,6 +88,44 @@ fn a_join_sees_which_rows_matched() {
     right.push(Value::Int(10));
     right.push(Value::Null);
     assert_eq!(out(&answer), &Rows::new(2, vec![ints(&[1, 2]), right]).unwrap());
+}
+
+#[test]
+fn a_process_takes_rows_and_fires_timers() {
+    let mut instance = instance("process", "{}", LIMITS);
+    let rows = |rows: &[[i64; 5]]| {
+        let column = |at: usize| ints(&rows.iter().map(|row| row[at]).collect::<Vec<_>>());
+        Rows::new(rows.len(), (0..5).map(column).collect()).unwrap()
+    };
+    let change = |origin, is_set, clock, at| TimerChange { origin, is_set, timer: Timer { clock, at } };
+    let (unknown, now) = (i64::MIN, TIME.now.0);
+
+    let taken = instance.call(&request_for("take")).unwrap();
+    assert_eq!(out(&taken), &rows(&[[7, 5, 11, unknown, now], [7, 4, 13, unknown, now], [8, 6, 23, unknown, now]]));
+    let Response::Processed { states, rejects, timers, .. } = taken else { panic!("{taken:?}") };
+    let set = |origin, at| change(origin, true, Clock::EventTime, at);
+    assert_eq!((states, rejects, timers), (sums(&[13, 23]), Vec::new(), vec![set(0, 15), set(1, 14), set(2, 16)]));
+
+    let fired = instance.call(&request_for("fire")).unwrap();
+    assert_eq!(out(&fired), &rows(&[[7, 15, 1, unknown, now], [8, -2, 2, unknown, now]]));
+    let Response::Processed { states, timers, .. } = fired else { panic!("{fired:?}") };
+    let both = |origin, at| [change(origin, true, Clock::WallTime, at), change(origin, false, Clock::EventTime, at + 1)];
+    assert_eq!((states, timers), (sums(&[1, 2]), [both(0, 15), both(1, -3)].concat()));
+}
+
+#[test]
+fn a_process_may_forget_and_refuse() {
+    let mut states = sums(&[5]);
+    states.push(b"");
+    let grouped = Grouped { rows: int_rows(&[0, -1, 2]), ends: vec![1, 3] };
+    let times = vec![EventTime(0); 3];
+    let request = Request::Take { grouped, times, keys: int_rows(&[7, 8]), states, time: TIME };
+    let Ok(Response::Processed { states, rejects, timers, .. }) = instance("process", "{}", LIMITS).call(&request) else {
+        panic!("no answer")
+    };
+    assert_eq!((states.at(0), states.at(1)), (&b""[..], &2_i64.to_le_bytes()[..]));
+    assert_eq!(rejects, [Reject { row: 1, code: 1, message: "negative".to_owned() }]);
+    assert_eq!(timers.iter().map(|change| change.origin).collect::<Vec<_>>(), [0, 2]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::support::{
     HURRIED, LIMITS, call, engine, instance, int_rows, load, module, n_calls, orders, out, transform, transform_rows, wat,
 };
 
-const FUNCTIONS: [&str; 5] = ["apply", "add", "merge", "emit", "pair"];
+const FUNCTIONS: [&str; 7] = ["apply", "add", "merge", "emit", "pair", "take", "fire"];
 
 #[track_caller]
 fn trap_text(result: Result<Response, PluginFault>) -> String {
@@ -152,8 +152,12 @@ fn the_modes_of_all_guests_are_tested() {
         .into_iter()
         .chain(crate::malformed::TRANSFORM.map(|(mode, _)| mode))
         .collect();
-    let own =
-        [("transform", transform), ("aggregate", crate::malformed::AGGREGATE_MODES.to_vec()), ("join", vec!["origins-short"])];
+    let own = [
+        ("transform", transform),
+        ("aggregate", crate::malformed::AGGREGATE_MODES.to_vec()),
+        ("join", vec!["origins-short"]),
+        ("process", crate::malformed::PROCESS_MODES.to_vec()),
+    ];
     for (guest, modes) in own {
         let component = reelflow_wasm::encode_component(&module(guest)).unwrap();
         let listed = crate::support::load_error(&component, &orders("modes", ""), LIMITS).to_string();

@@ -55,7 +55,7 @@ fn no_guest_is_without_a_test() {
         let is_guest = path.join("Cargo.toml").exists() && !path.ends_with("shared");
         is_guest.then(|| path.file_name().unwrap().to_str().unwrap().to_owned())
     });
-    assert_eq!(crates, ["aggregate", "join", "transform"].map(str::to_owned).into());
+    assert_eq!(crates, ["aggregate", "join", "process", "transform"].map(str::to_owned).into());
 }
 
 #[test]

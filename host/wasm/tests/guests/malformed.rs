@@ -36,6 +36,10 @@ pub const TRANSFORM: [(&str, &str); 25] = [
 /// The modes of the guest `aggregate`.
 pub const AGGREGATE_MODES: [&str; 5] = ["state-missing", "state-extra", "state-ends-fall", "reject-beyond", "states-forgotten"];
 
+/// The modes of the guest `process`.
+pub const PROCESS_MODES: [&str; 6] =
+    ["state-missing", "reject-beyond", "timer-beyond", "timers-fall", "timer-far", "timer-of-refused"];
+
 #[track_caller]
 fn check(mode: &str, at: &str, expected: &str) {
     assert_eq!(call(mode, at, LIMITS), Err(PluginFault::Malformed(expected.to_owned())), "{mode} at {at}");
@@ -64,4 +68,16 @@ fn an_aggregate() {
 #[test]
 fn a_join() {
     check("origins-short", "pair", "output \"out\": 0 origins instead of 2");
+}
+
+#[test]
+fn a_process() {
+    for (at, n_units) in [("take", 3), ("fire", 2)] {
+        check("state-missing", at, "1 states instead of 2");
+        check("reject-beyond", at, &format!("a reject of row 1000, of {n_units}"));
+        check("timer-beyond", at, &format!("timers: an origin of 1000, of {n_units}"));
+        check("timer-of-refused", at, "a timer of row 1, which was refused");
+        check("timers-fall", at, "timers: origins that fall");
+        check("timer-far", at, "a timer at 9223372036854775807, not within -281474976710656 and 281474976710656");
+    }
 }

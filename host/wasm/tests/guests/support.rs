@@ -9,8 +9,8 @@ use std::{
 
 use reelflow_core::{
     column::{Bitmap, Column, Kind, Packed, Rows, Value},
-    plugin::{PluginFault, Request, Response},
-    time::{EventTime, Window},
+    plugin::{Clock, PluginFault, Request, Response, TimeRead, Timer},
+    time::{EventTime, WallTime, Watermark, Window},
 };
 use reelflow_ports::engine::{Limits, LoadError, Plugin, PluginEngine, PluginInstance};
 use reelflow_wasm::{WasmEngine, encode_component};
@@ -122,6 +122,9 @@ pub fn window(start: i64, end: i64) -> Window {
     Window::new(EventTime(start), EventTime(end))
 }
 
+/// What a process is told of time.
+pub const TIME: TimeRead = TimeRead { watermark: Watermark::UNKNOWN, now: WallTime(99) };
+
 /// A request that fits the function `at` of the guests.
 pub fn request_for(at: &str) -> Request {
     match at {
@@ -132,6 +135,17 @@ pub fn request_for(at: &str) -> Request {
         },
         "merge" => Request::Merge { parts: sums(&[1, 2, 3]), ends: vec![2, 3] },
         "emit" => Request::Emit { windows: vec![window(-5, 0), window(0, 5)], keys: int_rows(&[7, 8]), states: sums(&[1, 2]) },
+        "take" => Request::Take {
+            grouped: reelflow_core::plugin::Grouped { rows: int_rows(&[1, 2, 3]), ends: vec![2, 3] },
+            times: [5, 4, 6].map(EventTime).to_vec(),
+            keys: int_rows(&[7, 8]),
+            states: sums(&[10, 20]),
+            time: TIME,
+        },
+        "fire" => {
+            let timers = [(Clock::EventTime, 15), (Clock::WallTime, -3)].map(|(clock, at)| Timer { clock, at }).to_vec();
+            Request::Fire { timers, keys: int_rows(&[7, 8]), states: sums(&[1, 2]), time: TIME }
+        }
         "pair" => {
             let matched = Bitmap::from_bytes(vec![0b01], 2).unwrap();
             Request::Pair { left: int_rows(&[1, 2]), right: int_rows(&[10, 0]), matched }
@@ -145,6 +159,7 @@ pub fn guest_of(at: &str) -> &'static str {
     match at {
         "apply" => "transform",
         "pair" => "join",
+        "take" | "fire" => "process",
         _ => "aggregate",
     }
 }
@@ -157,7 +172,9 @@ pub fn call(mode: &str, at: &str, limits: Limits) -> Result<Response, PluginFaul
 /// The columns of the first output of an answer.
 pub fn out(response: &Response) -> &Rows {
     match response {
-        Response::Rows { outputs, .. } => &outputs.iter().find(|routed| routed.output == 0).expect("rows on output 0").rows,
+        Response::Rows { outputs, .. } | Response::Processed { outputs, .. } => {
+            &outputs.iter().find(|routed| routed.output == 0).expect("rows on output 0").rows
+        }
         Response::States { .. } => panic!("states instead of rows"),
     }
 }
@@ -169,7 +186,7 @@ pub fn n_calls(response: &Response) -> i64 {
             Value::Int(n_calls) => n_calls,
             other => panic!("{other:?} calls"),
         },
-        Response::States { .. } => panic!("states instead of rows"),
+        Response::States { .. } | Response::Processed { .. } => panic!("states instead of rows"),
     }
 }
 

@@ -4,6 +4,7 @@ mod aggregates;
 mod configs;
 mod joins;
 mod outputs;
+mod processes;
 mod rows;
 mod states;
 
