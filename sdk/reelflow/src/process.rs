@@ -116,7 +116,7 @@ impl<'a, T: Outputs> Context<'a, T> {
         self.out.emit(row);
     }
 
-    /// Sets a timer of this key. One that is due already fires when the rows of this batch are through.
+    /// Sets a timer of this key. One that is due already fires before the next row of this key.
     pub fn set_timer(&mut self, timer: Timer) {
         self.changes.push(Change { origin: self.origin, is_set: true, timer });
     }

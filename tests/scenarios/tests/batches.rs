@@ -16,6 +16,9 @@ const PIPELINES: &[&str] = &[
     "pipeline\n  source plays\n  source imps bound=1s\n  join found <- plays,imps match=all within=10s after=5s lateness=3s kind=left plugin=pair\n  sink found <- found",
     // What a stage emits, and what passed through one that keeps nothing.
     "pipeline\n  source plays\n  transform mark <- plays plugin=marks\n  dedup once <- mark horizon=1000s\n  aggregate count <- once window=hopping(6s,3s) plugin=count\n  aggregate again <- count window=tumbling(20s) plugin=count\n  sink counts <- count\n  sink agains <- again",
+    // Rows and timers of a key, with and without an end of their own.
+    "pipeline\n  source plays bound=1s\n  process timed <- plays plugin=timers\n  sink out <- timed",
+    "pipeline\n  source plays\n  process timed <- plays lateness=4s ttl=6s plugin=timers\n  sink out <- timed",
     // A join of a stream with what was made of it: both sides go back to one input.
     "pipeline\n  source plays\n  transform mark <- plays plugin=marks\n  join found <- plays,mark within=4s lateness=1s plugin=pair\n  sink found <- found",
     // Through a change of key, with two partitions upstream.
@@ -29,7 +32,9 @@ enum Step {
     Record {
         source: usize,
         partition: usize,
-        word: String,
+        key: String,
+        id: String,
+        at: i64,
     },
     Seal,
 }
@@ -46,8 +51,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         let mut at = -20;
         let step = |(idx, (source, partition, key, id, on, stray, what)): (usize, Drawn)| {
             at += on;
-            let word = format!("{key}#{id}{idx}@{}s", at - stray);
-            if what == 0 { Step::Seal } else { Step::Record { source, partition, word } }
+            let (id, at) = (format!("{id}{idx}"), at - stray);
+            if what == 0 { Step::Seal } else { Step::Record { source, partition, key, id, at } }
         };
         drawn.into_iter().enumerate().map(step).collect()
     })
@@ -71,13 +76,15 @@ fn run(pipeline: &str, steps: &[Step], mut is_cut: impl FnMut(usize) -> bool) ->
                 end(&mut batch, &mut lines);
                 lines.push("seal".to_owned());
             }
-            Step::Record { source, partition, word } => {
+            Step::Record { source, partition, key, id, at } => {
+                let id = if pipeline.contains("timers") { timer_word(idx, *at) } else { id.clone() };
+                let word = format!("{key}#{id}@{at}s");
                 let source = if two_sources && *source == 1 { "imps" } else { "plays" };
                 let to = format!("{source} p{}", if two_partitions { *partition } else { 0 });
                 if batch.as_ref().is_some_and(|(open, _)| *open != to) || is_cut(idx) {
                     end(&mut batch, &mut lines);
                 }
-                batch.get_or_insert_with(|| (to, Vec::new())).1.push(word.clone());
+                batch.get_or_insert_with(|| (to, Vec::new())).1.push(word);
             }
         }
     }
@@ -93,6 +100,19 @@ fn run(pipeline: &str, steps: &[Step], mut is_cut: impl FnMut(usize) -> bool) ->
     }
     out.sort();
     out
+}
+
+/// What the plugin `timers` does on a row that happens `at` some second.
+fn timer_word(idx: usize, at: i64) -> String {
+    match idx % 7 {
+        0 => format!("at={}", at + 2),
+        1 => format!("at={}", at + 9),
+        2 => format!("at={}", at - 1),
+        3 => format!("not={}", at + 2),
+        4 => "chain=3".to_owned(),
+        5 => "forget".to_owned(),
+        _ => "refuse".to_owned(),
+    }
 }
 
 /// `line` without what depends on how often results were told early: their rows, and numbers of rows.

@@ -18,7 +18,7 @@ fn a_backlog_gives_what_it_gave_live() {
     let (mut n_late, mut n_rows) = (0, 0);
     for seed in 0..150 {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let kind = [Kind::Tumbling, Kind::Hopping, Kind::Session][rng.random_range(0..3)];
+        let kind = [Kind::Tumbling, Kind::Hopping, Kind::Session, Kind::Process][rng.random_range(0..4)];
         let shape = Shape {
             kind,
             n_partitions: 1,

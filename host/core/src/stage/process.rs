@@ -4,7 +4,9 @@
 //!   to set and to delete. A key has a timer of a clock and time at most once.
 //! - An event-time timer fires when `watermark >= its time`, a wall-clock timer when the clock reads its time or later; each is
 //!   gone with that. Timers of a key and clock fire in the order of their times, also those that another one sets meanwhile: each call
-//!   fires at most one timer of a key. One that is set when it is due already fires when the batch is through.
+//!   fires at most one timer of a key. One that is set when it is due already fires before the next row of its key.
+//! - Rows and timers of a key follow each other as if rows had come one by one: [`Operator::n_acceptable`] takes a key once at a time, and
+//!   nothing before what its mark makes due has fired. What a plugin reads of the watermark is how far the stage has come when it is called.
 //! - A row with `time < watermark − lateness` is late, the watermark being the one from before the row; without a lateness none is.
 //! - A key is forgotten, with its timers, when `watermark > its last row's time + ttl`: the greatest time, not the latest to come. Timers up
 //!   to there fire before, later ones never. At the end of everything all event-time timers fire and every key is forgotten.
@@ -14,9 +16,11 @@
 //!
 //! I-9: a key has at most [`TIMERS_MAX`] timers, and at most [`FIRINGS_MAX`] of them fire before time goes on.
 
+use std::collections::BTreeSet;
+
 use crate::{
     column::{Kind, Rows},
-    key::{decode_key_bytes, empty_columns},
+    key::{decode_key_bytes, empty_columns, encode_key_bytes},
     plan::{StageKind, StagePlan},
     plugin::{Clock, PluginFault, Request, Response, TimeRead},
     stage::{Batch, Operator, Outbox, lateness::without_late},
@@ -145,6 +149,21 @@ impl Operator for Process {
         self.keys.begin_step();
         self.work = Work::Taking(Box::new(Taking::new(batch, &rows, &self.facts.key)));
         self.settle(out);
+    }
+
+    /// Up to the first row by whose mark something is due, or whose key came before: what that row sets, and what is due of it, comes first.
+    /// Rows and timers of other keys have nothing to do with each other.
+    fn n_acceptable(&self, batch: &Batch, marks: &[Watermark], from: usize) -> usize {
+        let due = self.keys.first_due();
+        let mut seen: BTreeSet<Vec<u8>> = BTreeSet::new();
+        let mut is_first = |row: usize| {
+            let mut key = Vec::new();
+            encode_key_bytes(&batch.rows, &self.facts.key, row, &mut key);
+            seen.insert(key)
+        };
+        let waits = |row: usize| due.is_some_and(|due| self.watermark < marks[row] && due <= marks[row].0) || !is_first(row);
+        let rows = from..batch.len();
+        rows.clone().position(waits).unwrap_or(rows.len())
     }
 
     fn advance(&mut self, watermark: Watermark, out: &mut Outbox) {

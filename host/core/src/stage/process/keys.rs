@@ -148,6 +148,11 @@ impl Keys {
         self.by_wall_time.extend(kept.first(Clock::WallTime).map(|timer| (timer.at, key.clone())));
     }
 
+    /// When something happens next by event time: a timer fires, or a key is forgotten.
+    pub(super) fn first_due(&self) -> Option<i64> {
+        self.by_event_time.first().map(|(at, _)| *at)
+    }
+
     /// Time goes on, or rows come: timers may fire again.
     pub(super) fn begin_step(&mut self) {
         self.step += 1;
