@@ -1,0 +1,187 @@
+//! Every shipped dataset in every mode, on a real Apache Kafka: its rows equal those of a batch job in DuckDB.
+
+use std::{collections::BTreeMap, fs, thread, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use reelflow_broker_tests::Broker;
+use reelflow_pipelines::{Job, LogKind, root, workload};
+
+mod feeder;
+mod processes;
+
+use feeder::Feeder;
+use processes::{Process, create_topics, finish, leave, log_end, start};
+
+const N_EVENTS: u64 = 60_000;
+const SEED: u64 = 11;
+/// Records of one slice, and how long the next one waits.
+const SLICE: usize = 2_000;
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A pipeline that ships, and what it computes.
+struct Shipped {
+    example: &'static str,
+    oracle: &'static str,
+    datasets: &'static [&'static str],
+    /// What makes nothing late.
+    complete: &'static [(&'static str, &'static str)],
+}
+
+const SHIPPED: [Shipped; 4] = [
+    Shipped {
+        example: "personalization",
+        oracle: "personalization",
+        datasets: &["d0", "d1", "d3", "d10"],
+        complete: &[("lateness = \"6h\"", "lateness = \"8d\""), ("lateness = \"2m\"", "lateness = \"8d\"")],
+    },
+    Shipped {
+        example: "rolling-counters",
+        oracle: "rolling-counters",
+        datasets: &["d4"],
+        // State must outlive the lateness by a week.
+        complete: &[
+            ("lateness_ms = 3600000", "lateness_ms = 691200000"),
+            ("lateness = \"1h\"", "lateness = \"8d\""),
+            ("state_ttl = \"170h\"", "state_ttl = \"16d\""),
+        ],
+    },
+    Shipped { example: "recent-plays", oracle: "recent-plays", datasets: &["d5"], complete: &[] },
+    Shipped {
+        example: "viewing-sessions",
+        oracle: "sessions",
+        datasets: &["d6"],
+        complete: &[("lateness = \"1h\"", "lateness = \"8d\"")],
+    },
+];
+
+/// All pipelines side by side on one broker, which reads the same topics.
+struct Run {
+    broker: Broker,
+    jobs: Vec<Job>,
+    feeder: Feeder,
+    /// By pipeline: its processes by name.
+    processes: Vec<BTreeMap<&'static str, Process>>,
+}
+
+impl Run {
+    fn new(is_complete: bool) -> Result<Run> {
+        let broker = Broker::start()?;
+        let log = LogKind::Kafka(broker.bootstrap());
+        let edits = |shipped: &Shipped| if is_complete { shipped.complete } else { &[] };
+        let jobs =
+            SHIPPED.iter().map(|shipped| Job::example(shipped.example, &log, edits(shipped))).collect::<Result<Vec<_>>>()?;
+        create_topics(&jobs[0])?;
+        let feeder = Feeder::new(&broker.bootstrap(), &workload(N_EVENTS, SEED))?;
+        Ok(Run { broker, jobs, feeder, processes: SHIPPED.iter().map(|_| BTreeMap::new()).collect() })
+    }
+
+    fn start(&mut self, pipeline: usize, name: &'static str) -> Result<()> {
+        let process = start(&self.jobs[pipeline], name)?;
+        self.processes[pipeline].insert(name, process);
+        Ok(())
+    }
+
+    /// Feeds everything, a slice after the other; `between` is told how many there were.
+    fn feed(&mut self, mut between: impl FnMut(&mut Run, usize) -> Result<()>) -> Result<()> {
+        let mut n_slices = 0;
+        while self.feeder.feed_slice(SLICE)? {
+            n_slices += 1;
+            between(self, n_slices)?;
+            thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+
+    /// Ends the processes, has one more life of each pipeline process what is left, and asks the oracle.
+    fn check(self, mode: &str) -> Result<()> {
+        let data = workload(N_EVENTS, SEED);
+        for ((shipped, job), processes) in SHIPPED.iter().zip(&self.jobs).zip(self.processes) {
+            finish(job, processes).with_context(|| format!("{} in mode {mode}", shipped.example))?;
+            job.dump()?;
+            let table = job.oracle(shipped.oracle, &data).with_context(|| format!("{} in mode {mode}", shipped.example))?;
+            for dataset in shipped.datasets {
+                let row = table.lines().find(|line| line.split_whitespace().next() == Some(dataset));
+                eprintln!("{mode:<10} {}", row.with_context(|| format!("no {dataset} in:\n{table}"))?);
+            }
+        }
+        drop(self.broker);
+        Ok(())
+    }
+}
+
+/// Everything is there from the start, nothing is late.
+#[test]
+fn complete() -> Result<()> {
+    let mut run = Run::new(true)?;
+    run.feeder.feed_all()?;
+    run.check("complete")
+}
+
+/// While records come in, with the bounds on lateness that ship: equal to the batch job without what was late.
+#[test]
+fn bounded() -> Result<()> {
+    let mut run = Run::new(false)?;
+    (0..SHIPPED.len()).try_for_each(|pipeline| run.start(pipeline, "a"))?;
+    // At the pace of one of them, so that what comes late is late.
+    run.feed(|run, _| run.feeder.wait_until_read())?;
+    run.check("bounded")
+}
+
+/// Now this process is killed, now that one.
+#[test]
+fn killed() -> Result<()> {
+    let mut run = Run::new(true)?;
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    (0..SHIPPED.len()).try_for_each(|pipeline| run.start(pipeline, "a"))?;
+    run.feed(|run, n_slices| {
+        if n_slices % 2 == 0 {
+            let victim = rng.random_range(0..SHIPPED.len());
+            run.processes[victim].get_mut("a").context("it runs")?.kill()?;
+            run.start(victim, "a")?;
+        }
+        Ok(())
+    })?;
+    run.check("killed")
+}
+
+/// One process, then four, then two, of one pipeline after the other.
+#[test]
+fn rescaled() -> Result<()> {
+    let mut run = Run::new(true)?;
+    (0..SHIPPED.len()).try_for_each(|pipeline| run.start(pipeline, "a"))?;
+    run.feed(|run, n_slices| {
+        let (pipeline, step) = (n_slices / 7, n_slices % 7);
+        match step {
+            _ if pipeline >= SHIPPED.len() => {}
+            1 => ["b", "c", "d"].into_iter().try_for_each(|name| run.start(pipeline, name))?,
+            5 => {
+                for name in ["a", "c"] {
+                    let process = run.processes[pipeline].remove(name).context("it runs")?;
+                    leave(process).with_context(|| log_end(&run.jobs[pipeline], name))?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    })?;
+    run.check("rescaled")
+}
+
+/// The page of datasets says what is tested here, and nothing else.
+#[test]
+fn the_page_of_datasets_is_true() -> Result<()> {
+    let page = fs::read_to_string(root().join("docs/datasets.md"))?;
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| [D")).collect();
+    let tested: Vec<(&str, &Shipped)> =
+        SHIPPED.iter().flat_map(|shipped| shipped.datasets.iter().map(move |dataset| (*dataset, shipped))).collect();
+    ensure!(rows.len() == tested.len(), "{} rows for {} datasets", rows.len(), tested.len());
+    for (dataset, shipped) in tested {
+        let begin = format!("| [{}](", dataset.to_uppercase());
+        let row = rows.iter().find(|row| row.starts_with(&begin)).with_context(|| format!("no row {begin}"))?;
+        ensure!(row.contains(&format!("examples/{}/reel.toml", shipped.example)), "{row}");
+        ensure!(row.matches("| equal ").count() == 4, "complete, bounded, killed and rescaled: {row}");
+    }
+    Ok(())
+}
