@@ -26,6 +26,7 @@ use crate::{
     watermark::{InputMark, LowWatermark},
 };
 
+mod files;
 mod input;
 mod memory;
 mod output;
@@ -36,6 +37,7 @@ mod tests;
 
 pub use input::SourceCounts;
 
+use files::FedFiles;
 use input::InputState;
 use memory::Memory;
 use output::{Outputs, Place};
@@ -103,6 +105,7 @@ pub struct Task {
     /// Stage of the plan → its place in `stages`.
     places: Vec<Option<usize>>,
     outward: Vec<Outward>,
+    files: Vec<FedFiles>,
     low: LowWatermark,
     now: Option<WallTime>,
     queue: VecDeque<Waiting>,
@@ -155,6 +158,7 @@ impl Task {
             partition,
             inputs: of_fragment.inputs.iter().map(|input| InputState::new(&plan, *input)).collect(),
             outward: output::shuffles_of(&plan, fragment).map(outward).collect(),
+            files: FedFiles::all(&plan, fragment),
             stages,
             places,
             low: LowWatermark::default(),
@@ -354,6 +358,7 @@ impl Task {
                 self.outputs.shuffle_mark(outward.shuffle, mark, self.now);
             }
         }
+        files::tell(&mut self.files, &self.inputs, &self.stages, self.now, &mut self.outputs);
         self.outputs.flush(effects);
         let sealed = self.seal_state();
         effects.push(Effect::Sealed(sealed));

@@ -240,6 +240,7 @@ impl Builder {
             schema,
             key,
             upsert,
+            files: None,
         });
         Ok(())
     }

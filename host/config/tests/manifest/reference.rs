@@ -45,7 +45,7 @@ impl<'a> Page<'a> {
                 .collect::<Vec<_>>()
                 .join(" or "),
             Some((name, _)) => match name {
-                "Window" | "Limits" => format!("[{}](#{})", name.to_lowercase(), name.to_lowercase()),
+                "Window" | "Limits" | "Files" => format!("[{}](#{})", name.to_lowercase(), name.to_lowercase()),
                 "SettingOrMore" => "setting".to_owned(),
                 "Columns" => "list of fields".to_owned(),
                 "FieldType" => "field type".to_owned(),
@@ -81,7 +81,8 @@ impl<'a> Page<'a> {
         if let Some(description) = definition["description"].as_str() {
             writeln!(self.text, "{description}").expect("a string takes everything");
         }
-        match definition["oneOf"].as_array() {
+        let of_kinds = |all: &&Vec<Value>| all.iter().all(|one| one["properties"]["kind"].is_object());
+        match definition["oneOf"].as_array().filter(of_kinds) {
             None => self.keys(definition, ""),
             Some(kinds) => {
                 for kind in kinds {
@@ -114,6 +115,7 @@ fn page() -> String {
         ("[stage.NAME]", "Stage"),
         ("Window", "Window"),
         ("[sink.NAME]", "Sink"),
+        ("Files", "Files"),
     ] {
         page.section(title, page.definition(&format!("#/definitions/{name}")).1);
     }

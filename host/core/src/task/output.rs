@@ -82,10 +82,17 @@ impl Outputs {
         }
     }
 
-    /// Writes rows to a sink: one JSON object each.
+    /// Writes rows to a sink: one JSON object each, or frames for rows that become files.
     pub fn sink(&mut self, sink: SinkIdx, batch: &Batch, effects: &mut Vec<Effect>) {
         let plan = &self.plan.sinks[sink];
         let outgoing = &mut self.sinks[sink];
+        if plan.files.is_some() {
+            for frame in frame::encode_rows(batch, self.partition) {
+                outgoing.push(self.partition, batch.times[0].0.max(0), None, Some(&frame), &[]);
+            }
+            append_if(outgoing, APPEND_BYTES, effects);
+            return;
+        }
         for row in 0..batch.len() {
             let key = encode::key(&plan.schema, &batch.rows, &plan.key, row);
             // Rows without a key stay together, and so in order.
@@ -131,6 +138,12 @@ impl Outputs {
         for partition in 0..self.plan.n_partitions {
             self.shuffles[shuffle].push(partition, wall_ms(now), None, Some(&frame), &[]);
         }
+    }
+
+    /// Tells who publishes the files of `sink` how far this task has come. Stands behind the rows that were sent before.
+    pub fn files_mark(&mut self, sink: SinkIdx, mark: InputMark, now: Option<WallTime>) {
+        let frame = frame::encode_watermark(mark, self.partition);
+        self.sinks[sink].push(self.partition, wall_ms(now), None, Some(&frame), &[]);
     }
 
     /// Writes rows to the late topic of `stage`, if it has one. A row that came from a record keeps its key.

@@ -2,7 +2,8 @@
 
 use crate::{
     plan::{
-        Consumer, FragmentIdx, FragmentPlan, Plan, PluginIdx, ShuffleIdx, StageIdx, StageKind, StagePlan, Stream, WindowSpec,
+        Consumer, FragmentIdx, FragmentPlan, Plan, PluginIdx, ShuffleIdx, SinkIdx, StageIdx, StageKind, StagePlan, Stream,
+        WindowSpec,
     },
     stage::{
         Batch, Operator, StageCounts, aggregate::Aggregate, dedup::Dedup, join::Join, session::Session, transform::Transform,
@@ -122,6 +123,11 @@ impl Stage {
 /// What feeds `shuffle`, which leads out of fragment `from`.
 pub(super) fn feeds_of_shuffle(plan: &Plan, from: FragmentIdx, shuffle: ShuffleIdx) -> Vec<Feed> {
     feeds(plan, &plan.fragments[from], |consumer| consumer == Consumer::Shuffle(shuffle))
+}
+
+/// What feeds `sink`, if it is fed by fragment `from`.
+pub(super) fn feeds_of_sink(plan: &Plan, from: FragmentIdx, sink: SinkIdx) -> Vec<Feed> {
+    feeds(plan, &plan.fragments[from], |consumer| consumer == Consumer::Sink(sink))
 }
 
 /// The streams of `fragment` that have a consumer for which `is_it` holds.

@@ -47,8 +47,15 @@ fn plan() -> Arc<Plan> {
         late_topic: None,
     };
     let shuffle = ShufflePlan { topic: "away".into(), from_fragment: 0, to_fragment: 1, key: vec![1], stream: stream(&[]) };
-    let sink =
-        SinkPlan { name: "out".into(), topic: "out".into(), n_partitions: 3, schema: schema(), key: vec![0], upsert: false };
+    let sink = SinkPlan {
+        name: "out".into(),
+        topic: "out".into(),
+        n_partitions: 3,
+        schema: schema(),
+        key: vec![0],
+        upsert: false,
+        files: None,
+    };
     let fragment = |name: &str, input, stages| FragmentPlan { name: name.into(), inputs: vec![input], stages };
     Arc::new(Plan {
         name: "test".into(),
