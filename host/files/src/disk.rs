@@ -42,7 +42,8 @@ impl Disk for LocalDisk {
         match fs::metadata(folder) {
             Ok(found) if found.is_dir() => return Ok(()),
             Ok(_) => return Err(FilesError::NotAFolder(folder.to_owned())),
-            Err(why) if why.kind() == ErrorKind::NotFound => {}
+            // What is no folder is then found above.
+            Err(why) if matches!(why.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
             Err(why) => return Err(failed(folder, &why)),
         }
         let above = match folder.parent() {

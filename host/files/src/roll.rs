@@ -32,7 +32,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -54,19 +54,25 @@ use crate::{
 
 /// How many records of a partition are kept, for people who look, and so that a name that is free again is noticed.
 const ROLLS_KEPT: u64 = 100;
-/// More files are not open at one time: processes may have about 1,000. Those that are, are finished when another one is needed.
-const OPEN_FILES_MAX: usize = 64;
+/// No sink has more files open at one time, but one for each partition: processes may have about 1,000. A partition that needs another
+/// one finishes the file of its earliest event time, which is the least likely to get more rows.
+const OPEN_FILES_MAX: usize = 256;
 /// A roll with so many files is published at once.
 const ROLL_FILES_MAX: usize = 512;
-/// Rows that wait in memory for the end of their row group are written down when they take more than this.
-const MEMORY_BYTES_MAX: usize = 64 << 20;
+/// Rows of a partition that wait in memory for the end of their row group are written down when they take more than this.
+const MEMORY_BYTES_MAX: usize = 16 << 20;
 
 /// What all partitions of a sink share.
 pub(crate) struct Shared {
     pub disk: Arc<dyn Disk>,
     pub layout: Layout,
     pub rows: RowFormat,
+    /// How many files of all partitions are open.
+    pub n_open: Arc<AtomicUsize>,
 }
+
+/// Counts as an open file for as long as it lives.
+struct CountedOpen(Arc<AtomicUsize>);
 
 /// The rolls of one partition.
 pub(crate) struct Rolls {
@@ -87,6 +93,7 @@ struct OpenFile {
     staged: String,
     writer: Writer,
     n_rows: u64,
+    _open: CountedOpen,
 }
 
 /// A staged file whose contents are durable.
@@ -135,15 +142,18 @@ impl Rolls {
 
     fn write_to(&mut self, slot: Slot, batch: &Batch) -> Result<(), FilesError> {
         if !self.open.contains_key(&slot) {
-            if self.open.len() >= OPEN_FILES_MAX {
-                self.close_all()?;
+            if self.shared.n_open.load(Ordering::Relaxed) >= OPEN_FILES_MAX
+                && let Some((earliest, file)) = self.open.pop_first()
+            {
+                self.close(earliest, file)?;
             }
             let what = format!("{}.{}", self.n_begun, self.shared.layout.format.name());
             let staged = staged(self.sequence(), &self.attempt, &what);
             let path = self.staging(&staged);
             let writer = Writer::new(self.shared.disk.create(&path)?, path, &self.shared.rows)?;
             self.n_begun += 1;
-            self.open.insert(slot, OpenFile { staged, writer, n_rows: 0 });
+            let open = CountedOpen::new(&self.shared.n_open);
+            self.open.insert(slot, OpenFile { staged, writer, n_rows: 0, _open: open });
         }
         let file = self.open.get_mut(&slot).expect("it was just begun");
         file.writer.write(&self.shared.rows, batch)?;
@@ -161,14 +171,17 @@ impl Rolls {
         greatest.map_or(Ok(()), |file| file.writer.flush())
     }
 
-    /// Ends every open file and makes its contents durable.
-    fn close_all(&mut self) -> Result<(), FilesError> {
-        for (slot, OpenFile { staged, writer, n_rows }) in std::mem::take(&mut self.open) {
-            let Finished { file, n_bytes, crc32 } = writer.finish()?;
-            self.shared.disk.sync(&file, &self.staging(&staged))?;
-            self.written.push(WrittenFile { slot, staged, n_rows, n_bytes, crc32 });
-        }
+    /// Ends a file and makes its contents durable.
+    fn close(&mut self, slot: Slot, file: OpenFile) -> Result<(), FilesError> {
+        let OpenFile { staged, writer, n_rows, _open } = file;
+        let Finished { file, n_bytes, crc32 } = writer.finish()?;
+        self.shared.disk.sync(&file, &self.staging(&staged))?;
+        self.written.push(WrittenFile { slot, staged, n_rows, n_bytes, crc32 });
         Ok(())
+    }
+
+    fn close_all(&mut self) -> Result<(), FilesError> {
+        std::mem::take(&mut self.open).into_iter().try_for_each(|(slot, file)| self.close(slot, file))
     }
 
     /// What the record says of the files of the open roll, all of which are closed.
@@ -208,6 +221,19 @@ impl Rolls {
         let Shared { disk, layout, .. } = &*self.shared;
         let old = sequences(layout, self.partition)?.into_iter().filter(|sequence| sequence + ROLLS_KEPT <= newest);
         old.into_iter().try_for_each(|sequence| disk.remove(&layout.roll(self.partition, sequence)))
+    }
+}
+
+impl CountedOpen {
+    fn new(n_open: &Arc<AtomicUsize>) -> CountedOpen {
+        n_open.fetch_add(1, Ordering::Relaxed);
+        CountedOpen(n_open.clone())
+    }
+}
+
+impl Drop for CountedOpen {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -44,7 +44,12 @@ impl LocalSink {
         let layout =
             Layout { root: base.join(&*files.path), sink: of_sink.name.clone(), format: files.format, divided: files.divided };
         LocalSink {
-            shared: Arc::new(Shared { disk, layout, rows: RowFormat::new(files.format, of_sink.schema.clone(), of_sink.upsert) }),
+            shared: Arc::new(Shared {
+                disk,
+                layout,
+                rows: RowFormat::new(files.format, of_sink.schema.clone(), of_sink.upsert),
+                n_open: Arc::default(),
+            }),
             owner: Owner::new(&plan.name, &of_sink.name, files.format.name(), files.divided.name()),
             n_partitions: plan.n_partitions,
             complete: Mutex::default(),

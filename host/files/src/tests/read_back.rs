@@ -137,14 +137,14 @@ fn rows_of_many_hours_find_their_files() {
     sink.prepare().expect("an empty folder");
     let mut files = sink.open(0).expect("open");
     for offset in 0..2 {
-        let mut batch = batch(&(0..300).collect::<Vec<_>>());
-        batch.times = (0..300).map(|hour| EventTime(hour * HOUR_MS)).collect();
+        let mut batch = batch(&(0..600).collect::<Vec<_>>());
+        batch.times = (0..600).map(|hour| EventTime(hour * HOUR_MS)).collect();
         files.write(offset, &batch).expect("write");
     }
     assert!(files.open_roll().is_full);
     let roll = files.publish(2, mark(0)).expect("publish");
-    assert_eq!((roll.n_rows, published(folder.path()).len()), (600, roll.n_files));
+    assert_eq!((roll.n_rows, published(folder.path()).len()), (1_200, roll.n_files));
     let second_half = published(folder.path()).into_iter().filter(|path| path.to_string_lossy().contains(".1.ndjson"));
-    assert!(second_half.count() > 200, "a folder has two files of one roll, with two names");
+    assert!(second_half.count() > 300, "a folder has two files of one roll, with two names");
     assert!(!files.open_roll().is_full);
 }
