@@ -187,6 +187,22 @@ pub struct SinkPlan {
     pub files: Option<FilesPlan>,
 }
 
+impl SinkPlan {
+    /// A few bytes that differ where rows have other fields: rows that wait to become files say by them whether they still fit. A frame
+    /// alone knows kinds of columns, not their names.
+    pub fn rows_digest(&self) -> [u8; 4] {
+        let mut crc = crc32fast::Hasher::new();
+        for field in &self.schema.fields {
+            crc.update(field.name.as_bytes());
+            crc.update(&[0, u8::from(field.required)]);
+            crc.update(field.field_type.name().as_bytes());
+            crc.update(&[0]);
+        }
+        crc.update(&[u8::from(self.upsert)]);
+        crc.finalize().to_le_bytes()
+    }
+}
+
 /// What the files of a sink are like, and when they are published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilesPlan {

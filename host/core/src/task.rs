@@ -330,7 +330,7 @@ impl Task {
         let mut readers = Vec::new();
         for consumer in &stream.consumers {
             match *consumer {
-                Consumer::Sink(sink) => self.outputs.sink(sink, &batch, effects),
+                Consumer::Sink(sink) => self.outputs.sink(sink, &batch, self.now, effects),
                 Consumer::Shuffle(shuffle) => self.outputs.shuffle(shuffle, &batch, self.now, effects),
                 Consumer::Stage { stage, port } => readers.push((self.places[stage].expect("of this fragment"), port)),
             }

@@ -98,7 +98,7 @@ impl Publisher {
     pub fn check(&self) -> Result<(), RunError> {
         for (sink, files) in &self.sinks {
             for partition in 0..self.job.plan.n_partitions {
-                self.open(*sink, partition)?;
+                self.open(*sink, partition)?.check(&*self.job.log, &self.job.plan.sinks[*sink])?;
             }
             files.mark_complete().map_err(|why| of_sink(&self.job.plan.sinks[*sink], why))?;
         }
@@ -222,6 +222,32 @@ impl Publisher {
 }
 
 impl Part {
+    /// Checks that the first rows that wait, and so all of them, have the fields that the sink has now: no run adds rows to others
+    /// that it could not publish.
+    fn check(&self, log: &dyn Log, plan: &SinkPlan) -> Result<(), RunError> {
+        let (earliest, end) = log.offsets(&self.at)?;
+        let from = self.read_to.max(earliest);
+        let mut misfit = None;
+        if from < end {
+            log.scan(&self.at, from, end, &mut |record| match record.key {
+                None => true,
+                Some(digest) => {
+                    misfit = (digest != plan.rows_digest()).then_some(record.offset);
+                    false
+                }
+            })?;
+        }
+        match misfit {
+            None => Ok(()),
+            Some(offset) => Err(of_sink(plan, self.misfit(offset))),
+        }
+    }
+
+    fn misfit(&self, offset: Offset) -> FilesError {
+        let why = "they have other fields than the sink has now".to_owned();
+        FilesError::Unreadable { partition: self.at.partition, offset, why }
+    }
+
     /// Reads what is committed, up to where the roll is full. Returns whether that is all.
     fn read(&mut self, log: &dyn Log, plan: &SinkPlan, files: &FilesPlan, now: WallTime) -> Result<bool, RunError> {
         let (earliest, end) = log.offsets(&self.at)?;
@@ -254,14 +280,11 @@ impl Part {
     }
 
     fn take(&mut self, record: &Record<'_>, plan: &SinkPlan) -> Result<(), FilesError> {
+        if record.key.is_some_and(|digest| digest != plan.rows_digest()) {
+            return Err(self.misfit(record.offset));
+        }
         match frame::decode(record.value.unwrap_or_default(), &plan.schema) {
-            Ok(Frame::Rows { batch, .. }) => {
-                if batch.revisions.is_some() != plan.upsert {
-                    let why = "rows carry \"rev\" and \"final\", or do not, other than the sink has them now".to_owned();
-                    return Err(FilesError::Unreadable { partition: self.at.partition, offset: record.offset, why });
-                }
-                self.files.write(record.offset, &batch)
-            }
+            Ok(Frame::Rows { batch, .. }) => self.files.write(record.offset, &batch),
             Ok(Frame::Watermark { mark: InputMark { watermark, is_idle }, .. }) => {
                 // A task that was recovered may say less than it did before.
                 self.mark = InputMark { watermark: watermark.max(self.mark.watermark), is_idle };

@@ -83,12 +83,13 @@ impl Outputs {
     }
 
     /// Writes rows to a sink: one JSON object each, or frames for rows that become files.
-    pub fn sink(&mut self, sink: SinkIdx, batch: &Batch, effects: &mut Vec<Effect>) {
+    pub fn sink(&mut self, sink: SinkIdx, batch: &Batch, now: Option<WallTime>, effects: &mut Vec<Effect>) {
         let plan = &self.plan.sinks[sink];
         let outgoing = &mut self.sinks[sink];
         if plan.files.is_some() {
+            let digest = plan.rows_digest();
             for frame in frame::encode_rows(batch, self.partition) {
-                outgoing.push(self.partition, batch.times[0].0.max(0), None, Some(&frame), &[]);
+                outgoing.push(self.partition, wall_ms(now), Some(&digest), Some(&frame), &[]);
             }
             append_if(outgoing, APPEND_BYTES, effects);
             return;
@@ -263,7 +264,7 @@ fn append_if(outgoing: &mut Outgoing, n_bytes_min: usize, effects: &mut Vec<Effe
     }
 }
 
-/// A shuffle's records carry wall time: retention deletes by it, and their event times may be days old.
+/// Internal records carry wall time: retention deletes by it, and their event times may be days old, or lie before 1970.
 fn wall_ms(now: Option<WallTime>) -> i64 {
     now.map_or(0, |now| now.0)
 }

@@ -1,6 +1,12 @@
 //! Folders that files cannot be published in.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use reelflow_pipelines::Job;
@@ -107,6 +113,31 @@ fn a_folder_that_cannot_be_written_is_refused_before_anything_is_read() -> Resul
             failures.push(format!("{name}: topics were made:\n{topics}"));
         }
     }
+    assert!(failures.is_empty(), "{}", failures.join("\n---\n"));
+    Ok(())
+}
+
+/// Rows that a killed run has left in the topic, and a manifest that gives the sink other fields.
+#[test]
+fn rows_that_wait_for_a_sink_with_other_fields_are_refused() -> Result<()> {
+    let job = with_files("out", "ndjson")?;
+    let mut child = job.reel(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let staging = job.path().join("out/_reel/staging/p00000");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while fs::read_dir(&staging).is_ok_and(|mut entries| entries.next().is_none()) || !staging.exists() {
+        assert!(Instant::now() < deadline, "nothing was staged");
+        thread::sleep(Duration::from_millis(10));
+    }
+    child.kill()?;
+    child.wait()?;
+    edit(&job, "input = \"clean\"\nfiles", "input = \"plays\"\nfiles")?;
+    let mut failures = Vec::new();
+    let output = job.reel(RUN).output()?;
+    let says = ["RF0513", "cannot be read: they have other fields than the sink has now", "publish what waits with the manifest"];
+    judge("another input", &output, 3, &says, &mut failures);
+    edit(&job, "input = \"plays\"\nfiles", "input = \"clean\"\nfiles")?;
+    let output = job.reel(RUN).output()?;
+    judge("as it was", &output, 0, &["published 200 rows"], &mut failures);
     assert!(failures.is_empty(), "{}", failures.join("\n---\n"));
     Ok(())
 }
