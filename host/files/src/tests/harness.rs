@@ -83,13 +83,14 @@ pub fn mark(watermark: i64) -> InputMark {
 pub const N_RECORDS: i64 = 12;
 pub const N_ROWS: i64 = 3 * N_RECORDS;
 
-/// Publishes all records of partition 0 as whoever owns it does, with a roll every five records.
-pub fn publish_all(sink: &LocalSink) -> Result<(), FilesError> {
+/// Publishes all records of partition 0 as whoever owns it does, with a roll every `roll_len` records. Lives have different ones: rolls
+/// of the same offsets would overwrite each other's files, and hide that rows stand in both.
+pub fn publish_all(sink: &LocalSink, roll_len: i64) -> Result<(), FilesError> {
     sink.prepare()?;
     let mut files = sink.open(0)?;
     let mut offset = files.next().unwrap_or(0);
     while offset < N_RECORDS {
-        let end = N_RECORDS.min(offset + 5);
+        let end = N_RECORDS.min(offset + roll_len);
         for at in offset..end {
             files.write(at, &batch(&[3 * at, 3 * at + 1, 3 * at + 2]))?;
         }

@@ -67,15 +67,15 @@ fn damaged_notes_are_refused() {
         ("rolls/p00000/000000000003.json", ""),
     ] {
         let folder = tempfile::tempdir().expect("a folder");
-        publish_all(&local(folder.path())).expect("publish");
+        publish_all(&local(folder.path()), 5).expect("publish");
         fs::write(folder.path().join("out/rows/_reel").join(at), text).expect("write");
-        let refused = publish_all(&local(folder.path()));
+        let refused = publish_all(&local(folder.path()), 5);
         assert!(matches!(&refused, Err(FilesError::Damaged { .. })), "{at} {text:?}: {refused:?}");
     }
     let folder = tempfile::tempdir().expect("a folder");
-    publish_all(&local(folder.path())).expect("publish");
+    publish_all(&local(folder.path()), 5).expect("publish");
     let rolls = folder.path().join("out/rows/_reel/rolls/p00000");
     fs::rename(rolls.join("000000000003.json"), rolls.join("000000000004.json")).expect("rename");
-    let refused = publish_all(&local(folder.path()));
+    let refused = publish_all(&local(folder.path()), 5);
     assert!(matches!(&refused, Err(FilesError::Damaged { .. })), "{refused:?}");
 }
