@@ -95,7 +95,7 @@ impl Pipeline {
             let ended = thread.join().unwrap_or_else(|panic| Err(RunError::Panicked { worker: idx, message: text(&*panic) }));
             result = result.and(ended);
         }
-        let published = publish_rest(&job, publishing, result.is_ok(), has_ended, &statuses);
+        let published = publish_rest(publishing, result.is_ok(), has_ended, &statuses);
         let Totals { n_files, n_rows } = published.as_ref().copied().unwrap_or_default();
         let summary = Summary::of(&job.plan, elapsed(&job, began), &statuses);
         let summary = Summary { files_published: n_files, rows_published: n_rows, ..summary };
@@ -112,7 +112,6 @@ impl Pipeline {
 /// Publishes what the workers have committed last: of a run that has reached its end everything, whoever owned it, since the other
 /// processes may have gone; otherwise what this process owned. After an error nothing: the next run will.
 fn publish_rest(
-    job: &Job,
     publishing: JoinHandle<Result<Publisher, RunError>>,
     is_well: bool,
     has_ended: bool,
@@ -121,8 +120,8 @@ fn publish_rest(
     let joined = publishing.join();
     let mut publisher = joined.unwrap_or_else(|panic| Err(RunError::PublisherPanicked { message: text(&*panic) }))?;
     match (is_well, has_ended) {
-        (true, true) => publisher.finish(&(0..job.plan.n_partitions).collect())?,
-        (true, false) => publisher.finish(&publish::owned(statuses))?,
+        (true, true) => publisher.finish()?,
+        (true, false) => publisher.leave(&publish::owned(statuses))?,
         (false, _) => publisher.discard(),
     }
     Ok(publisher.totals)

@@ -26,7 +26,7 @@ use reelflow_core::{
 };
 use reelflow_ports::{
     files::{FileSink, FilesError, PartitionFiles, Published},
-    log::{Log, TopicPartition, Who},
+    log::{Log, LogError, TopicPartition, Who},
 };
 use tracing::warn;
 
@@ -81,7 +81,9 @@ struct Part {
 enum Pace {
     /// Publish what is due.
     Steady,
-    /// Publish everything.
+    /// Publish everything that can be seen.
+    Leaving,
+    /// Publish everything, also what a dead worker's open transaction still hides.
     Last,
 }
 
@@ -120,7 +122,8 @@ impl Publisher {
             for partition in partitions {
                 has_published |= self.advance(sink, *partition, pace)?;
             }
-            if has_published {
+            // At the end always: an attempt that failed may have published the last rows.
+            if has_published || pace != Pace::Steady {
                 self.sinks[&sink].mark_complete().map_err(|why| of_sink(&self.job.plan.sinks[sink], why))?;
             }
         }
@@ -136,10 +139,12 @@ impl Publisher {
             Some(part) => part,
             None => self.open(sink, partition)?,
         };
+        // Asked before reading: what is decided in between is seen below.
+        let is_undecided = pace == Pace::Last && self.job.log.is_undecided(&part.at)?;
         let mut has_published = false;
         loop {
             let is_at_end = part.read(&*self.job.log, plan, files, self.job.clock.now())?;
-            if part.is_due(files, self.job.clock.now()) || (pace == Pace::Last && part.since.is_some()) {
+            if part.is_due(files, self.job.clock.now()) || (pace != Pace::Steady && part.since.is_some()) {
                 let published = part.publish(plan)?;
                 has_published = true;
                 self.published(plan, partition, published);
@@ -150,6 +155,9 @@ impl Publisher {
             if is_at_end {
                 break;
             }
+        }
+        if is_undecided {
+            return Err(LogError::Unavailable(format!("an open transaction hides records of {}", part.at)).into());
         }
         self.parts.insert((sink, partition), part);
         Ok(has_published)
@@ -207,9 +215,18 @@ impl Publisher {
         Ok(TRY_AGAIN_AFTER)
     }
 
-    /// Publishes everything that was committed of `partitions`, however long it takes.
-    pub fn finish(&mut self, partitions: &BTreeSet<Partition>) -> Result<(), RunError> {
-        while let Err(error) = self.step(partitions, Pace::Last) {
+    /// Publishes everything that was committed, of all partitions. Waits while open transactions hide some of it.
+    pub fn finish(&mut self) -> Result<(), RunError> {
+        self.insist(&(0..self.job.plan.n_partitions).collect(), Pace::Last)
+    }
+
+    /// Publishes what can be seen of `partitions`.
+    pub fn leave(&mut self, partitions: &BTreeSet<Partition>) -> Result<(), RunError> {
+        self.insist(partitions, Pace::Leaving)
+    }
+
+    fn insist(&mut self, partitions: &BTreeSet<Partition>, pace: Pace) -> Result<(), RunError> {
+        while let Err(error) = self.step(partitions, pace) {
             thread::sleep(self.failed(error)?);
         }
         Ok(())
