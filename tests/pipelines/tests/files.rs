@@ -21,7 +21,7 @@ const COMPLETE: (&str, &str) = ("lateness = \"6h\"", "lateness = \"8d\"");
 const OFTEN: [(&str, &str); 3] = [
     ("roll_every = \"5m\"\n", ""),
     ("roll_bytes = \"128MiB\"\n", ""),
-    ("format = \"parquet\"", "format = \"parquet\"\nroll_every = \"100ms\"\nroll_bytes = \"8KiB\""),
+    ("format = \"parquet\"", "format = \"parquet\"\nroll_every = \"100ms\"\nroll_bytes = \"4KiB\""),
 ];
 const NDJSON: (&str, &str) = ("format = \"parquet\"", "format = \"ndjson\"");
 
@@ -59,7 +59,7 @@ fn kill_while_publishing(job: &Job, rng: &mut ChaCha8Rng) -> Result<()> {
     while Instant::now() < deadline && child.try_wait()?.is_none() && names().iter().all(|name| before.contains(name)) {
         thread::sleep(Duration::from_millis(2));
     }
-    thread::sleep(Duration::from_millis(rng.random_range(0..400)));
+    thread::sleep(Duration::from_millis(rng.random_range(0..40)));
     child.kill()?;
     child.wait()?;
     Ok(())
@@ -127,8 +127,7 @@ fn kills_leave_each_row_in_one_file() -> Result<()> {
         n_seen.push(ids.len());
     }
     println!("rows that a reader saw after each kill: {n_seen:?}");
-    n_seen.dedup();
-    ensure!(n_seen.len() > 3, "kills came between the rolls: {n_seen:?}");
+    ensure!(n_seen[0] < 47_000, "the first kill came when almost all was published: {n_seen:?}");
     job.run_to_end(&["--workers", "2"])?;
     judge(&job, &data)
 }
