@@ -76,6 +76,14 @@ struct Part {
     since: Option<WallTime>,
 }
 
+/// What came of a look at one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Advanced {
+    has_published: bool,
+    /// All that was committed is read.
+    is_at_end: bool,
+}
+
 /// What the owner of a partition wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pace {
@@ -107,8 +115,8 @@ impl Publisher {
         Ok(())
     }
 
-    /// Publishes what is due of `partitions`, and lets go of all others.
-    fn step(&mut self, partitions: &BTreeSet<Partition>, pace: Pace) -> Result<(), RunError> {
+    /// Publishes what is due of `partitions`, and lets go of all others. Returns whether there is nothing more to read.
+    fn step(&mut self, partitions: &BTreeSet<Partition>, pace: Pace) -> Result<bool, RunError> {
         self.parts.retain(|(_, partition), part| {
             let is_kept = partitions.contains(partition);
             if !is_kept {
@@ -117,21 +125,24 @@ impl Publisher {
             is_kept
         });
         let sinks: Vec<SinkIdx> = self.sinks.keys().copied().collect();
+        let mut is_at_end = true;
         for sink in sinks {
             let mut has_published = false;
             for partition in partitions {
-                has_published |= self.advance(sink, *partition, pace)?;
+                let advanced = self.advance(sink, *partition, pace)?;
+                has_published |= advanced.has_published;
+                is_at_end &= advanced.is_at_end;
             }
             // At the end always: an attempt that failed may have published the last rows.
             if has_published || pace != Pace::Steady {
                 self.sinks[&sink].mark_complete().map_err(|why| of_sink(&self.job.plan.sinks[sink], why))?;
             }
         }
-        Ok(())
+        Ok(is_at_end)
     }
 
-    /// Reads on, and publishes what is due. Returns whether anything was published.
-    fn advance(&mut self, sink: SinkIdx, partition: Partition, pace: Pace) -> Result<bool, RunError> {
+    /// Reads on, and publishes what is due: one roll and no more at a steady pace, so that no partition waits for another's backlog.
+    fn advance(&mut self, sink: SinkIdx, partition: Partition, pace: Pace) -> Result<Advanced, RunError> {
         let plan = self.job.plan.clone();
         let plan = &plan.sinks[sink];
         let files = plan.files.as_ref().expect("a file sink has files");
@@ -141,18 +152,18 @@ impl Publisher {
         };
         // Asked before reading: what is decided in between is seen below.
         let is_undecided = pace == Pace::Last && self.job.log.is_undecided(&part.at)?;
-        let mut has_published = false;
-        loop {
-            let is_at_end = part.read(&*self.job.log, plan, files, self.job.clock.now())?;
+        let mut advanced = Advanced { has_published: false, is_at_end: false };
+        while !advanced.is_at_end {
+            advanced.is_at_end = part.read(&*self.job.log, plan, files, self.job.clock.now())?;
             if part.is_due(files, self.job.clock.now()) || (pace != Pace::Steady && part.since.is_some()) {
                 let published = part.publish(plan)?;
-                has_published = true;
+                advanced.has_published = true;
                 self.published(plan, partition, published);
                 if let Err(error) = self.job.log.trim(&part.at, part.read_to) {
                     warn!(at = %part.at, before = part.read_to, %error, "could not trim the topic of a file sink");
                 }
             }
-            if is_at_end {
+            if pace == Pace::Steady {
                 break;
             }
         }
@@ -160,7 +171,7 @@ impl Publisher {
             return Err(LogError::Unavailable(format!("an open transaction hides records of {}", part.at)).into());
         }
         self.parts.insert((sink, partition), part);
-        Ok(has_published)
+        Ok(advanced)
     }
 
     fn published(&mut self, plan: &SinkPlan, partition: Partition, published: Published) {
@@ -346,9 +357,9 @@ pub(crate) fn spawn(
     let run = move || {
         while !stopper.is_stopped() {
             let wait = match publisher.step(&owned(&statuses), Pace::Steady) {
-                Ok(()) => {
+                Ok(is_at_end) => {
                     publisher.failing_since = None;
-                    LOOK_EVERY
+                    if is_at_end { LOOK_EVERY } else { Duration::ZERO }
                 }
                 Err(error) => publisher.failed(error).inspect_err(|_| stopper.stop())?,
             };
