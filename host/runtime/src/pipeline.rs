@@ -121,7 +121,7 @@ fn publish_rest(
     let mut publisher = joined.unwrap_or_else(|panic| Err(RunError::PublisherPanicked { message: text(&*panic) }))?;
     match (is_well, has_ended) {
         (true, true) => publisher.finish()?,
-        (true, false) => publisher.leave(&publish::owned(statuses))?,
+        (true, false) => publisher.leave(&publish::owned(statuses)),
         (false, _) => publisher.discard(),
     }
     Ok(publisher.totals)

@@ -228,19 +228,23 @@ impl Publisher {
 
     /// Publishes everything that was committed, of all partitions. Waits while open transactions hide some of it.
     pub fn finish(&mut self) -> Result<(), RunError> {
-        self.insist(&(0..self.job.plan.n_partitions).collect(), Pace::Last)
-    }
-
-    /// Publishes what can be seen of `partitions`.
-    pub fn leave(&mut self, partitions: &BTreeSet<Partition>) -> Result<(), RunError> {
-        self.insist(partitions, Pace::Leaving)
-    }
-
-    fn insist(&mut self, partitions: &BTreeSet<Partition>, pace: Pace) -> Result<(), RunError> {
-        while let Err(error) = self.step(partitions, pace) {
+        let all = (0..self.job.plan.n_partitions).collect();
+        while let Err(error) = self.step(&all, Pace::Last) {
             thread::sleep(self.failed(error)?);
         }
         Ok(())
+    }
+
+    /// Publishes what can be seen of `partitions`. Who is asked to stop does not wait for what fails: the next run will publish it.
+    pub fn leave(&mut self, partitions: &BTreeSet<Partition>) {
+        while let Err(error) = self.step(partitions, Pace::Leaving) {
+            self.discard();
+            self.parts.clear();
+            if !matches!(error, RunError::Files { why: FilesError::Overtaken { .. }, .. }) {
+                warn!(%error, "stopped before all files were published");
+                break;
+            }
+        }
     }
 
     /// Gives up what was written and not published.
