@@ -11,6 +11,8 @@ import sys
 
 import duckdb
 
+import files
+
 HERE = pathlib.Path(__file__).parent
 
 RAW = {
@@ -163,6 +165,16 @@ def fates(truth_path, summaries):
     return equal
 
 
+def training_rows(batch, outputs):
+    """The files in `out/` beside `outputs`."""
+    db = duckdb.connect()
+    for table, (topic, columns) in RAW.items():
+        load_json(db, table, batch / f"{topic}.ndjson", columns)
+    load_late(db, outputs)
+    db.execute((HERE / "personalization.sql").read_text())
+    return files.judge(db, compare, outputs.parent / "out")
+
+
 def hourly(sql, outputs, keys):
     """A single dataset called `hourly`, computed by `sql` from files that it names itself."""
     db = duckdb.connect()
@@ -238,7 +250,9 @@ def take_rate(csv, outputs):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("dataset", choices=[*PIPELINES, "fates", "flights", "flights-days", "flights-dates", "take-rate"])
+    parser.add_argument(
+        "dataset", choices=[*PIPELINES, "fates", "flights", "flights-days", "flights-dates", "take-rate", "training-rows"]
+    )
     parser.add_argument("input", type=pathlib.Path, help="the generator's folder, or a CSV file")
     parser.add_argument("outputs", type=pathlib.Path, help="a folder with TOPIC.ndjson for each topic that the pipeline wrote")
     args = parser.parse_args()
@@ -252,6 +266,8 @@ def main():
         equal = flights_days(args.input, args.outputs)
     elif args.dataset == "flights-dates":
         equal = flights_dates(args.input, args.outputs)
+    elif args.dataset == "training-rows":
+        equal = training_rows(args.input / "batch", args.outputs)
     else:
         equal = take_rate(args.input, args.outputs)
     print("equal" if equal else "DIFFERENT")

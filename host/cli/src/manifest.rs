@@ -16,7 +16,7 @@ use reelflow_ports::{
     engine::{Limits, Plugin},
     log::{Log, LogError},
 };
-use reelflow_runtime::error::RunError;
+use reelflow_runtime::{error::RunError, publish::FileSinks};
 
 use crate::{
     failure::Failure,
@@ -79,6 +79,11 @@ impl Manifest {
     /// Paths in a manifest are relative to it.
     fn beside(&self, path: &str) -> PathBuf {
         self.path.parent().unwrap_or(Path::new("")).join(path)
+    }
+
+    /// The folders in which the file sinks of `plan` publish.
+    pub(crate) fn file_sinks(&self, plan: &Plan) -> FileSinks {
+        wire::file_sinks(plan, &self.beside(""))
     }
 
     /// Opens the log that the manifest names.

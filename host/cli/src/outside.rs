@@ -1,7 +1,10 @@
 //! What goes wrong outside of the manifest, said at the place in the manifest that it concerns.
 
 use reelflow_config::{Config, Problem, Problems, config::Log as LogSection};
-use reelflow_ports::log::{Log, LogError};
+use reelflow_ports::{
+    files::FilesError,
+    log::{Log, LogError},
+};
 use reelflow_runtime::error::{RecoveryError, RunError};
 
 use crate::failure::{Failure, exit_of};
@@ -48,11 +51,36 @@ pub(crate) fn problems_of_run(config: &Config, error: RunError) -> Result<Proble
             }
             Ok(problems)
         }
+        RunError::Files { sink, why } => files_problem(config, &sink, &why),
         RunError::Recovery { task, why: RecoveryError::State(why) } if why.is_of_another_plan() => {
             Ok(config.plan_changed(format!("{task}: {why}")).into())
         }
         error => Err(Failure::new(exit_of(error.who()), &error)),
     }
+}
+
+/// Why the files of a sink cannot be published, at its path in the manifest.
+fn files_problem(config: &Config, sink: &str, error: &FilesError) -> Result<Problems, Failure> {
+    let help = match error {
+        FilesError::NotAFolder(_) => "name a folder, or a name that is free",
+        FilesError::Denied { .. } => "give this account the right to write there, or name another folder",
+        FilesError::Unfit { .. } => "name a folder on another file system",
+        FilesError::Foreign { .. } => "give each sink a folder of its own, empty when it starts",
+        FilesError::Damaged { .. } => "bring the file back as it was: it says what is published already",
+        FilesError::Ahead { .. } => {
+            "bring the log back that these files were published from, or name a new folder for those of this one"
+        }
+        FilesError::Behind { .. } => "bring the folder back, or give the sink a new name to begin in a new folder",
+        FilesError::Unreadable { .. } => {
+            "publish what waits with the manifest and plugins as they were (`reel run --until-end`), or give the sink a new name"
+        }
+        FilesError::DiskFull(_) | FilesError::Unavailable { .. } | FilesError::Overtaken { .. } => {
+            let message = format!("the files of sink \"{sink}\" cannot be published: {error}");
+            return Err(Failure::new(exit_of(error.who()), message)
+                .help("Nothing that was committed is lost: the next run publishes what is left."));
+        }
+    };
+    Ok(config.files_unusable(sink, error).help(help).into())
 }
 
 /// An error of the log at its place in the manifest; `None` for errors that no place in it has to do with.

@@ -84,6 +84,10 @@ impl Observer for Progress {
                 after.as_secs_f64()
             )),
             Event::Assigned { .. } | Event::Recovered { .. } | Event::Sealed(_) | Event::Revoked { .. } | Event::ReachedEnd => {}
+            Event::Published { sink, partition, n_files, n_rows, n_bytes } => self.say(&format!(
+                "published {n_rows} rows of sink \"{sink}\", partition {partition}: {n_files} files, {} KB",
+                n_bytes.div_ceil(1024)
+            )),
         }
     }
 

@@ -20,6 +20,8 @@ pub(crate) fn json_of(summary: &Summary, pipeline: &str) -> Value {
         "records_per_s": summary.records_per_s(),
         "records_written": summary.records_written,
         "dead_letters": summary.dead_letters,
+        "files_published": summary.files_published,
+        "rows_published": summary.rows_published,
         "changelog_bytes": summary.changelog_bytes,
         "state_bytes": summary.state_bytes,
         "epochs": { "sealed": summary.epochs_sealed, "aborted": summary.epochs_aborted },
@@ -82,6 +84,9 @@ pub(crate) fn text_of(summary: &Summary) -> String {
         summary.epochs_aborted,
         summary.dead_letters,
     ));
+    if summary.files_published > 0 {
+        lines.push(format!("published {} rows in {} files", summary.rows_published, summary.files_published));
+    }
     if let Some(lowest) = summary.watermarks.values().min() {
         lines.push(format!("watermark {}, state {} KB", date(*lowest), summary.state_bytes.div_ceil(1024)));
     }

@@ -1,13 +1,16 @@
-//! The only place that knows which logs and which plugin engine there are.
+//! The only place that knows which logs, file sinks and plugin engine there are.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
+use reelflow_core::plan::Plan;
 use reelflow_embedded::EmbeddedLog;
+use reelflow_files::sink::LocalSink;
 use reelflow_kafka::{KafkaConfig, KafkaLog};
 use reelflow_ports::{
     engine::PluginEngine,
     log::{Log, LogError},
 };
+use reelflow_runtime::publish::FileSinks;
 use reelflow_wasm::WasmEngine;
 
 /// A log with every reference of the manifest resolved. Holds secrets, so it has no `Debug`.
@@ -27,4 +30,14 @@ pub(crate) fn log(target: LogTarget) -> Result<Box<dyn Log>, LogError> {
 /// The engine that runs plugins; one for the whole process.
 pub(crate) fn engine() -> Arc<dyn PluginEngine> {
     Arc::new(WasmEngine::new())
+}
+
+/// The file sinks of `plan`; their folders are relative to `base`.
+pub(crate) fn file_sinks(plan: &Plan, base: &Path) -> FileSinks {
+    let with_files = (0..plan.sinks.len()).filter(|sink| plan.sinks[*sink].files.is_some());
+    let mut sinks = FileSinks::new();
+    for sink in with_files {
+        sinks.insert(sink, Arc::new(LocalSink::new(plan, sink, base)));
+    }
+    sinks
 }

@@ -45,6 +45,7 @@ codes! {
     113 BadFieldType Error "not the type of a field"
     114 BadList Error "a list that is empty or says something twice"
     115 KeyOfAnotherKind Error "a key that belongs to another kind"
+    116 BadPath Error "not a folder that can be written"
     201 NothingToDo Error "a pipeline without source or without sink"
     202 NameTaken Error "a source and a stage share a name"
     203 Cycle Error "stages that read from each other in a circle"
@@ -57,6 +58,7 @@ codes! {
     210 UnknownInput Error "an input that does not exist"
     211 TopicTwice Error "a topic that is used twice"
     212 ReservedTopic Error "a topic that Reelflow keeps for itself"
+    213 PathTwice Error "a folder that two sinks write"
     301 NotAMultiple Error "a window that its slide does not divide"
     302 LatenessWithoutWindow Error "lateness where nothing waits"
     303 NotPositive Error "a length of time that must be above zero"
@@ -97,6 +99,7 @@ codes! {
     509 DataLoss Error "records that are gone before they were read"
     511 AccessDenied Error "the broker refuses access"
     512 PlanChanged Error "stored state of another plan"
+    513 FilesUnusable Error "a folder that files cannot be published in"
 }
 
 impl Code {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use reelflow_core::{
-    plan::{Emission, Matching, WindowSpec},
+    plan::{Divided, Emission, FileFormat, Matching, WindowSpec},
     schema::FieldType,
 };
 
@@ -252,11 +252,51 @@ impl StageKind {
 pub struct Sink {
     pub name: At<String>,
     pub input: At<String>,
-    pub topic: At<String>,
-    /// The fields that form the record key; empty: records have none.
-    pub key: Vec<At<String>>,
-    /// `None`: as many as the sources have.
-    pub partitions: Option<At<u32>>,
+    pub to: SinkTo,
+}
+
+/// Where the rows of a sink go.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SinkTo {
+    Topic {
+        topic: At<String>,
+        /// The fields that form the record key; empty: records have none.
+        key: Vec<At<String>>,
+        /// `None`: as many as the sources have.
+        partitions: Option<At<u32>>,
+    },
+    Files(Files),
+}
+
+/// Files in a folder, by event time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Files {
+    /// Relative to the manifest.
+    pub path: At<String>,
+    pub format: FileFormat,
+    pub divided: Divided,
+    /// Rows wait for at most this many ms of wall time.
+    pub roll_every_ms: i64,
+    /// A file that has become so long is published at once.
+    pub roll_bytes: u64,
+}
+
+impl Sink {
+    /// The fields that form the record key; empty: records have none, or there are no records.
+    pub fn key(&self) -> &[At<String>] {
+        match &self.to {
+            SinkTo::Topic { key, .. } => key,
+            SinkTo::Files(_) => &[],
+        }
+    }
+
+    /// The folder, if the sink writes files.
+    pub fn files(&self) -> Option<&Files> {
+        match &self.to {
+            SinkTo::Topic { .. } => None,
+            SinkTo::Files(files) => Some(files),
+        }
+    }
 }
 
 impl Config {

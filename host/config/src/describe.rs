@@ -1,7 +1,9 @@
 //! A plan in plain words, for `reel explain`.
 
 use reelflow_core::{
-    plan::{Consumer, Emission, EventTimeFrom, Matching, Plan, ShufflePlan, StageKind, StagePlan, WindowSpec},
+    plan::{
+        Consumer, Divided, Emission, EventTimeFrom, FilesPlan, Matching, Plan, ShufflePlan, StageKind, StagePlan, WindowSpec,
+    },
     schema::Schema,
     time::duration_text,
 };
@@ -179,15 +181,19 @@ impl Words<'_> {
     fn sink(&self, idx: usize) -> StageText {
         let sink = &self.plan.sinks[idx];
         let guarantee = match self.config.pipeline.guarantee {
+            Guarantee::ExactlyOnce if sink.files.is_some() => "each row in one file",
             Guarantee::ExactlyOnce => "each row once, for readers of committed records",
             Guarantee::AtLeastOnce => "each row at least once",
         };
         let key = if sink.key.is_empty() { "no key".to_owned() } else { format!("key {}", columns(&sink.schema, &sink.key)) };
-        let mut lines = vec![
-            format!("writes topic {}, {} partitions, {key}", sink.topic, sink.n_partitions),
-            format!("rows of {}", fields(&sink.schema)),
-            guarantee.to_owned(),
-        ];
+        let writes = match &sink.files {
+            None => format!("writes topic {}, {} partitions, {key}", sink.topic, sink.n_partitions),
+            Some(files) => files_text(files),
+        };
+        let mut lines = vec![writes, format!("rows of {}", fields(&sink.schema)), guarantee.to_owned()];
+        if sink.files.is_some() {
+            lines.push(format!("rows wait in topic {} until they are published", sink.topic));
+        }
         if sink.upsert {
             lines.push("rows carry rev and final: the last row of a key counts".to_owned());
         }
@@ -240,6 +246,17 @@ fn window_text(window: &WindowSpec) -> String {
 
 fn offset_text(offset_ms: i64) -> String {
     if offset_ms == 0 { String::new() } else { format!(", offset {}", duration_text(offset_ms)) }
+}
+
+fn files_text(files: &FilesPlan) -> String {
+    let folders = match files.divided {
+        Divided::Hourly => ", a folder for each hour of event time",
+        Divided::Daily => ", a folder for each day of event time",
+        Divided::Not => "",
+    };
+    let every = duration_text(files.roll_every_ms);
+    let format = files.format.name();
+    format!("writes {format} files to {}{folders}, every {every} or when one has {}", files.path, size_text(files.roll_bytes))
 }
 
 fn emission_text(emission: Emission, when: &str, lateness_ms: i64) -> String {

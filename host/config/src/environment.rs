@@ -89,6 +89,16 @@ impl Config {
         problem.help("to accept the loss and compute anew from what is left, give the pipeline a new name")
     }
 
+    /// The folder of the file sink `sink` cannot be used, or does not fit the log.
+    pub fn files_unusable(&self, sink: &str, why: impl Display) -> Problem {
+        let path = self.sinks.iter().find(|one| *one.name == sink).and_then(|one| Some(one.files()?.path.span.clone()));
+        let message = format!("the files of sink \"{sink}\" cannot be published");
+        match path {
+            Some(span) => Problem::at(Code::FilesUnusable, span, message, why.to_string()),
+            None => Problem::nowhere(Code::FilesUnusable, format!("{message}: {why}")),
+        }
+    }
+
     /// The stored state belongs to another plan.
     pub fn plan_changed(&self, why: impl Display) -> Problem {
         let message = format!("the state of pipeline \"{}\" was written by another plan", *self.pipeline.name);

@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use reelflow_core::{
     plan::{
-        Consumer, EventTimeFrom, FragmentInput, FragmentPlan, Plan, ShufflePlan, SinkPlan, SourcePlan, StageKind, StagePlan,
-        Stream,
+        Consumer, EventTimeFrom, FilesPlan, FragmentInput, FragmentPlan, Plan, ShufflePlan, SinkPlan, SourcePlan, StageKind,
+        StagePlan, Stream,
     },
     plugin::Declaration,
 };
@@ -134,13 +134,17 @@ fn assemble(
     let place = Places { sources: &sources, order };
     let consumers = |origin: Origin| consumers(origin, &place, streams, cut);
 
-    let sink_plans = config.sinks.iter().enumerate().map(|(idx, sink)| SinkPlan {
-        name: sink.name.value.as_str().into(),
-        topic: sink.topic.value.as_str().into(),
-        n_partitions: sink.partitions.as_ref().map_or(partitions.sinks, |n| n.value),
-        schema: streams.schema(streams.of_sink(idx)),
-        key: built.sink_keys[idx].clone(),
-        upsert: streams.is_upsert(config, streams.of_sink(idx)),
+    let sink_plans = config.sinks.iter().enumerate().map(|(idx, sink)| {
+        let (topic, n_partitions, files) = sink_target(sink, &name, partitions);
+        SinkPlan {
+            name: sink.name.value.as_str().into(),
+            topic,
+            n_partitions,
+            schema: streams.schema(streams.of_sink(idx)),
+            key: built.sink_keys[idx].clone(),
+            upsert: streams.is_upsert(config, streams.of_sink(idx)),
+            files,
+        }
     });
     let source_plans = sources.iter().map(|idx| {
         let stream = Stream { schema: streams.schema(Origin::Source(*idx)), consumers: consumers(Origin::Source(*idx)) };
@@ -197,6 +201,26 @@ fn knows_lateness(kind: &StageKind) -> bool {
         StageKind::Aggregate { .. } | StageKind::Join { .. } => true,
         StageKind::Process { lateness_ms, .. } => lateness_ms.is_some(),
         StageKind::Transform { .. } | StageKind::Dedup { .. } => false,
+    }
+}
+
+/// The topic of a sink, its partition count, and what becomes of its rows if that is not the end of them.
+fn sink_target(sink: &config::Sink, pipeline: &str, partitions: Partitions) -> (Arc<str>, u32, Option<FilesPlan>) {
+    match &sink.to {
+        config::SinkTo::Topic { topic, partitions: own, .. } => {
+            (topic.value.as_str().into(), own.as_ref().map_or(partitions.sinks, |n| n.value), None)
+        }
+        config::SinkTo::Files(files) => {
+            let topic = format!("reel.{pipeline}.files.{}", *sink.name);
+            let plan = FilesPlan {
+                path: files.path.value.as_str().into(),
+                format: files.format,
+                divided: files.divided,
+                roll_every_ms: files.roll_every_ms,
+                roll_bytes: files.roll_bytes,
+            };
+            (topic.into(), partitions.tasks, Some(plan))
+        }
     }
 }
 

@@ -15,7 +15,10 @@ mod flow;
 mod inputs;
 mod join;
 mod pipeline;
+mod sink;
 mod zoned;
+
+pub(crate) use sink::check_paths;
 
 /// What stands in the text. Where `built` is `None`, something in that table is wrong and already reported; names and references
 /// are kept all the same, so that the checks between tables see everything.
@@ -52,7 +55,10 @@ pub(crate) struct RawStage {
 pub(crate) struct RawSink {
     pub name: At<String>,
     pub input: Option<At<String>>,
+    /// `None`: none is named, or the sink writes files.
     pub topic: Option<At<String>>,
+    /// The folder that it writes files to.
+    pub path: Option<At<String>>,
     pub built: Option<Sink>,
 }
 
@@ -166,7 +172,7 @@ impl RawConfig {
             raw.stages.push(flow::stage(name, table, problems));
         }
         for (name, table) in named(&mut root, "sink", problems) {
-            raw.sinks.push(flow::sink(name, table, problems));
+            raw.sinks.push(sink::sink(name, table, problems));
         }
         root.finish(&[], problems);
         raw

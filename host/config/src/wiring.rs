@@ -7,7 +7,7 @@ use crate::{
     config::Config,
     plan::time,
     problem::{At, Problem, Problems, Span},
-    raw::RawConfig,
+    raw::{self, RawConfig},
     value::closest,
 };
 
@@ -225,6 +225,7 @@ fn unused(raw: &RawConfig, problems: &mut Problems) {
 type Topic<'r> = (String, &'r str, Span);
 
 fn topics(raw: &RawConfig, problems: &mut Problems) {
+    raw::check_paths(&raw.sinks, problems);
     let read: Vec<Topic<'_>> = raw
         .sources
         .iter()

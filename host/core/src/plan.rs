@@ -222,6 +222,86 @@ pub struct SinkPlan {
     pub key: Vec<usize>,
     /// Whether rows carry `rev` and `final`.
     pub upsert: bool,
+    /// Where rows are published as files. `topic` is then one of the pipeline's own: it holds frames until they are published, each
+    /// in the partition of its task.
+    pub files: Option<FilesPlan>,
+}
+
+impl SinkPlan {
+    /// A few bytes that differ where rows have other fields: rows that wait to become files say by them whether they still fit. A frame
+    /// alone knows kinds of columns, not their names.
+    pub fn rows_digest(&self) -> [u8; 4] {
+        let mut crc = crc32fast::Hasher::new();
+        for field in &self.schema.fields {
+            crc.update(field.name.as_bytes());
+            crc.update(&[0, u8::from(field.required)]);
+            crc.update(field.field_type.name().as_bytes());
+            crc.update(&[0]);
+        }
+        crc.update(&[u8::from(self.upsert)]);
+        crc.finalize().to_le_bytes()
+    }
+}
+
+/// What the files of a sink are like, and when they are published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilesPlan {
+    /// The folder, as the manifest says it.
+    pub path: Arc<str>,
+    pub format: FileFormat,
+    pub divided: Divided,
+    /// Rows wait for at most this many ms of wall time.
+    pub roll_every_ms: i64,
+    /// A file that has become so long is published at once.
+    pub roll_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileFormat {
+    /// One JSON object a line, as a topic would have it.
+    Ndjson,
+    Parquet,
+}
+
+impl FileFormat {
+    /// The name that manifests use, and the ending of files.
+    pub fn name(self) -> &'static str {
+        match self {
+            FileFormat::Ndjson => "ndjson",
+            FileFormat::Parquet => "parquet",
+        }
+    }
+}
+
+/// How the event time of a row chooses its folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Divided {
+    /// `dt=YYYY-MM-DD/hr=HH`, in UTC.
+    Hourly,
+    /// `dt=YYYY-MM-DD`, in UTC.
+    Daily,
+    /// All files in one folder.
+    Not,
+}
+
+impl Divided {
+    /// The name that manifests use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Divided::Hourly => "hour",
+            Divided::Daily => "day",
+            Divided::Not => "none",
+        }
+    }
+
+    /// How much event time one folder holds, in ms; `None`: all of it.
+    pub fn length_ms(self) -> Option<i64> {
+        match self {
+            Divided::Hourly => Some(3_600_000),
+            Divided::Daily => Some(86_400_000),
+            Divided::Not => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

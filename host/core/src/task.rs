@@ -30,6 +30,7 @@ use crate::{
 };
 
 mod feeds;
+mod files;
 mod flow;
 mod input;
 mod memory;
@@ -43,6 +44,7 @@ mod versions;
 pub use input::SourceCounts;
 
 use feeds::Feeds;
+use files::FedFiles;
 use flow::Waiting;
 use input::{Delivery, InputState};
 use memory::Memory;
@@ -113,6 +115,7 @@ pub struct Task {
     /// Stage of the plan → its place in `stages`.
     places: Vec<Option<usize>>,
     outward: Vec<Outward>,
+    files: Vec<FedFiles>,
     low: LowWatermark,
     now: Option<WallTime>,
     queue: VecDeque<Waiting>,
@@ -157,6 +160,7 @@ impl Task {
             partition,
             inputs: of_fragment.inputs.iter().map(|input| InputState::new(&plan, *input)).collect(),
             outward: output::shuffles_of(&plan, fragment).map(outward).collect(),
+            files: FedFiles::all(&plan, fragment, &stages),
             stages,
             places,
             low: LowWatermark::default(),
@@ -286,6 +290,7 @@ impl Task {
                 self.outputs.shuffle_mark(outward.shuffle, mark, self.now);
             }
         }
+        files::tell(&mut self.files, &self.inputs, &self.stages, self.now, &mut self.outputs);
         self.outputs.flush(effects);
         let sealed = self.seal_state();
         effects.push(Effect::Sealed(sealed));

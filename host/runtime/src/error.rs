@@ -9,6 +9,7 @@ use reelflow_core::{
 };
 use reelflow_ports::{
     engine::LoadError,
+    files::FilesError,
     log::{LogError, TopicPartition, Who},
 };
 
@@ -30,11 +31,15 @@ pub enum RunError {
     Recovery { task: String, why: RecoveryError },
     #[error("a plugin cannot be instantiated: {0}")]
     Plugin(#[from] LoadError),
+    #[error("the files of sink \"{sink}\" cannot be published: {why}")]
+    Files { sink: Arc<str>, why: FilesError },
     /// The log broke its contract.
     #[error("the log gave {0}, which this worker does not own")]
     NotOwned(TopicPartition),
     #[error("worker {worker} panicked: {message}")]
     Panicked { worker: usize, message: String },
+    #[error("the publisher of files panicked: {message}")]
+    PublisherPanicked { message: String },
 }
 
 /// Why committed state cannot be read back. Nothing was changed; nothing is started over.
@@ -58,8 +63,9 @@ impl RunError {
                 Who::User
             }
             RunError::Log(error) => error.who(),
+            RunError::Files { why, .. } => why.who(),
             RunError::GaveUp { .. } => Who::Environment,
-            RunError::NotOwned(_) | RunError::Panicked { .. } => Who::Bug,
+            RunError::NotOwned(_) | RunError::Panicked { .. } | RunError::PublisherPanicked { .. } => Who::Bug,
         }
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! This crate never decodes a record, never knows which log or plugin engine it drives (I-3), and decides nothing about event time.
 //!
-//! Modules in reading order: [`settings`], [`error`], [`patience`], [`observe`], `seal`, `recovery`, [`worker`], [`finish`], [`pipeline`],
+//! Modules in reading order: [`settings`], [`error`], [`patience`], [`observe`], `seal`, `recovery`, [`worker`], [`finish`], [`publish`], [`pipeline`],
 //! [`summary`].
 
 pub mod error;
@@ -14,6 +14,7 @@ pub mod finish;
 pub mod observe;
 pub mod patience;
 pub mod pipeline;
+pub mod publish;
 mod recovery;
 mod seal;
 pub mod settings;

@@ -37,6 +37,14 @@ pub enum Event {
     },
     /// An epoch is committed.
     Sealed(SealedEpoch),
+    /// Rows of one partition of a file sink are published.
+    Published {
+        sink: Arc<str>,
+        partition: Partition,
+        n_files: usize,
+        n_rows: u64,
+        n_bytes: u64,
+    },
     /// The worker sealed what it had and gave its partitions up.
     Revoked {
         worker: usize,

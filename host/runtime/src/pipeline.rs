@@ -16,6 +16,7 @@ use crate::{
     finish::Goal,
     observe::{Event, Observer},
     patience::{Patience, Wait},
+    publish::{self, FileSinks, Publisher, Totals},
     summary::Summary,
     worker::{Job, Step, Worker, status::WorkerStatus},
 };
@@ -26,6 +27,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// A pipeline that is about to run in this process.
 pub struct Pipeline {
     job: Job,
+    files: FileSinks,
     stopper: Stopper,
 }
 
@@ -47,7 +49,7 @@ impl Stopper {
     }
 
     /// Waits for `at_most`, or until stopped.
-    fn wait(&self, at_most: Duration) {
+    pub(crate) fn wait(&self, at_most: Duration) {
         let (stopped, changed) = &*self.inner;
         let stopped = stopped.lock().unwrap_or_else(PoisonError::into_inner);
         drop(changed.wait_timeout_while(stopped, at_most, |stopped| !*stopped));
@@ -56,7 +58,12 @@ impl Stopper {
 
 impl Pipeline {
     pub fn new(job: Job) -> Pipeline {
-        Pipeline { job, stopper: Stopper::default() }
+        Pipeline { job, files: FileSinks::new(), stopper: Stopper::default() }
+    }
+
+    /// Publishes the rows of the plan's file sinks in `files`. Without it they wait in their topics.
+    pub fn with_files(self, files: FileSinks) -> Pipeline {
+        Pipeline { files, ..self }
     }
 
     pub fn stopper(&self) -> Stopper {
@@ -65,8 +72,12 @@ impl Pipeline {
 
     /// Checks and creates the topics, then runs until stopped, until the end if there is one, or until an error.
     pub fn run(self) -> Result<Summary, RunError> {
-        let Pipeline { job, stopper } = self;
+        let Pipeline { job, files, stopper } = self;
+        let publisher = Publisher::new(job.clone(), files)?;
         prepare_patiently(&job, &stopper)?;
+        if !stopper.is_stopped() {
+            publisher.check()?;
+        }
         let goal = match job.settings.until_end {
             true => Some(Goal::at_start(&*job.log, &job.plan)?),
             false => None,
@@ -75,21 +86,45 @@ impl Pipeline {
         let statuses: Vec<Arc<Mutex<WorkerStatus>>> = (0..job.settings.n_workers).map(|_| Arc::default()).collect();
         let threads: Vec<JoinHandle<Result<(), RunError>>> =
             (0..).zip(&statuses).map(|(idx, status)| spawn(idx, &job, status, &stopper)).collect();
+        let publishing = publish::spawn(publisher, statuses.clone(), stopper.clone());
         let watched = watch(&job, goal.as_ref(), began, &statuses, &threads, &stopper);
         stopper.stop();
-        let mut result = watched;
+        let has_ended = matches!(watched, Ok(Watched::ReachedEnd));
+        let mut result = watched.map(|_| ());
         for (idx, thread) in threads.into_iter().enumerate() {
             let ended = thread.join().unwrap_or_else(|panic| Err(RunError::Panicked { worker: idx, message: text(&*panic) }));
             result = result.and(ended);
         }
+        let published = publish_rest(publishing, result.is_ok(), has_ended, &statuses);
+        let Totals { n_files, n_rows } = published.as_ref().copied().unwrap_or_default();
         let summary = Summary::of(&job.plan, elapsed(&job, began), &statuses);
+        let summary = Summary { files_published: n_files, rows_published: n_rows, ..summary };
         job.observer.progress(&summary);
         result?;
+        published?;
         if let Err(error) = await_visible(&*job.log, &job.plan) {
             warn!(%error, "it is not known whether readers see all that was committed yet");
         }
         Ok(summary)
     }
+}
+
+/// Publishes what the workers have committed last: of a run that has reached its end everything, whoever owned it, since the other
+/// processes may have gone; otherwise what this process owned. After an error nothing: the next run will.
+fn publish_rest(
+    publishing: JoinHandle<Result<Publisher, RunError>>,
+    is_well: bool,
+    has_ended: bool,
+    statuses: &[Arc<Mutex<WorkerStatus>>],
+) -> Result<Totals, RunError> {
+    let joined = publishing.join();
+    let mut publisher = joined.unwrap_or_else(|panic| Err(RunError::PublisherPanicked { message: text(&*panic) }))?;
+    match (is_well, has_ended) {
+        (true, true) => publisher.finish()?,
+        (true, false) => publisher.leave(&publish::owned(statuses)),
+        (false, _) => publisher.discard(),
+    }
+    Ok(publisher.totals)
 }
 
 /// [`prepare`], again and again while the log does not answer. A stop in between leaves the rest to the next run.
@@ -145,7 +180,11 @@ fn own_topics(plan: &Plan) -> Vec<NewTopic> {
     let topic = |name: &Arc<str>, n_partitions, retention| NewTopic { name: name.clone(), n_partitions, retention };
     let internal = [&plan.changelog_topic].into_iter().chain(plan.shuffles.iter().map(|shuffle| &shuffle.topic));
     let mut topics: Vec<NewTopic> = internal.map(|name| topic(name, plan.n_partitions, Retention::UntilTrimmed)).collect();
-    topics.extend(plan.sinks.iter().map(|sink| topic(&sink.topic, sink.n_partitions, Retention::FromArrival)));
+    topics.extend(plan.sinks.iter().map(|sink| {
+        // Rows that wait to become files are not to be forgotten before.
+        let retention = if sink.files.is_some() { Retention::UntilTrimmed } else { Retention::FromArrival };
+        topic(&sink.topic, sink.n_partitions, retention)
+    }));
     let side = plan.stages.iter().filter_map(|stage| stage.late_topic.as_ref()).chain([&plan.dead_letter_topic]);
     topics.extend(side.map(|name| topic(name, plan.side_partitions, Retention::FromArrival)));
     topics
@@ -192,6 +231,13 @@ fn spawn(idx: usize, job: &Job, status: &Arc<Mutex<WorkerStatus>>, stopper: &Sto
     thread::Builder::new().name(format!("worker-{idx}")).spawn(run).expect("the machine has room for a few threads")
 }
 
+/// What ended a run that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Watched {
+    ReachedEnd,
+    Stopped,
+}
+
 /// Reports progress until something ends the run.
 fn watch(
     job: &Job,
@@ -200,7 +246,7 @@ fn watch(
     statuses: &[Arc<Mutex<WorkerStatus>>],
     threads: &[JoinHandle<Result<(), RunError>>],
     stopper: &Stopper,
-) -> Result<(), RunError> {
+) -> Result<Watched, RunError> {
     let mut shown = began;
     while !stopper.is_stopped() && !threads.iter().any(JoinHandle::is_finished) {
         stopper.wait(LOOK_EVERY);
@@ -213,14 +259,14 @@ fn watch(
         match goal.map(|goal| goal.is_reached(&*job.log, &job.plan, &job.group())) {
             Some(Ok(true)) => {
                 job.observer.event(&Event::ReachedEnd);
-                return Ok(());
+                return Ok(Watched::ReachedEnd);
             }
             // The workers see the same trouble, and know when to give up.
             Some(Err(error)) if !error.ends_only_the_session() => return Err(error.into()),
             Some(Err(_) | Ok(false)) | None => {}
         }
     }
-    Ok(())
+    Ok(Watched::Stopped)
 }
 
 fn elapsed(job: &Job, began: WallTime) -> Duration {

@@ -33,6 +33,9 @@ pub struct Summary {
     /// What this process wrote and committed in this run, the changelog aside.
     pub records_written: u64,
     pub dead_letters: u64,
+    /// Files that this process published in this run, and the rows in them.
+    pub files_published: u64,
+    pub rows_published: u64,
     pub changelog_bytes: u64,
     pub epochs_sealed: u64,
     /// Epochs that were open when a session ended, or partitions were lost: done again from the last commit.

@@ -165,12 +165,14 @@ impl Worker {
             Polled::Revoked => {
                 self.seal(life)?;
                 life.forget();
+                self.status().owned.clear();
                 life.session.give_up()?;
                 self.job.observer.event(&Event::Revoked { worker: self.idx });
             }
             Polled::Lost => {
                 self.status().epochs_aborted += u64::from(life.open.since.is_some());
                 life.forget();
+                self.status().owned.clear();
                 seal::discard(&mut *life.session)?;
                 life.session.give_up()?;
                 self.job.observer.event(&Event::Lost { worker: self.idx });
@@ -237,6 +239,7 @@ impl Worker {
     /// The session is over, its tasks are forgotten already.
     fn retry(&mut self, error: LogError) -> Result<Step, RunError> {
         self.status().sessions_lost += 1;
+        self.status().owned.clear();
         let Wait { failing_for, after } = self.patience.failed(self.job.clock.now(), &error)?;
         self.job.observer.event(&Event::Retrying { worker: Some(self.idx), error, failing_for, after });
         Ok(Step::Retry { after })

@@ -226,6 +226,7 @@ impl Builder {
             schema,
             key,
             upsert,
+            files: None,
         });
         Ok(())
     }

@@ -272,7 +272,7 @@ impl Shape {
     }
 
     fn sink(&self, schema: Schema, key: Vec<usize>) -> SinkPlan {
-        SinkPlan { name: "out".into(), topic: "out".into(), n_partitions: 2, schema, key, upsert: self.upsert() }
+        SinkPlan { name: "out".into(), topic: "out".into(), n_partitions: 2, schema, key, upsert: self.upsert(), files: None }
     }
 }
 

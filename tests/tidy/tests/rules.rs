@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("reelflow-kafka", &["reelflow-core", "reelflow-ports"]),
     ("reelflow-embedded", &["reelflow-core", "reelflow-ports"]),
     ("reelflow-wasm", &["reelflow-core", "reelflow-ports"]),
+    ("reelflow-files", &["reelflow-core", "reelflow-ports"]),
     ("reelflow-runtime", &["reelflow-core", "reelflow-ports"]),
     (
         "reelflow-cli",
@@ -28,6 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "reelflow-ports",
             "reelflow-kafka",
             "reelflow-embedded",
+            "reelflow-files",
             "reelflow-wasm",
             "reelflow-runtime",
         ],
@@ -39,6 +41,9 @@ const NAMED_ONCE: &[(&str, &str)] = &[
     ("rdkafka", "reelflow-kafka"),
     ("wasmtime", "reelflow-wasm"),
     ("fjall", "reelflow-embedded"),
+    ("parquet", "reelflow-files"),
+    ("arrow-array", "reelflow-files"),
+    ("arrow-schema", "reelflow-files"),
     ("anyhow", "reelflow-cli"),
     ("clap", "reelflow-cli"),
 ];

@@ -92,7 +92,8 @@ fn mermaid(plan: &Plan) -> String {
         arrow(&format!("shuffle{idx}"), &shuffle.stream.consumers, &mut lines);
     }
     for (idx, sink) in plan.sinks.iter().enumerate() {
-        lines.push(format!("  sink{idx}[\\\"{}\"\\]", sink.topic));
+        let to = sink.files.as_ref().map_or(&sink.topic, |files| &files.path);
+        lines.push(format!("  sink{idx}[\\\"{to}\"\\]"));
     }
     lines.join("\n")
 }

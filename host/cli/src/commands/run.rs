@@ -57,7 +57,8 @@ pub(crate) fn run(args: &Run) -> Result<(), Failure> {
         settings,
         observer: progress.clone(),
     };
-    let pipeline = Pipeline::new(job);
+    let files = manifest.file_sinks(&job.plan);
+    let pipeline = Pipeline::new(job).with_files(files);
     stop_on_signal(&pipeline)?;
     let outcome = pipeline.run();
     progress.finish();

@@ -251,7 +251,7 @@ fn sink_key(config: &Config, streams: &Streams<'_>, idx: usize, problems: &mut P
     let input = input(streams, origin, &sink.input)?;
     let what = format!("\"key\" of sink \"{}\"", *sink.name);
     let mut columns = Vec::new();
-    for name in &sink.key {
+    for name in sink.key() {
         let Some(at) = column(&input.schema, name) else {
             problems.push(unknown_column(Code::UnknownSinkKey, &what, name, &input));
             continue;
@@ -276,7 +276,7 @@ fn sink_key(config: &Config, streams: &Streams<'_>, idx: usize, problems: &mut P
         );
         return None;
     }
-    (columns.len() == sink.key.len()).then_some(columns)
+    (columns.len() == sink.key().len()).then_some(columns)
 }
 
 /// Where a key field is not decoded because nothing reads it, no stage can be keyed by it either: only a warning.

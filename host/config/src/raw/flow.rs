@@ -1,4 +1,4 @@
-//! `[source.…]`, `[stage.…]` and `[sink.…]`: what records flow through.
+//! `[source.…]` and `[stage.…]`: what records flow through.
 
 use reelflow_core::{
     plan::{Emission, WindowSpec},
@@ -6,14 +6,14 @@ use reelflow_core::{
 };
 
 use super::{
-    RawSink, RawSource, RawStage,
+    RawSource, RawStage,
     inputs::{inputs, required_inputs},
     join::join,
     zoned::{TIME_ZONE, local_windows, time_zone},
 };
 use crate::{
     code::Code,
-    config::{DeclaredField, EventTimeFrom, Sink, Source, Stage, StageKind},
+    config::{DeclaredField, EventTimeFrom, Source, Stage, StageKind},
     problem::{At, Problem, Problems},
     value,
     walk::{Table, read_text, wrong_type},
@@ -61,7 +61,7 @@ pub(super) fn source(name: At<String>, mut table: Table<'_>, problems: &mut Prob
     RawSource { name, topic, built }
 }
 
-fn required_topic(table: &mut Table<'_>, name: &At<String>, problems: &mut Problems) -> Option<At<String>> {
+pub(super) fn required_topic(table: &mut Table<'_>, name: &At<String>, problems: &mut Problems) -> Option<At<String>> {
     if table.peek("topic").is_none() {
         table.missing("topic", &format!("\"{}\"", **name), problems);
     }
@@ -87,24 +87,6 @@ fn declared_fields(table: &mut Table<'_>, problems: &mut Problems) -> Vec<Declar
         }
     }
     declared
-}
-
-pub(super) fn sink(name: At<String>, mut table: Table<'_>, problems: &mut Problems) -> RawSink {
-    if table.peek("input").is_none() {
-        let message = format!("{} has no input", table.what);
-        problems.push(
-            Problem::at(Code::SinkWithoutInput, table.span.clone(), message, "\"input\" is missing")
-                .help("add `input = \"…\"` with the name of a stage or source"),
-        );
-    }
-    let input = table.string("input", problems);
-    let topic = required_topic(&mut table, &name, problems);
-    let key = table.strings("key", problems).map_or_else(Vec::new, |key| key.value);
-    let partitions = table.integer("partitions", 1..=100_000, problems);
-    let partitions = partitions.map(|n| At::new(u32::try_from(*n).expect("in range"), n.span));
-    table.finish(&[], problems);
-    let built = (|| Some(Sink { name: name.clone(), input: input.clone()?, topic: topic.clone()?, key, partitions }))();
-    RawSink { name, input, topic, built }
 }
 
 /// The keys of each kind of stage, for the message about a key that belongs to another kind.

@@ -19,6 +19,7 @@ fn all(config: &reelflow_config::Config) -> Vec<Problem> {
         config.data_lost("plays", 3, 100, 220, 900),
         config.data_lost("impressions", 0, 100, 0, 20),
         config.access_denied("not allowed to read group \"reel.p\""),
+        config.files_unusable("rows", "\"out/rows\" is a file").help("name a folder"),
         config.plan_changed("stage \"trending\" had the key (profile_id)"),
     ]
 }

@@ -45,7 +45,7 @@ impl<'a> Page<'a> {
                 .collect::<Vec<_>>()
                 .join(" or "),
             Some((name, _)) => match name {
-                "Window" | "Limits" => format!("[{}](#{})", name.to_lowercase(), name.to_lowercase()),
+                "Window" | "Limits" | "Files" => format!("[{}](#{})", name.to_lowercase(), name.to_lowercase()),
                 "SettingOrMore" => "setting".to_owned(),
                 "Columns" => "list of fields".to_owned(),
                 "Inputs" => "list of inputs".to_owned(),
@@ -82,7 +82,8 @@ impl<'a> Page<'a> {
         if let Some(description) = definition["description"].as_str() {
             writeln!(self.text, "{description}").expect("a string takes everything");
         }
-        match definition["oneOf"].as_array() {
+        let of_kinds = |all: &&Vec<Value>| all.iter().all(|one| one["properties"]["kind"].is_object());
+        match definition["oneOf"].as_array().filter(of_kinds) {
             None => self.keys(definition, ""),
             Some(kinds) => {
                 for kind in kinds {
@@ -115,6 +116,7 @@ fn page() -> String {
         ("[stage.NAME]", "Stage"),
         ("Window", "Window"),
         ("[sink.NAME]", "Sink"),
+        ("Files", "Files"),
     ] {
         page.section(title, page.definition(&format!("#/definitions/{name}")).1);
     }

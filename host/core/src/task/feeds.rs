@@ -1,7 +1,7 @@
 //! What gives a stage or a shuffle its rows, and the watermark by which it judges each of them.
 
 use crate::{
-    plan::{Consumer, FragmentIdx, FragmentPlan, Plan, ShuffleIdx, StageIdx, Stream},
+    plan::{Consumer, FragmentIdx, FragmentPlan, Plan, ShuffleIdx, SinkIdx, StageIdx, Stream},
     stage::{Batch, Before},
     task::{input::InputState, stages::Stage},
     time::{WallTime, Watermark},
@@ -27,6 +27,15 @@ impl Feeds {
     /// What feeds `shuffle`, which leads out of fragment `from`.
     pub fn of_shuffle(plan: &Plan, from: FragmentIdx, shuffle: ShuffleIdx, stages: &[Stage]) -> Feeds {
         Feeds::new(feeds(plan, &plan.fragments[from], |consumer| consumer == Consumer::Shuffle(shuffle)), stages)
+    }
+
+    /// What feeds `sink`; nothing, if it gets no rows of fragment `from`.
+    pub fn of_sink(plan: &Plan, from: FragmentIdx, sink: SinkIdx, stages: &[Stage]) -> Feeds {
+        Feeds::new(feeds(plan, &plan.fragments[from], |consumer| consumer == Consumer::Sink(sink)), stages)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
     }
 
     /// What feeds the stage `idx` of `fragment`; `stages` are those before it.

@@ -115,7 +115,7 @@ impl Task {
         let mut readers = Vec::new();
         for consumer in &stream.consumers {
             match *consumer {
-                Consumer::Sink(sink) => self.outputs.sink(sink, &batch, effects),
+                Consumer::Sink(sink) => self.outputs.sink(sink, &batch, self.now, effects),
                 Consumer::Shuffle(shuffle) => self.shuffle(shuffle, &batch, effects),
                 Consumer::Stage { stage, port } => readers.push((self.places[stage].expect("of this fragment"), port)),
             }

@@ -82,10 +82,19 @@ impl Outputs {
         }
     }
 
-    /// Writes rows to a sink: one JSON object each.
-    pub fn sink(&mut self, sink: SinkIdx, batch: &Batch, effects: &mut Vec<Effect>) {
+    /// Writes rows to a sink: one JSON object each, or frames for rows that become files.
+    pub fn sink(&mut self, sink: SinkIdx, batch: &Batch, now: Option<WallTime>, effects: &mut Vec<Effect>) {
         let plan = &self.plan.sinks[sink];
         let outgoing = &mut self.sinks[sink];
+        if plan.files.is_some() {
+            // Files have no lateness.
+            let (digest, marks) = (plan.rows_digest(), vec![Watermark::UNKNOWN; batch.len()]);
+            for frame in frame::encode_rows(batch, &marks, self.partition) {
+                outgoing.push(self.partition, wall_ms(now), Some(&digest), Some(&frame), &[]);
+            }
+            append_if(outgoing, APPEND_BYTES, effects);
+            return;
+        }
         for row in 0..batch.len() {
             let key = encode::key(&plan.schema, &batch.rows, &plan.key, row);
             // Rows without a key stay together, and so in order.
@@ -140,6 +149,12 @@ impl Outputs {
         for partition in 0..self.plan.n_partitions {
             self.shuffles[shuffle].push(partition, wall_ms(now), None, Some(&frame), &[]);
         }
+    }
+
+    /// Tells who publishes the files of `sink` how far this task has come. Stands behind the rows that were sent before.
+    pub fn files_mark(&mut self, sink: SinkIdx, mark: InputMark, now: Option<WallTime>) {
+        let frame = frame::encode_watermark(mark, self.partition);
+        self.sinks[sink].push(self.partition, wall_ms(now), None, Some(&frame), &[]);
     }
 
     /// Writes rows to the late topic of `stage`, if it has one. A row that came from a record keeps its key.
@@ -259,7 +274,7 @@ fn append_if(outgoing: &mut Outgoing, n_bytes_min: usize, effects: &mut Vec<Effe
     }
 }
 
-/// A shuffle's records carry wall time: retention deletes by it, and their event times may be days old.
+/// Internal records carry wall time: retention deletes by it, and their event times may be days old, or lie before 1970.
 fn wall_ms(now: Option<WallTime>) -> i64 {
     now.map_or(0, |now| now.0)
 }

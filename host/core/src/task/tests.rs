@@ -4,7 +4,8 @@ use super::*;
 use crate::{
     frame::{self, Frame},
     plan::{
-        Consumer, EventTimeFrom, FragmentInput, FragmentPlan, ShufflePlan, SinkPlan, SourcePlan, StageKind, StagePlan, Stream,
+        Consumer, Divided, EventTimeFrom, FileFormat, FilesPlan, FragmentInput, FragmentPlan, ShufflePlan, SinkPlan, SourcePlan,
+        StageKind, StagePlan, Stream,
     },
     record::{END_KEY, Header, Record, partition_of},
     schema::{Field, FieldType, Schema},
@@ -51,8 +52,15 @@ fn plan() -> Arc<Plan> {
         union: Vec::new(),
     };
     let shuffle = ShufflePlan { topic: "away".into(), from_fragment: 0, to_fragment: 1, key: vec![1], stream: stream(&[]) };
-    let sink =
-        SinkPlan { name: "out".into(), topic: "out".into(), n_partitions: 3, schema: schema(), key: vec![0], upsert: false };
+    let sink = SinkPlan {
+        name: "out".into(),
+        topic: "out".into(),
+        n_partitions: 3,
+        schema: schema(),
+        key: vec![0],
+        upsert: false,
+        files: None,
+    };
     let fragment = |name: &str, input, stages| FragmentPlan { name: name.into(), inputs: vec![input], stages };
     Arc::new(Plan {
         name: "test".into(),
@@ -254,4 +262,61 @@ fn state_that_is_not_of_this_task_is_refused() {
     writer.stage("gone");
     writer.body().u8(1);
     assert_eq!(other.restore(&writer.finish()[0]), Err(StateError::UnknownStage("gone".into())));
+}
+
+/// The same plan, whose sink writes files.
+fn task_with_files() -> Task {
+    let mut plan = (*plan()).clone();
+    plan.sinks[0].files = Some(FilesPlan {
+        path: "out".into(),
+        format: FileFormat::Ndjson,
+        divided: Divided::Hourly,
+        roll_every_ms: 1,
+        roll_bytes: 1,
+    });
+    let mut task = Task::new(Arc::new(plan), 0, 3);
+    assert!(handled(&mut task, Input::ClockRead { now: NOW }).is_empty());
+    task
+}
+
+/// What was sent to the sink: its partitions, and the frames.
+fn frames(all: &[Outgoing]) -> (Vec<Partition>, Vec<Frame>) {
+    let to_sink = || all.iter().filter(|outgoing| &*outgoing.topic == "out");
+    let decode = |record: Record<'_>| frame::decode(record.value.expect("a frame"), &schema()).expect("a frame");
+    let partitions = to_sink().flat_map(|outgoing| outgoing.partitions.clone()).collect();
+    (partitions, to_sink().flat_map(|outgoing| outgoing.records.iter().map(decode).collect::<Vec<_>>()).collect())
+}
+
+#[test]
+fn rows_that_become_files_stay_in_the_partition_of_the_task_and_marks_follow_them() {
+    let mut task = task_with_files();
+    let (partitions, rows) = frames(&appended(handled(&mut task, plays(0, 40))));
+    assert_eq!(partitions, [3], "one frame, wherever the keys would lead");
+    assert!(matches!(&rows[..], [Frame::Rows { upstream: 3, batch, .. }] if batch.len() == 40), "{rows:?}");
+    let mark = |at| Frame::Watermark { upstream: 3, mark: InputMark { watermark: Watermark(at), is_idle: false } };
+    assert_eq!(frames(&sealed(&mut task).1), (vec![3], vec![mark(7)]));
+    assert_eq!(frames(&sealed(&mut task).1), (vec![], vec![]), "it has not come further");
+    handled(&mut task, records(&[(END_KEY, b"")]));
+    assert_eq!(frames(&sealed(&mut task).1).1, [mark(Watermark::END.0)]);
+}
+
+#[test]
+fn rows_say_whether_they_still_fit_the_sink() {
+    let sink = plan().sinks[0].clone();
+    let renamed = |edit: fn(&mut SinkPlan)| {
+        let mut other = sink.clone();
+        edit(&mut other);
+        other.rows_digest()
+    };
+    let others: [fn(&mut SinkPlan); 5] = [
+        |sink| sink.schema.fields[1].name = "at".to_owned(),
+        |sink| sink.schema.fields[1].required = false,
+        |sink| sink.schema.fields[1].field_type = FieldType::Float,
+        |sink| sink.schema.fields.swap(0, 1),
+        |sink| sink.upsert = true,
+    ];
+    for (idx, edit) in others.into_iter().enumerate() {
+        assert_ne!(renamed(edit), sink.rows_digest(), "{idx}");
+    }
+    assert_eq!(renamed(|sink| sink.topic = "elsewhere".into()), sink.rows_digest());
 }

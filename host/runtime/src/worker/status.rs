@@ -1,6 +1,9 @@
 //! The figures of one worker, shared with whoever draws them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use reelflow_core::{
     plan::FragmentIdx,
@@ -18,6 +21,8 @@ use crate::{
 /// What a worker has done in this run, and how its tasks stand.
 #[derive(Debug, Default)]
 pub(crate) struct WorkerStatus {
+    /// Whose files this process publishes. Those of a worker that has ended well stay here.
+    pub owned: BTreeSet<Partition>,
     /// Of the tasks that it owns or owned last.
     pub tasks: BTreeMap<(Partition, FragmentIdx), TaskStatus>,
     /// Committed by this worker in this run.
@@ -47,6 +52,7 @@ impl WorkerStatus {
     /// The tasks of `life` were just recovered.
     pub(super) fn recovered(&mut self, life: &Life, now: WallTime, took: Duration) {
         self.recovery_max = self.recovery_max.max(took);
+        self.owned = life.tasks.iter().map(|owned| owned.partition).collect();
         for owned in &life.tasks {
             self.tasks.insert((owned.partition, owned.fragment), TaskStatus::of(&owned.task, now));
         }

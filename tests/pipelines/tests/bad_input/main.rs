@@ -4,6 +4,7 @@
 //! Here the whole program meets what lies in files, topics, components and the environment.
 
 mod cases;
+mod files;
 mod logs;
 mod plugins;
 mod records;
