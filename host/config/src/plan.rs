@@ -134,18 +134,8 @@ fn assemble(
     let place = Places { sources: &sources, order };
     let consumers = |origin: Origin| consumers(origin, &place, streams, cut);
 
-    let sink_plans = config.sinks.iter().enumerate().map(|(idx, sink)| {
-        let (topic, n_partitions, files) = sink_target(sink, &name, partitions);
-        SinkPlan {
-            name: sink.name.value.as_str().into(),
-            topic,
-            n_partitions,
-            schema: streams.schema(streams.of_sink(idx)),
-            key: built.sink_keys[idx].clone(),
-            upsert: streams.is_upsert(config, streams.of_sink(idx)),
-            files,
-        }
-    });
+    let sink_plans = (0..config.sinks.len()).map(|idx| sink_plan(config, idx, streams, &built.sink_keys[idx], partitions));
+    let sink_plans: Vec<SinkPlan> = sink_plans.collect();
     let source_plans = sources.iter().map(|idx| {
         let stream = Stream { schema: streams.schema(Origin::Source(*idx)), consumers: consumers(Origin::Source(*idx)) };
         source_plan(&config.sources[*idx], stream, cut.fragment_of_source(*idx))
@@ -185,7 +175,7 @@ fn assemble(
     Plan {
         n_partitions: partitions.tasks,
         sources: source_plans.collect(),
-        sinks: sink_plans.collect(),
+        sinks: sink_plans,
         stages: stage_plans.collect(),
         shuffles: shuffle_plans.collect(),
         fragments: fragments(config, &place, cut),
@@ -201,6 +191,20 @@ fn knows_lateness(kind: &StageKind) -> bool {
         StageKind::Aggregate { .. } | StageKind::Join { .. } => true,
         StageKind::Process { lateness_ms, .. } => lateness_ms.is_some(),
         StageKind::Transform { .. } | StageKind::Dedup { .. } => false,
+    }
+}
+
+fn sink_plan(config: &Config, idx: usize, streams: &Streams<'_>, key: &[usize], partitions: Partitions) -> SinkPlan {
+    let sink = &config.sinks[idx];
+    let (topic, n_partitions, files) = sink_target(sink, &config.pipeline.name, partitions);
+    SinkPlan {
+        name: sink.name.value.as_str().into(),
+        topic,
+        n_partitions,
+        schema: streams.schema(streams.of_sink(idx)),
+        key: key.to_vec(),
+        upsert: streams.is_upsert(config, streams.of_sink(idx)),
+        files,
     }
 }
 
