@@ -169,6 +169,37 @@ fn rescaled() -> Result<()> {
     run.check("rescaled")
 }
 
+/// Rows as files: two processes publish, now this one is killed, now that one; each row is in one file in the end.
+#[test]
+fn files_from_kafka_hold_each_row_once() -> Result<()> {
+    let broker = Broker::start()?;
+    let edits = [
+        ("lateness = \"6h\"", "lateness = \"8d\""),
+        ("roll_every = \"5m\"\n", ""),
+        ("roll_bytes = \"128MiB\"\n", ""),
+        ("format = \"parquet\"", "format = \"parquet\"\nroll_every = \"500ms\"\nroll_bytes = \"64KiB\""),
+    ];
+    let job = Job::example("training-rows", &LogKind::Kafka(broker.bootstrap()), &edits)?;
+    create_topics(&job)?;
+    let data = workload(N_EVENTS, SEED);
+    let mut feeder = Feeder::new(&broker.bootstrap(), &data)?;
+    let mut processes = BTreeMap::from([("a", start(&job, "a")?), ("b", start(&job, "b")?)]);
+    let mut n_slices = 0;
+    while feeder.feed_slice(SLICE)? {
+        n_slices += 1;
+        if n_slices % 4 == 0 {
+            let name = if n_slices % 8 == 0 { "a" } else { "b" };
+            processes.get_mut(name).context("both run")?.kill()?;
+            processes.insert(name, start(&job, name)?);
+        }
+        thread::sleep(PAUSE);
+    }
+    finish(&job, processes)?;
+    job.dump()?;
+    job.oracle("training-rows", &data)?;
+    Ok(())
+}
+
 /// The page of datasets says what is tested here, and nothing else.
 #[test]
 fn the_page_of_datasets_is_true() -> Result<()> {
