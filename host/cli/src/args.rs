@@ -58,6 +58,9 @@ pub(crate) enum Command {
     /// Create, write, read and list topics of the log that a manifest names.
     #[command(subcommand)]
     Topic(Topic),
+    /// Look at what a pipeline keeps, as it was committed last.
+    #[command(subcommand)]
+    State(State),
     /// Print the JSON Schema of the manifest, for editors.
     Schema,
     /// Print a completion script for a shell.
@@ -278,4 +281,21 @@ pub(crate) struct TopicRead {
     pub(crate) limit: Option<u64>,
     #[command(flatten)]
     pub(crate) log: LogArg,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum State {
+    /// Say of each task how far it has come and what each of its stages keeps.
+    List(StateList),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Reads the log as recovery does and changes nothing. A log on disk is opened by one process at a time: stop the run first.\n\nExamples:\n  reel state list\n  reel state list --format json | jq '.tasks[].stages[] | {stage, state_bytes}'"
+)]
+pub(crate) struct StateList {
+    #[command(flatten)]
+    pub(crate) file: ManifestArg,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
 }

@@ -6,4 +6,5 @@ pub(crate) mod explain;
 pub(crate) mod new;
 pub(crate) mod plugin;
 pub(crate) mod run;
+pub(crate) mod state;
 pub(crate) mod topic;

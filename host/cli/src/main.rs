@@ -47,6 +47,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Build(args) => commands::build::build(args),
         Command::Plugin(command) => commands::plugin::plugin(command),
         Command::Topic(command) => commands::topic::topic(command),
+        Command::State(command) => commands::state::state(command),
         Command::Schema => output::print(reelflow_config::manifest_schema().trim_end()),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -6,11 +6,6 @@ use serde_json::{Value, json};
 
 /// The JSON document that `reel run --format json` ends with. Members are added, never renamed.
 pub(crate) fn json_of(summary: &Summary, pipeline: &str) -> Value {
-    let watermark = |mark: &Watermark| match *mark {
-        Watermark::UNKNOWN => Value::Null,
-        Watermark::END => json!("end"),
-        Watermark(at) => json!(at),
-    };
     json!({
         "format": 1,
         "pipeline": pipeline,
@@ -27,17 +22,26 @@ pub(crate) fn json_of(summary: &Summary, pipeline: &str) -> Value {
         "epochs": { "sealed": summary.epochs_sealed, "aborted": summary.epochs_aborted },
         "sessions_lost": summary.sessions_lost,
         "recovery_ms_max": summary.recovery_max.as_millis() as u64,
-        "watermarks": summary.watermarks.iter().map(|(partition, mark)| (partition.to_string(), watermark(mark))).collect::<serde_json::Map<_, _>>(),
+        "watermarks": summary.watermarks.iter().map(|(partition, mark)| (partition.to_string(), watermark_json(*mark))).collect::<serde_json::Map<_, _>>(),
         "sources": summary.sources.iter().map(|one| json!({ "name": &*one.name, "total": source_json(&one.total), "run": source_json(&one.run) })).collect::<Vec<_>>(),
         "stages": summary.stages.iter().map(|one| json!({ "name": &*one.name, "total": stage_json(&one.total), "run": stage_json(&one.run) })).collect::<Vec<_>>(),
     })
+}
+
+/// In ms; null before anything has come.
+pub(crate) fn watermark_json(mark: Watermark) -> Value {
+    match mark {
+        Watermark::UNKNOWN => Value::Null,
+        Watermark::END => json!("end"),
+        Watermark(at) => json!(at),
+    }
 }
 
 fn source_json(counts: &SourceCounts) -> Value {
     json!({ "read": counts.records_in, "decoded": counts.decoded, "dead": counts.dead })
 }
 
-fn stage_json(counts: &StageCounts) -> Value {
+pub(crate) fn stage_json(counts: &StageCounts) -> Value {
     json!({
         "rows_in": counts.rows_in,
         "accepted": counts.accepted,

@@ -236,6 +236,11 @@ impl Task {
         self.stages.iter().map(|stage| stage.state.state_bytes()).sum()
     }
 
+    /// The same for each stage, by its place in the plan.
+    pub fn state_bytes_by_stage(&self) -> impl Iterator<Item = (StageIdx, usize)> {
+        self.stages.iter().map(|stage| (stage.idx, stage.state.state_bytes()))
+    }
+
     /// Whether all inputs have ended: nothing more will ever come of this task.
     pub fn finished(&self) -> bool {
         self.inputs.iter().all(|input| input::has_ended(input.mark(self.now)))

@@ -7,10 +7,11 @@
 //! This crate never decodes a record, never knows which log or plugin engine it drives (I-3), and decides nothing about event time.
 //!
 //! Modules in reading order: [`settings`], [`error`], [`patience`], [`observe`], `seal`, `recovery`, [`worker`], [`finish`], [`publish`], [`pipeline`],
-//! [`summary`].
+//! [`summary`], [`inspect`].
 
 pub mod error;
 pub mod finish;
+pub mod inspect;
 pub mod observe;
 pub mod patience;
 pub mod pipeline;

@@ -53,7 +53,7 @@ pub struct Job {
 impl Job {
     /// The consumer group of the pipeline.
     pub fn group(&self) -> Arc<str> {
-        format!("reel.{}", self.plan.name).into()
+        group_of(&self.plan)
     }
 
     fn commit_interval_ms(&self) -> i64 {
@@ -70,6 +70,10 @@ impl Job {
             transaction_timeout: self.settings.transaction_timeout,
         }
     }
+}
+
+pub(crate) fn group_of(plan: &Plan) -> Arc<str> {
+    format!("reel.{}", plan.name).into()
 }
 
 /// What a step came to.

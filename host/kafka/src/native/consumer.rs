@@ -277,6 +277,8 @@ impl Drop for GroupConsumer {
     }
 }
 
+/// # Safety
+/// Only librdkafka calls it, as the rebalance callback of a client that [`client`] made, with that client and its context.
 unsafe extern "C" fn on_rebalance(
     rk: *mut rd_kafka_t,
     code: rd_kafka_resp_err_t,

@@ -128,12 +128,16 @@ where
     Client::new(config, native, kind, context)
 }
 
+/// # Safety
+/// Only librdkafka calls it, as the error callback of a client that [`client`] made with a context of type `C`.
 unsafe extern "C" fn on_error<C: AsRef<Health>>(_: *mut rd_kafka_t, code: c_int, reason: *const c_char, context: *mut c_void) {
     // SAFETY: see the module's header for `context`; `reason` is a C string for the time of this call.
     let (context, reason) = unsafe { (&*context.cast::<C>(), text(reason)) };
     context.as_ref().note(code_of(code), reason);
 }
 
+/// # Safety
+/// Only librdkafka calls it, as the log callback that [`client`] set.
 unsafe extern "C" fn on_log(_: *const rd_kafka_t, level: c_int, facility: *const c_char, line: *const c_char) {
     const ERROR: c_int = 3; // syslog's numbers
     // SAFETY: both are C strings for the time of this call.

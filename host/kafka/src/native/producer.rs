@@ -268,6 +268,8 @@ impl Drop for Producer {
     }
 }
 
+/// # Safety
+/// Only librdkafka calls it, as the delivery callback of a producer, with one of its messages and its context.
 unsafe extern "C" fn on_delivery(_: *mut rd_kafka_t, message: *const rd_kafka_message_t, context: *mut c_void) {
     // SAFETY: see the module's header for `context`; the message lives for the time of this call. Its code is read as the
     // number that C wrote, see `Message::news`.

@@ -110,6 +110,37 @@ fn an_embedded_log_serves_one_process() -> Result<()> {
     Ok(())
 }
 
+/// What a pipeline keeps can be looked at between two runs, and looking changes nothing.
+#[test]
+fn the_state_between_two_runs_is_listed() -> Result<()> {
+    let job = Job::example("flights", &LogKind::Embedded, &[])?;
+    let value = r#"{"flight_id":"1","scheduled_ms":1357034400000,"origin":"EWR","dep_delay":1}"#;
+    fs::write(job.path().join("first.tsv"), format!("EWR\t1357034400000\t{value}\n"))?;
+    job.read(&["topic", "write", "departures", "first.tsv", "--lines", "tsv", "--partitions", "1"])?;
+    let before = job.read(&["state", "list"])?;
+    assert!(before.contains("has committed nothing yet"), "{before}");
+    job.read(&["run", "--until-end"])?;
+    let listed =
+        || -> Result<serde_json::Value> { Ok(serde_json::from_str(&job.read(&["state", "list", "--format", "json"])?)?) };
+    let open = listed()?;
+    let stage = |of: &serde_json::Value, name: &str| -> serde_json::Value {
+        let mut stages =
+            of["tasks"].as_array().into_iter().flatten().flat_map(|task| task["stages"].as_array().into_iter().flatten());
+        stages.find(|stage| stage["stage"] == name).cloned().unwrap_or_default()
+    };
+    let hourly = stage(&open, "hourly");
+    assert!(hourly["state_bytes"].as_u64() > Some(0) && hourly["counts"]["accepted"] == 1, "{open}");
+    assert_eq!(listed()?, open, "looking changes nothing");
+    fs::write(job.path().join("none.tsv"), "")?;
+    job.read(&["topic", "write", "departures", "none.tsv", "--lines", "tsv", "--end"])?;
+    job.read(&["run", "--until-end"])?;
+    let closed = listed()?;
+    assert_eq!(stage(&closed, "hourly")["state_bytes"], 0, "{closed}");
+    let text = job.read(&["state", "list"])?;
+    assert!(text.contains("watermark end") && text.contains("0 offsets behind"), "{text}");
+    Ok(())
+}
+
 /// What decides the results of a stage cannot change under its state: the old results stay right, and go on once it is undone. (I-11)
 #[test]
 fn state_of_a_changed_stage_is_refused() -> Result<()> {

@@ -1,0 +1,73 @@
+//! What the tasks of a pipeline keep, read from the log as recovery reads it, by somebody who runs nothing.
+
+use std::sync::Arc;
+
+use reelflow_core::{
+    checkpoint::Epoch,
+    plan::Plan,
+    record::{Offset, Partition},
+    stage::StageCounts,
+    time::Watermark,
+};
+use reelflow_ports::log::{Guarantee, Log, TopicPartition};
+
+use crate::{
+    error::RunError,
+    recovery::{self, Recovered},
+    worker,
+};
+
+/// A task as it was at its last commit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskState {
+    pub fragment: Arc<str>,
+    pub partition: Partition,
+    /// 0: it has committed nothing yet.
+    pub epoch: Epoch,
+    pub watermark: Watermark,
+    /// The next offset of each input, and how many offsets its partition holds from there on.
+    pub inputs: Vec<(TopicPartition, Offset, Offset)>,
+    pub stages: Vec<StageState>,
+    /// Records of the changelog that bring the state back.
+    pub n_changes: usize,
+}
+
+/// What one stage of a task keeps, and what became of its rows since the pipeline began.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StageState {
+    pub name: Arc<str>,
+    /// About so many, as in the changelog.
+    pub state_bytes: usize,
+    pub counts: StageCounts,
+}
+
+/// Reads the committed state of all tasks of `plan`, in the order of partition and fragment. Changes nothing in the log.
+pub fn inspect(log: &dyn Log, plan: &Arc<Plan>, guarantee: Guarantee) -> Result<Vec<TaskState>, RunError> {
+    let partitions: Vec<Partition> = (0..plan.n_partitions).collect();
+    let recovered = recovery::recover(log, plan, &worker::group_of(plan), guarantee, &partitions)?;
+    recovered.into_iter().map(|one| task_state(log, plan, one)).collect()
+}
+
+fn task_state(log: &dyn Log, plan: &Plan, recovered: Recovered) -> Result<TaskState, RunError> {
+    let Recovered { fragment, partition, task, point, positions, n_changes, .. } = recovered;
+    let mut inputs = Vec::new();
+    for (at, next) in recovery::inputs(plan, fragment, partition).into_iter().zip(positions) {
+        let (_, end) = log.offsets(&at)?;
+        inputs.push((at, next, (end - next).max(0)));
+    }
+    let counts = task.counts();
+    let stage = |(idx, state_bytes): (usize, usize)| StageState {
+        name: plan.stages[idx].name.clone(),
+        state_bytes,
+        counts: counts.stages.get(&idx).copied().unwrap_or_default(),
+    };
+    Ok(TaskState {
+        fragment: plan.fragments[fragment].name.clone(),
+        partition,
+        epoch: point.epoch,
+        watermark: task.watermark(),
+        inputs,
+        stages: task.state_bytes_by_stage().map(stage).collect(),
+        n_changes,
+    })
+}
