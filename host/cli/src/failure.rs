@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use reelflow_config::Problems;
+use reelflow_config::{Problems, code::Code};
 use reelflow_ports::log::{LogError, Who};
 
 /// The process's exit code.
@@ -45,7 +45,9 @@ impl Failure {
         match self {
             Failure::Manifest { problems, .. } => {
                 // A manifest that is right but cannot be used here is the environment's.
-                let environment = problems.iter().all(|problem| problem.code.number() / 100 == 5);
+                // State of another plan is there because the manifest, or a plugin, was changed.
+                let of_environment = |code: Code| code.number() / 100 == 5 && code != Code::PlanChanged;
+                let environment = problems.iter().all(|problem| of_environment(problem.code));
                 if environment { Exit::Environment as u8 } else { Exit::User as u8 }
             }
             Failure::Other { exit, .. } => *exit as u8,
