@@ -26,6 +26,8 @@ struct Failing {
 pub struct Wait {
     pub failing_for: Duration,
     pub after: Duration,
+    /// It has been failing for longer than [`Retry::give_up_after`].
+    pub is_over: bool,
 }
 
 impl Patience {
@@ -37,16 +39,22 @@ impl Patience {
         self.failing = None;
     }
 
-    /// It failed, at `now`. [`RunError::GaveUp`] if it has been failing for longer than [`Retry::give_up_after`].
+    /// It failed with `error`, at `now`. [`RunError::GaveUp`] if it has been failing for longer than [`Retry::give_up_after`].
     pub fn failed(&mut self, now: WallTime, error: &LogError) -> Result<Wait, RunError> {
+        let wait = self.wait(now);
+        match wait.is_over {
+            true => Err(RunError::GaveUp { failing_for: wait.failing_for, last: error.clone() }),
+            false => Ok(wait),
+        }
+    }
+
+    /// It failed, at `now`; how it failed is the caller's to say.
+    pub fn wait(&mut self, now: WallTime) -> Wait {
         let failing = self.failing.get_or_insert(Failing { since: now, backoff: self.retry.backoff_min });
         let after = failing.backoff;
         failing.backoff = (after * 2).min(self.retry.backoff_max);
         let failing_for = Duration::from_millis((now.0 - failing.since.0).max(0) as u64);
-        match failing_for > self.retry.give_up_after {
-            true => Err(RunError::GaveUp { failing_for, last: error.clone() }),
-            false => Ok(Wait { failing_for, after }),
-        }
+        Wait { failing_for, after, is_over: failing_for > self.retry.give_up_after }
     }
 }
 

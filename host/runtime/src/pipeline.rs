@@ -133,7 +133,7 @@ fn prepare_patiently(job: &Job, stopper: &Stopper) -> Result<(), RunError> {
     while !stopper.is_stopped() {
         match prepare(&*job.log, &job.plan, &*job.observer) {
             Err(RunError::Log(error)) if error.ends_only_the_session() => {
-                let Wait { failing_for, after } = patience.failed(job.clock.now(), &error)?;
+                let Wait { failing_for, after, .. } = patience.failed(job.clock.now(), &error)?;
                 job.observer.event(&Event::Retrying { worker: None, error, failing_for, after });
                 stopper.wait(after);
             }

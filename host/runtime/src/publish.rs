@@ -33,14 +33,13 @@ use tracing::warn;
 use crate::{
     error::RunError,
     observe::Event,
+    patience::Patience,
     pipeline::Stopper,
     worker::{Job, status::WorkerStatus},
 };
 
 /// How often the topics are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How long to wait after an error that may pass.
-const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// A partition that is opened while another process publishes it is looked at again.
 const OPEN_TRIES_MAX: u32 = 5;
 
@@ -59,8 +58,7 @@ pub(crate) struct Publisher {
     job: Job,
     sinks: FileSinks,
     parts: BTreeMap<(SinkIdx, Partition), Part>,
-    /// Since when it fails without a success in between.
-    failing_since: Option<WallTime>,
+    patience: Patience,
     pub totals: Totals,
 }
 
@@ -101,7 +99,8 @@ impl Publisher {
         for (sink, files) in &sinks {
             files.prepare().map_err(|why| of_sink(&job.plan.sinks[*sink], why))?;
         }
-        Ok(Publisher { job, sinks, parts: BTreeMap::new(), failing_since: None, totals: Totals::default() })
+        let patience = Patience::new(job.settings.retry);
+        Ok(Publisher { job, sinks, parts: BTreeMap::new(), patience, totals: Totals::default() })
     }
 
     /// Checks that the folders fit the topics, before anything is read or written, and does what earlier runs have left to do.
@@ -217,13 +216,12 @@ impl Publisher {
             RunError::Files { why: FilesError::Overtaken { .. }, .. } => return Ok(Duration::ZERO),
             error => error.who() == Who::Environment,
         };
-        let now = self.job.clock.now();
-        let since = *self.failing_since.get_or_insert(now);
-        if !may_pass || Duration::from_millis((now.0 - since.0).max(0) as u64) > self.job.settings.retry.give_up_after {
+        let wait = self.patience.wait(self.job.clock.now());
+        if !may_pass || wait.is_over {
             return Err(error);
         }
         warn!(%error, "files cannot be published, trying again");
-        Ok(TRY_AGAIN_AFTER)
+        Ok(wait.after)
     }
 
     /// Publishes everything that was committed, of all partitions. Waits while open transactions hide some of it.
@@ -362,7 +360,7 @@ pub(crate) fn spawn(
         while !stopper.is_stopped() {
             let wait = match publisher.step(&owned(&statuses), Pace::Steady) {
                 Ok(is_at_end) => {
-                    publisher.failing_since = None;
+                    publisher.patience.succeeded();
                     if is_at_end { LOOK_EVERY } else { Duration::ZERO }
                 }
                 Err(error) => publisher.failed(error).inspect_err(|_| stopper.stop())?,

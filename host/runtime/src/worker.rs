@@ -244,7 +244,7 @@ impl Worker {
     fn retry(&mut self, error: LogError) -> Result<Step, RunError> {
         self.status().sessions_lost += 1;
         self.status().owned.clear();
-        let Wait { failing_for, after } = self.patience.failed(self.job.clock.now(), &error)?;
+        let Wait { failing_for, after, .. } = self.patience.failed(self.job.clock.now(), &error)?;
         self.job.observer.event(&Event::Retrying { worker: Some(self.idx), error, failing_for, after });
         Ok(Step::Retry { after })
     }
