@@ -120,5 +120,5 @@ fn the_document_lists_key_and_state() {
     let document: Value = serde_json::from_str(&reelflow::describe::aggregate::<Watch>()).unwrap();
     assert_eq!(document["kind"], "aggregate");
     assert_eq!(document["key"], json!([{"name": "country", "type": "string"}, {"name": "hd", "type": "bool"}]));
-    assert_eq!(document["state"], json!({"name": "Watched", "version": 1}));
+    assert_eq!(document["state"], json!({"name": "Watched", "version": 1, "reads": []}));
 }

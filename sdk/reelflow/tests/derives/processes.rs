@@ -133,5 +133,5 @@ fn the_document_has_outputs_key_and_state() {
     assert_eq!(document["kind"], "process");
     assert_eq!(document["outputs"][1]["name"], "summaries");
     assert_eq!(document["key"], json!([{"name": "country", "type": "string"}]));
-    assert_eq!(document["state"], json!({"name": "Seen", "version": 1}));
+    assert_eq!(document["state"], json!({"name": "Seen", "version": 1, "reads": []}));
 }

@@ -20,6 +20,7 @@ fn from_v1(old: V1) -> V3 {
 
 #[test]
 fn old_versions_are_migrated_and_unknown_ones_refused() {
+    assert_eq!((<V3 as State>::VERSION, <V3 as State>::READS), (3, &[1][..]), "what the host is told");
     let mut bytes = Vec::new();
     state::encode(&V1 { plays: 5 }, &mut bytes);
     assert_eq!(state::decode(&bytes), Ok(V3 { plays: 5, country: "unknown".to_owned() }));
