@@ -53,8 +53,9 @@ fn a_new_plugin_of_each_kind_works_as_it_was_made() -> Result<()> {
 #[test]
 fn a_plugin_must_read_the_state_that_is_kept() -> Result<()> {
     let folder = tempfile::Builder::new().prefix("reelflow-").tempdir()?;
-    type_in("reel new first --kind aggregate", folder.path())?;
-    let (project, code) = (folder.path().join("first"), folder.path().join("first/src/lib.rs"));
+    // A name of its own: crates of one name would overwrite each other in the folder that all share.
+    type_in("reel new views --kind aggregate", folder.path())?;
+    let (project, code) = (folder.path().join("views"), folder.path().join("views/src/lib.rs"));
     let play = |profile: u32| format!("{{\"profile_id\":{profile},\"title_id\":70,\"event_ts\":1767225600000}}\n");
     fs::write(project.join("first.ndjson"), play(1))?;
     fs::write(project.join("second.ndjson"), play(2))?;
@@ -73,7 +74,7 @@ fn a_plugin_must_read_the_state_that_is_kept() -> Result<()> {
                      fn from_v1(old: ViewsV1) -> Views {\n    Views { plays: old.plays, trailers: 0, viewers: old.viewers }\n}\n";
     fs::write(&code, second.replace("version = 2", "version = 2, migrate(1 => from_v1)") + migration)?;
     let end = "touch end.ndjson && reel topic write plays end.ndjson --end";
-    let said = type_in(&format!("reel build && {end} && reel run --until-end && reel topic read first"), &project)?;
+    let said = type_in(&format!("reel build && {end} && reel run --until-end && reel topic read views"), &project)?;
     ensure!(said.contains(r#"{"title_id":70,"window_start":1767225600000,"plays":2,"viewers":2}"#), "a play is missing:\n{said}");
     Ok(())
 }
