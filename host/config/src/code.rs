@@ -88,6 +88,7 @@ codes! {
     417 PluginRefused Error "a plugin that cannot be loaded"
     418 UnreadPartitionKey Warning "a partition key that nothing reads"
     419 InputsDiffer Error "inputs that cannot be read as one"
+    430 EndType Error "an end of sessions that is not a bool"
     501 MissingTopic Error "a topic that does not exist"
     502 PartitionMismatch Error "topics with different partition counts"
     503 BrokerUnreachable Error "no answer from the broker"

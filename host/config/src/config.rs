@@ -186,6 +186,8 @@ pub enum StageKind {
         inputs: Vec<At<String>>,
         key: Vec<At<String>>,
         window: At<WindowSpec>,
+        /// The field that ends the sessions of `window`, which does not know it.
+        end: Option<At<String>>,
         lateness_ms: At<i64>,
         emission: Emission,
         plugin: At<String>,

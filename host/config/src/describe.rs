@@ -95,7 +95,11 @@ impl Words<'_> {
             }
             StageKind::Aggregate { plugin, key, window, lateness_ms, emission, .. } => {
                 let key = columns(&stage.inputs[0], key);
-                lines.push(format!("plugin {} aggregates by {key} in windows {}", self.plugin(*plugin), window_text(window)));
+                lines.push(format!(
+                    "plugin {} aggregates by {key} in windows {}",
+                    self.plugin(*plugin),
+                    window_text(window, &stage.inputs[0])
+                ));
                 lines.push(emission_text(*emission, "its window has ended", *lateness_ms));
                 lines.push(format!("state: kept until window end{}", plus(*lateness_ms)));
             }
@@ -230,7 +234,7 @@ fn kind_name(kind: &StageKind) -> &'static str {
     }
 }
 
-fn window_text(window: &WindowSpec) -> String {
+fn window_text(window: &WindowSpec, input: &Schema) -> String {
     match window {
         WindowSpec::Tumbling { size_ms, offset_ms } => format!("of {}{}", duration_text(*size_ms), offset_text(*offset_ms)),
         WindowSpec::Local(windows) => {
@@ -240,7 +244,13 @@ fn window_text(window: &WindowSpec) -> String {
         WindowSpec::Hopping { size_ms, slide_ms, offset_ms } => {
             format!("of {}, one every {}{}", duration_text(*size_ms), duration_text(*slide_ms), offset_text(*offset_ms))
         }
-        WindowSpec::Session { gap_ms } => format!("that end after {} without a row (sessions)", duration_text(*gap_ms)),
+        WindowSpec::Session { gap_ms, cuts } => {
+            let end = cuts.end.map(|column| format!(", with a row where {} is true", input.fields[column].name));
+            let rows = cuts.rows_max.map(|max| format!(", with {max} rows"));
+            let length = cuts.length_ms_max.map(|max| format!(", {} after the first row", duration_text(max)));
+            let cuts: String = [end, rows, length].into_iter().flatten().collect();
+            format!("that end after {} without a row{cuts} (sessions)", duration_text(*gap_ms))
+        }
     }
 }
 

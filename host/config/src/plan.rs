@@ -33,6 +33,7 @@ mod stages;
 mod streams;
 pub(crate) mod time;
 mod union;
+mod window;
 
 /// How many partitions topics have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,6 +16,7 @@ mod inputs;
 mod join;
 mod pipeline;
 mod sink;
+mod window;
 mod zoned;
 
 pub(crate) use sink::check_paths;

@@ -326,7 +326,15 @@ enum Window {
         offset: Option<Duration>,
     },
     /// From the first row to `gap` after the last one, as long as no two neighbours lie more than `gap` apart. Only with `emit = "final"`.
-    Session { gap: Duration },
+    Session {
+        gap: Duration,
+        /// A field of type `bool`: a row in which it is true is the last one of its session, with all rows of the same ms.
+        end: Option<Text>,
+        /// A session ends with the row that makes it so many, and all rows of the same ms.
+        max_rows: Option<u64>,
+        /// A row so long after the first one, or later, begins another session; more than `gap`.
+        max_length: Option<Duration>,
+    },
 }
 
 #[derive(JsonSchema)]

@@ -41,7 +41,7 @@ impl Windowing {
             WindowSpec::Tumbling { size_ms, offset_ms } => (size_ms, size_ms, offset_ms, None),
             WindowSpec::Local(windows) => (windows.size_ms(), windows.size_ms(), windows.offset_ms(), Some(windows)),
             WindowSpec::Hopping { size_ms, slide_ms, offset_ms } => (size_ms, slide_ms, offset_ms, None),
-            WindowSpec::Session { gap_ms } => unreachable!("sessions with a gap of {gap_ms} ms are no fixed windows"),
+            WindowSpec::Session { gap_ms, .. } => unreachable!("sessions with a gap of {gap_ms} ms are no fixed windows"),
         };
         assert!(
             0 < slide_ms && slide_ms <= size_ms && size_ms <= Self::SIZE_MS_MAX,

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! pipeline partitions=2
-//!   source NAME [bound=0s] [idle=60s] [future=10m] [bytes=1000] [time=@timestamp] [fields=key,ts,id,n]
+//!   source NAME [bound=0s] [idle=60s] [future=10m] [bytes=1000] [time=@timestamp] [fields=key,ts,id,n,stop]
 //!   transform NAME <- STREAM plugin=marks                 (its second output is the stream NAME.side)
 //!   dedup NAME <- STREAM horizon=10s
-//!   aggregate NAME <- STREAM window=tumbling(10s[@3s])|tumbling(24h[@5h]/ZONE)|hopping(30s,10s[@3s])|session(10s) [lateness=0s] [emit=final|upsert] [key=key] plugin=count
+//!   aggregate NAME <- STREAM window=tumbling(10s[@3s])|tumbling(24h[@5h]/ZONE)|hopping(30s,10s[@3s])|session(10s[,end=stop][,rows=3][,length=1m]) [lateness=0s] [emit=final|upsert] [key=key] plugin=count
 //!   join NAME <- LEFT,RIGHT within=10s [match=all [after=0s]] [lateness=0s] [emit=final|upsert] [kind=left|inner] [tie=id] plugin=pair
 //!   process NAME <- STREAM [lateness=0s] [ttl=10s] [key=key] plugin=timers
 //!   shuffle NAME <- STREAM key=FIELD
@@ -18,15 +18,15 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use reelflow_core::{
     plan::{
-        Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, Matching, Plan, ShufflePlan, SinkPlan, SourcePlan,
-        StageKind, StagePlan, Stream, WindowSpec,
+        Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, Matching, Plan, SessionCuts, ShufflePlan, SinkPlan,
+        SourcePlan, StageKind, StagePlan, Stream, WindowSpec,
     },
     schema::Schema,
     window::local::LocalWindows,
 };
 
 use crate::{
-    plugins::{Plugin, record_schema},
+    plugins::{Plugin, record_schema, stop_field},
     print::parse_time,
 };
 
@@ -127,6 +127,7 @@ impl Builder {
         let words = Words::parse(words, &["bound", "idle", "future", "bytes", "time", "fields"])?;
         let mut schema = record_schema();
         if let Some(decoded) = words.0.get("fields") {
+            schema.fields.push(stop_field());
             schema.fields.retain(|field| decoded.split(',').any(|name| name == field.name));
         }
         self.plan.sources.push(SourcePlan {
@@ -332,7 +333,7 @@ fn stage_kind(kind: &str, schemas: &[Schema], plugin: usize, words: &Words<'_>) 
             plugin,
             columns: schemas[0].position("n").into_iter().collect(),
             key: columns(&schemas[0], words.0.get("key").unwrap_or(&"key"))?,
-            window: window(words.text("window")?)?,
+            window: window(words.text("window")?, &schemas[0])?,
             lateness_ms: words.time("lateness", "0s")?,
             emission: words.emission()?,
         },
@@ -372,11 +373,11 @@ fn knows_lateness(kind: &StageKind) -> bool {
     }
 }
 
-fn window(text: &str) -> Result<WindowSpec, String> {
+fn window(text: &str, input: &Schema) -> Result<WindowSpec, String> {
     let wrong = || format!("\"{text}\" is no window");
     let (kind, lengths) = text.strip_suffix(')').and_then(|text| text.split_once('(')).ok_or_else(wrong)?;
     if kind == "session" {
-        return Ok(WindowSpec::Session { gap_ms: parse_time(lengths)? });
+        return session(lengths, input);
     }
     let (lengths, zone) = lengths.split_once('/').map_or((lengths, None), |(lengths, zone)| (lengths, Some(zone)));
     let (lengths, offset) = lengths.split_once('@').unwrap_or((lengths, "0s"));
@@ -392,4 +393,17 @@ fn window(text: &str) -> Result<WindowSpec, String> {
         }
         _ => Err(wrong()),
     }
+}
+
+/// `10s[,end=stop][,rows=3][,length=1m]`
+fn session(text: &str, input: &Schema) -> Result<WindowSpec, String> {
+    let (gap, rest) = text.split_once(',').unwrap_or((text, ""));
+    let words = Words::parse(rest.split(',').filter(|word| !word.is_empty()), &["end", "rows", "length"])?;
+    let column = |field: &&str| input.position(field).ok_or_else(|| format!("no field \"{field}\""));
+    let cuts = SessionCuts {
+        end: words.0.get("end").map(column).transpose()?,
+        rows_max: words.0.get("rows").map(|text| text.parse().map_err(|_| format!("rows={text}"))).transpose()?,
+        length_ms_max: words.0.get("length").map(|text| parse_time(text)).transpose()?,
+    };
+    Ok(WindowSpec::Session { gap_ms: parse_time(gap)?, cuts })
 }

@@ -1,7 +1,7 @@
 //! The tasks of a pipeline, the plugins they call, and a log that is a list.
 //!
 //! ```text
-//! records [SOURCE] pN KEY[#ID][=N]@TIME[^LOGGED] …   one batch; `end` is the end of the partition; ^ is the log's timestamp
+//! records [SOURCE] pN KEY[#ID][=N][!]@TIME[^LOGGED] …   one batch; ! is `stop`; `end` is the end of the partition; ^ is the log's timestamp
 //! raw [SOURCE] pN VALUE                              one record with these bytes; \xff, \n as in Rust
 //! end                                                the end of every partition
 //! behind [SOURCE] pN                                 the log has more of it, which is not read now; until its next records
@@ -171,7 +171,7 @@ impl World {
         Ok((source, partition(second).ok_or_else(|| format!("\"{second}\" is no partition"))?, after))
     }
 
-    /// `KEY[#ID][=N]@TIME[^LOGGED]` or `end`
+    /// `KEY[#ID][=N][!]@TIME[^LOGGED]` or `end`
     fn push_record(&mut self, word: &str, batch: &mut RecordBatch) -> Result<(), String> {
         if word == "end" {
             self.push(batch, Some(END_KEY), Some(b"{}"), 0);
@@ -179,6 +179,7 @@ impl World {
         }
         let (what, times) = word.split_once('@').ok_or_else(|| format!("\"{word}\" has no @time"))?;
         let (time, logged) = times.split_once('^').map_or((times, times), |(time, logged)| (time, logged));
+        let (what, is_stop) = what.strip_suffix('!').map_or((what, false), |what| (what, true));
         let (named, n) = what.split_once('=').map_or((what, None), |(named, n)| (named, Some(n)));
         let (key, id) = named.split_once('#').map_or((named, None), |(key, id)| (key, Some(id)));
         let mut value = format!(r#"{{"key":"{key}","ts":{}"#, print::parse_time(time)?);
@@ -187,6 +188,9 @@ impl World {
         }
         if let Some(n) = n {
             value += &format!(r#","n":{n}"#);
+        }
+        if is_stop {
+            value += r#","stop":true"#;
         }
         value.push('}');
         self.push(batch, Some(key.as_bytes()), Some(value.as_bytes()), print::parse_time(logged)?);

@@ -199,9 +199,8 @@ impl<'c> Streams<'c> {
             anchors.push(Anchor { name: field.name.clone(), columns });
         }
         let by_name: Vec<&str> = match of_config {
-            StageKind::Aggregate { key, .. } | StageKind::Process { key, .. } => {
-                key.iter().map(|name| name.value.as_str()).collect()
-            }
+            StageKind::Aggregate { key, end, .. } => key.iter().chain(end).map(|name| name.value.as_str()).collect(),
+            StageKind::Process { key, .. } => key.iter().map(|name| name.value.as_str()).collect(),
             StageKind::Dedup { id: Some(id), .. } => vec![id.value.as_str()],
             StageKind::Dedup { id: None, .. } => {
                 self.source_ids(stage).into_iter().flatten().map(|id| id.value.as_str()).collect()
@@ -284,6 +283,12 @@ impl<'c> Streams<'c> {
                 let ask =
                     Ask { name, path, field_type: *field_type, required: *required, by, span: &plugin.span, role: Role::Reader };
                 asked.ask(ask, problems);
+            }
+        }
+        for (stage, _) in self.readers(idx) {
+            if let StageKind::Aggregate { end: Some(end), .. } = &config.stages[stage].kind {
+                let by = format!("\"end\" of stage \"{}\"", *config.stages[stage].name);
+                asked.ask(Ask::of_reader(end, FieldType::Bool, by), problems);
             }
         }
         let mut schema = Schema { fields: asked.fields };

@@ -1,15 +1,12 @@
 //! `[source.…]` and `[stage.…]`: what records flow through.
 
-use reelflow_core::{
-    plan::{Emission, WindowSpec},
-    time::duration_text,
-};
+use reelflow_core::plan::{Emission, WindowSpec};
 
 use super::{
     RawSource, RawStage,
     inputs::{inputs, required_inputs},
     join::join,
-    zoned::{TIME_ZONE, local_windows, time_zone},
+    window::{RawWindow, window},
 };
 use crate::{
     code::Code,
@@ -206,14 +203,14 @@ fn aggregate(table: &mut Table<'_>, inputs: Inputs, plugin: &Option<At<String>>,
     let window = window(table, problems);
     let lateness_ms = lateness(table, problems);
     let emit = emission(table, problems);
-    if let (Some(window), Some(emit)) = (&window, &emit)
-        && matches!(**window, WindowSpec::Session { .. })
+    if let (Some(RawWindow { spec, .. }), Some(emit)) = (&window, &emit)
+        && matches!(**spec, WindowSpec::Session { .. })
         && **emit == Emission::Upsert
     {
         let message = format!("{} emits sessions before they are closed", table.what);
         let label = "an early session may be swallowed by another one";
         let problem = Problem::at(Code::SessionUpsert, emit.span.clone(), message, label);
-        problems.push(problem.also(window.span.clone(), "sessions").patch(
+        problems.push(problem.also(spec.span.clone(), "sessions").patch(
             "once, when it is closed",
             emit.span.clone(),
             "\"final\"",
@@ -221,7 +218,8 @@ fn aggregate(table: &mut Table<'_>, inputs: Inputs, plugin: &Option<At<String>>,
     }
     let emission = emit.map_or(Emission::Final, |emit| *emit);
     let (inputs, plugin) = (some(inputs), plugin.clone());
-    Some(StageKind::Aggregate { inputs: inputs?, key: key?.value, window: window?, lateness_ms, emission, plugin: plugin? })
+    let (key, RawWindow { spec: window, end }) = (key?.value, window?);
+    Some(StageKind::Aggregate { inputs: inputs?, key, window, end, lateness_ms, emission, plugin: plugin? })
 }
 
 fn process(
@@ -247,102 +245,4 @@ pub(super) fn lateness(table: &mut Table<'_>, problems: &mut Problems) -> At<i64
 
 pub(super) fn emission(table: &mut Table<'_>, problems: &mut Problems) -> Option<At<Emission>> {
     table.choice("emit", &[("final", Emission::Final), ("upsert", Emission::Upsert)], problems)
-}
-
-fn window(table: &mut Table<'_>, problems: &mut Problems) -> Option<At<WindowSpec>> {
-    let what = format!("\"window\" of {}", table.what);
-    let mut window = table.table("window", what, problems)?;
-    let span = window.span.clone();
-    if window.peek("kind").is_none() {
-        window.missing("kind", "\"tumbling\"`, `kind = \"hopping\"` or `kind = \"session\"", problems);
-    }
-    let kinds = ["tumbling", "hopping", "session"].map(|kind| (kind, kind));
-    let kind = window.choice("kind", &kinds, problems).map(|kind| *kind);
-    let spec = match kind {
-        Some("session") => {
-            if window.peek("gap").is_none() {
-                window.missing("gap", "\"30m\"", problems);
-            }
-            let gap = window.positive_duration("gap", problems);
-            let fixed = "windows of fixed size";
-            let slide = ("slide", "windows of kind \"hopping\"");
-            window.finish(&[("size", fixed), slide, ("offset", fixed), TIME_ZONE], problems);
-            Some(WindowSpec::Session { gap_ms: *gap? })
-        }
-        Some(kind) => fixed_window(kind == "hopping", window, problems),
-        None => {
-            for key in ["size", "slide", "offset", "time_zone", "gap"] {
-                window.take(key);
-            }
-            window.finish(&[], problems);
-            None
-        }
-    };
-    spec.map(|spec| At::new(spec, span))
-}
-
-fn fixed_window(is_hopping: bool, mut window: Table<'_>, problems: &mut Problems) -> Option<WindowSpec> {
-    const GAP: (&str, &str) = ("gap", "windows of kind \"session\"");
-    if window.peek("size").is_none() {
-        window.missing("size", "\"1h\"", problems);
-    }
-    let size = window.positive_duration("size", problems);
-    let offset = window.duration("offset", problems);
-    if !is_hopping {
-        let zone = time_zone(&mut window, problems);
-        window.finish(&[("slide", "windows of kind \"hopping\""), GAP], problems);
-        let size = size?;
-        let offset_ms = offset_within(*size, "size", offset, problems);
-        return match zone? {
-            None => Some(WindowSpec::Tumbling { size_ms: *size, offset_ms: offset_ms? }),
-            Some(zone) => local_windows(zone, size, offset_ms?, problems),
-        };
-    }
-    if window.peek("slide").is_none() {
-        window.missing("slide", "\"1m\"", problems);
-    }
-    let slide = window.positive_duration("slide", problems);
-    window.finish(&[GAP, TIME_ZONE], problems);
-    hopping_window(size?, slide?, offset, problems)
-}
-
-/// Windows of one every `every_ms` repeat after it, so a greater offset would only be another way to write a smaller one.
-fn offset_within(every_ms: i64, key: &str, offset: Option<At<i64>>, problems: &mut Problems) -> Option<i64> {
-    let Some(offset) = offset else { return Some(0) };
-    if *offset < every_ms {
-        return Some(*offset);
-    }
-    let [offset_text, every, same] = [*offset, every_ms, *offset % every_ms].map(duration_text);
-    let message = format!("the offset of a window is not less than its {key}");
-    let label = format!("{offset_text} is not less than {every}");
-    let problem = Problem::at(Code::OutOfRange, offset.span.clone(), message, label);
-    problems.push(problem.patch("the same windows", offset.span, format!("\"{same}\"")));
-    None
-}
-
-fn hopping_window(size: At<i64>, slide: At<i64>, offset: Option<At<i64>>, problems: &mut Problems) -> Option<WindowSpec> {
-    /// Each key keeps a state per slide, and each firing merges all of them.
-    const PANES_MAX: i64 = 10_000;
-    let (size_ms, slide_ms) = (*size, *slide);
-    if size_ms % slide_ms != 0 {
-        let nearest = (size_ms + slide_ms / 2).div_euclid(slide_ms).max(1) * slide_ms;
-        problems.push(
-            Problem::at(
-                Code::NotAMultiple,
-                size.span.clone(),
-                "the size of a hopping window is not a multiple of its slide",
-                format!("{} is not a multiple of {}", duration_text(size_ms), duration_text(slide_ms)),
-            )
-            .also(slide.span, "the slide")
-            .patch("the nearest size that is", size.span, format!("\"{}\"", duration_text(nearest))),
-        );
-        return None;
-    }
-    if size_ms / slide_ms > PANES_MAX {
-        let message = "a hopping window has too many slides";
-        let label = format!("{} slides; at most {PANES_MAX}", size_ms / slide_ms);
-        problems.push(Problem::at(Code::OutOfRange, size.span, message, label).also(slide.span, "the slide"));
-        return None;
-    }
-    Some(WindowSpec::Hopping { size_ms, slide_ms, offset_ms: offset_within(slide_ms, "slide", offset, problems)? })
 }

@@ -27,7 +27,7 @@ impl Terms {
             StageKind::Aggregate { key, window, lateness_ms, emission, plugin: _, columns: _ } => {
                 terms.push(("kind", "aggregate".to_owned()));
                 terms.push(("key", fields_text(&stage.inputs[0], key)));
-                terms.push(("window", window_text(window)));
+                terms.push(("window", window_text(window, &stage.inputs[0])));
                 terms.push(("lateness", duration_text(*lateness_ms)));
                 terms.push(("emit", emission_text(*emission)));
             }
@@ -101,7 +101,7 @@ fn fields_text(schema: &Schema, columns: &[usize]) -> String {
     format!("({})", texts.join(", "))
 }
 
-fn window_text(window: &WindowSpec) -> String {
+fn window_text(window: &WindowSpec, input: &Schema) -> String {
     match window {
         WindowSpec::Tumbling { size_ms, offset_ms } => {
             format!("tumbling {}, offset {}", duration_text(*size_ms), duration_text(*offset_ms))
@@ -116,7 +116,13 @@ fn window_text(window: &WindowSpec) -> String {
             let [size, slide, offset] = [*size_ms, *slide_ms, *offset_ms].map(duration_text);
             format!("hopping {size} every {slide}, offset {offset}")
         }
-        WindowSpec::Session { gap_ms } => format!("session with a gap of {}", duration_text(*gap_ms)),
+        WindowSpec::Session { gap_ms, cuts } => {
+            let end = cuts.end.map(|column| format!(", end {}", input.fields[column].name));
+            let rows = cuts.rows_max.map(|max| format!(", at most {max} rows"));
+            let length = cuts.length_ms_max.map(|max| format!(", at most {}", duration_text(max)));
+            let cuts: String = [end, rows, length].into_iter().flatten().collect();
+            format!("session with a gap of {}{cuts}", duration_text(*gap_ms))
+        }
     }
 }
 
