@@ -11,6 +11,9 @@ const PIPELINES: &[&str] = &[
     "pipeline\n  source plays\n  aggregate count <- plays window=hopping(30s,10s) plugin=count\n  sink counts <- count",
     "pipeline\n  source plays bound=1s\n  aggregate count <- plays window=hopping(12s,2s) lateness=3s emit=upsert plugin=count\n  sink counts <- count",
     "pipeline\n  source plays\n  aggregate count <- plays window=session(5s) lateness=4s plugin=count\n  sink counts <- count",
+    // Sessions that something cuts.
+    "pipeline\n  source plays bound=1s fields=key,ts,id,n,stop\n  aggregate count <- plays window=session(5s,end=stop) lateness=3s plugin=count\n  sink counts <- count",
+    "pipeline\n  source plays fields=key,ts,id,n,stop\n  aggregate count <- plays window=session(6s,end=stop,rows=4,length=9s) lateness=6s plugin=count\n  sink counts <- count",
     "pipeline\n  source plays\n  source imps bound=2s\n  join found <- plays,imps within=10s lateness=5s kind=left plugin=pair\n  sink found <- found",
     "pipeline\n  source plays\n  source imps\n  join found <- plays,imps within=10s lateness=2s emit=upsert tie=id plugin=pair\n  sink found <- found",
     "pipeline\n  source plays\n  source imps bound=1s\n  join found <- plays,imps match=all within=10s after=5s lateness=3s kind=left plugin=pair\n  sink found <- found",
@@ -78,7 +81,8 @@ fn run(pipeline: &str, steps: &[Step], mut is_cut: impl FnMut(usize) -> bool) ->
             }
             Step::Record { source, partition, key, id, at } => {
                 let id = if pipeline.contains("timers") { timer_word(idx, *at) } else { id.clone() };
-                let word = format!("{key}#{id}@{at}s");
+                let stop = if pipeline.contains("end=stop") && idx % 5 == 3 { "!" } else { "" };
+                let word = format!("{key}#{id}{stop}@{at}s");
                 let source = if two_sources && *source == 1 { "imps" } else { "plays" };
                 let to = format!("{source} p{}", if two_partitions { *partition } else { 0 });
                 if batch.as_ref().is_some_and(|(open, _)| *open != to) || is_cut(idx) {
