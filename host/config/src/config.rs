@@ -190,6 +190,7 @@ pub enum StageKind {
         end: Option<At<String>>,
         lateness_ms: At<i64>,
         emission: Emission,
+        early_ms: Option<i64>,
         plugin: At<String>,
     },
     Join {

@@ -93,7 +93,7 @@ impl Words<'_> {
                 lines.push(format!("passes the first row of each {}", stage.inputs[0].fields[*id].name));
                 lines.push(format!("state: each id is kept for {} of event time", duration_text(*horizon_ms)));
             }
-            StageKind::Aggregate { plugin, key, window, lateness_ms, emission, .. } => {
+            StageKind::Aggregate { plugin, key, window, lateness_ms, emission, early_ms, .. } => {
                 let key = columns(&stage.inputs[0], key);
                 lines.push(format!(
                     "plugin {} aggregates by {key} in windows {}",
@@ -101,6 +101,8 @@ impl Words<'_> {
                     window_text(window, &stage.inputs[0])
                 ));
                 lines.push(emission_text(*emission, "its window has ended", *lateness_ms));
+                let early = |ms: &i64| format!("before that it is written every {} while its window changes", duration_text(*ms));
+                lines.extend(early_ms.as_ref().map(early));
                 lines.push(format!("state: kept until window end{}", plus(*lateness_ms)));
             }
             StageKind::Join { plugin, left_key, within_ms, matching: Matching::All { after_ms }, outer, lateness_ms, .. } => {

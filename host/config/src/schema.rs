@@ -267,6 +267,9 @@ enum Stage {
         lateness: Option<Duration>,
         /// Default `final`.
         emit: Option<Emit>,
+        /// Whenever so much wall time has passed, what has changed is written of windows that have not ended. With `emit = "upsert"`, and
+        /// windows of fixed size; hopping ones of at most 60 slides.
+        early: Option<Duration>,
         plugin: Name,
     },
     /// Rows of two inputs that are near each other in event time: each left row with the latest right row before it, or with all.

@@ -138,6 +138,9 @@ pub enum StageKind {
         window: WindowSpec,
         lateness_ms: i64,
         emission: Emission,
+        /// After so much wall time, again and again, what changed is told of windows that have not ended; with [`Emission::Upsert`] and
+        /// windows of fixed size.
+        early_ms: Option<i64>,
     },
     Join {
         plugin: PluginIdx,

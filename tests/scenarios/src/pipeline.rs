@@ -5,7 +5,7 @@
 //!   source NAME [bound=0s] [idle=60s] [future=10m] [bytes=1000] [time=@timestamp] [fields=key,ts,id,n,stop]
 //!   transform NAME <- STREAM plugin=marks                 (its second output is the stream NAME.side)
 //!   dedup NAME <- STREAM horizon=10s
-//!   aggregate NAME <- STREAM window=tumbling(10s[@3s])|tumbling(24h[@5h]/ZONE)|hopping(30s,10s[@3s])|session(10s[,end=stop][,rows=3][,length=1m]) [lateness=0s] [emit=final|upsert] [key=key] plugin=count
+//!   aggregate NAME <- STREAM window=tumbling(10s[@3s])|tumbling(24h[@5h]/ZONE)|hopping(30s,10s[@3s])|session(10s[,end=stop][,rows=3][,length=1m]) [lateness=0s] [emit=final|upsert [early=10s]] [key=key] plugin=count
 //!   join NAME <- LEFT,RIGHT within=10s [match=all [after=0s]] [lateness=0s] [emit=final|upsert] [kind=left|inner] [tie=id] plugin=pair
 //!   process NAME <- STREAM [lateness=0s] [ttl=10s] [key=key] plugin=timers
 //!   shuffle NAME <- STREAM key=FIELD
@@ -18,16 +18,16 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use reelflow_core::{
     plan::{
-        Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, Matching, Plan, SessionCuts, ShufflePlan, SinkPlan,
-        SourcePlan, StageKind, StagePlan, Stream, WindowSpec,
+        Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, Matching, Plan, ShufflePlan, SinkPlan, SourcePlan,
+        StageKind, StagePlan, Stream,
     },
     schema::Schema,
-    window::local::LocalWindows,
 };
 
 use crate::{
     plugins::{Plugin, record_schema, stop_field},
     print::parse_time,
+    windows::window,
 };
 
 /// Builds a plan from the lines of a `pipeline` step, and its plugins.
@@ -56,10 +56,10 @@ struct Builder {
 }
 
 /// The words of a line after its name and inputs: `name=value`.
-struct Words<'a>(BTreeMap<&'a str, &'a str>);
+pub(crate) struct Words<'a>(pub(crate) BTreeMap<&'a str, &'a str>);
 
 impl<'a> Words<'a> {
-    fn parse(words: impl Iterator<Item = &'a str>, known: &[&str]) -> Result<Words<'a>, String> {
+    pub(crate) fn parse(words: impl Iterator<Item = &'a str>, known: &[&str]) -> Result<Words<'a>, String> {
         let pair = |word: &'a str| word.split_once('=').ok_or_else(|| format!("\"{word}\" is not name=value"));
         let pairs = words.map(pair).collect::<Result<BTreeMap<_, _>, _>>()?;
         match pairs.keys().find(|name| !known.contains(name)) {
@@ -150,7 +150,8 @@ impl Builder {
     }
 
     fn stage<'a>(&mut self, kind: &str, name: &str, inputs: &[From], words: impl Iterator<Item = &'a str>) -> Result<(), String> {
-        let known = ["plugin", "horizon", "window", "lateness", "emit", "key", "within", "match", "after", "kind", "tie", "ttl"];
+        let known =
+            ["plugin", "horizon", "window", "lateness", "emit", "early", "key", "within", "match", "after", "kind", "tie", "ttl"];
         let words = Words::parse(words, &known)?;
         let mut schemas: Vec<Schema> = inputs.iter().map(|input| self.stream_mut(*input).schema.clone()).collect();
         let mut union = Vec::new();
@@ -336,6 +337,7 @@ fn stage_kind(kind: &str, schemas: &[Schema], plugin: usize, words: &Words<'_>) 
             window: window(words.text("window")?, &schemas[0])?,
             lateness_ms: words.time("lateness", "0s")?,
             emission: words.emission()?,
+            early_ms: words.0.get("early").map(|text| parse_time(text)).transpose()?,
         },
         "join" => StageKind::Join {
             plugin,
@@ -371,39 +373,4 @@ fn knows_lateness(kind: &StageKind) -> bool {
         StageKind::Process { lateness_ms, .. } => lateness_ms.is_some(),
         StageKind::Transform { .. } | StageKind::Dedup { .. } => false,
     }
-}
-
-fn window(text: &str, input: &Schema) -> Result<WindowSpec, String> {
-    let wrong = || format!("\"{text}\" is no window");
-    let (kind, lengths) = text.strip_suffix(')').and_then(|text| text.split_once('(')).ok_or_else(wrong)?;
-    if kind == "session" {
-        return session(lengths, input);
-    }
-    let (lengths, zone) = lengths.split_once('/').map_or((lengths, None), |(lengths, zone)| (lengths, Some(zone)));
-    let (lengths, offset) = lengths.split_once('@').unwrap_or((lengths, "0s"));
-    let offset_ms = parse_time(offset)?;
-    if let Some(name) = zone {
-        let zone = reelflow_config::time_zone(name).ok_or_else(|| format!("no time zone \"{name}\""))?;
-        return Ok(WindowSpec::Local(Arc::new(LocalWindows::new(zone, parse_time(lengths)?, offset_ms))));
-    }
-    match (kind, lengths.split_once(',')) {
-        ("tumbling", None) => Ok(WindowSpec::Tumbling { size_ms: parse_time(lengths)?, offset_ms }),
-        ("hopping", Some((size, slide))) => {
-            Ok(WindowSpec::Hopping { size_ms: parse_time(size)?, slide_ms: parse_time(slide)?, offset_ms })
-        }
-        _ => Err(wrong()),
-    }
-}
-
-/// `10s[,end=stop][,rows=3][,length=1m]`
-fn session(text: &str, input: &Schema) -> Result<WindowSpec, String> {
-    let (gap, rest) = text.split_once(',').unwrap_or((text, ""));
-    let words = Words::parse(rest.split(',').filter(|word| !word.is_empty()), &["end", "rows", "length"])?;
-    let column = |field: &&str| input.position(field).ok_or_else(|| format!("no field \"{field}\""));
-    let cuts = SessionCuts {
-        end: words.0.get("end").map(column).transpose()?,
-        rows_max: words.0.get("rows").map(|text| text.parse().map_err(|_| format!("rows={text}"))).transpose()?,
-        length_ms_max: words.0.get("length").map(|text| parse_time(text)).transpose()?,
-    };
-    Ok(WindowSpec::Session { gap_ms: parse_time(gap)?, cuts })
 }

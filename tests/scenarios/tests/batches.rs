@@ -10,6 +10,7 @@ const PIPELINES: &[&str] = &[
     "pipeline\n  source plays bound=3s\n  aggregate count <- plays window=tumbling(10s) lateness=2s plugin=count\n  sink counts <- count",
     "pipeline\n  source plays\n  aggregate count <- plays window=hopping(30s,10s) plugin=count\n  sink counts <- count",
     "pipeline\n  source plays bound=1s\n  aggregate count <- plays window=hopping(12s,2s) lateness=3s emit=upsert plugin=count\n  sink counts <- count",
+    "pipeline\n  source plays bound=1s\n  aggregate count <- plays window=hopping(12s,3s) lateness=2s emit=upsert early=4s plugin=count\n  sink counts <- count",
     "pipeline\n  source plays\n  aggregate count <- plays window=session(5s) lateness=4s plugin=count\n  sink counts <- count",
     // Sessions that something cuts.
     "pipeline\n  source plays bound=1s fields=key,ts,id,n,stop\n  aggregate count <- plays window=session(5s,end=stop) lateness=3s plugin=count\n  sink counts <- count",
@@ -77,6 +78,9 @@ fn run(pipeline: &str, steps: &[Step], mut is_cut: impl FnMut(usize) -> bool) ->
         match step {
             Step::Seal => {
                 end(&mut batch, &mut lines);
+                if pipeline.contains("early=") {
+                    lines.push("wait 3s".to_owned());
+                }
                 lines.push("seal".to_owned());
             }
             Step::Record { source, partition, key, id, at } => {

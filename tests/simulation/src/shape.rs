@@ -250,6 +250,7 @@ impl Shape {
                 window,
                 lateness_ms: self.lateness_ms,
                 emission: self.emission,
+                early_ms: None,
             },
             outputs: vec![Stream { schema: output, consumers: vec![Consumer::Sink(0)] }],
             state: None,

@@ -67,14 +67,14 @@ impl<'a> Check<'a, '_, '_> {
                 let id = self.dedup_id(stage, id.as_ref(), &inputs)?;
                 Some(StageKind::Dedup { id, horizon_ms })
             }
-            config::StageKind::Aggregate { inputs, key, window, end, lateness_ms, emission, plugin } => {
+            config::StageKind::Aggregate { inputs, key, window, end, lateness_ms, emission, early_ms, plugin } => {
                 let inputs = self.inputs(inputs)?;
                 let columns = self.plugin_columns_of(stage, plugin, &inputs);
                 let key = self.group_key(stage, plugin, key, &inputs);
                 let window = self.window(stage, window, end.as_ref(), &inputs);
                 let (columns, key, window) = (columns?, key?, window?);
                 let (plugin, lateness_ms) = (self.plugin_idx(plugin), lateness_ms.value);
-                Some(StageKind::Aggregate { plugin, columns, key, window, lateness_ms, emission: *emission })
+                Some(StageKind::Aggregate { plugin, columns, key, window, lateness_ms, emission: *emission, early_ms: *early_ms })
             }
             config::StageKind::Process { inputs, key, lateness_ms, state_ttl_ms, plugin } => {
                 let inputs = self.inputs(inputs)?;

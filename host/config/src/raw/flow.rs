@@ -6,7 +6,7 @@ use super::{
     RawSource, RawStage,
     inputs::{inputs, required_inputs},
     join::join,
-    window::{RawWindow, window},
+    window::{RawWindow, early, window},
 };
 use crate::{
     code::Code,
@@ -87,7 +87,7 @@ fn declared_fields(table: &mut Table<'_>, problems: &mut Problems) -> Vec<Declar
 }
 
 /// The keys of each kind of stage, for the message about a key that belongs to another kind.
-const ELSEWHERE: [(&str, &str); 17] = [
+const ELSEWHERE: [(&str, &str); 18] = [
     ("input", "stages of kind \"transform\", \"dedup\", \"aggregate\" and \"process\""),
     ("inputs", "stages of kind \"transform\", \"dedup\", \"aggregate\" and \"process\""),
     ("plugin", "stages of kind \"transform\", \"aggregate\", \"join\" and \"process\""),
@@ -96,6 +96,7 @@ const ELSEWHERE: [(&str, &str); 17] = [
     ("key", "stages of kind \"aggregate\" and \"process\""),
     ("window", "stages of kind \"aggregate\""),
     ("emit", "stages of kind \"aggregate\" and \"join\""),
+    ("early", "stages of kind \"aggregate\""),
     ("left", "stages of kind \"join\""),
     ("right", "stages of kind \"join\""),
     ("on", "stages of kind \"join\""),
@@ -202,7 +203,11 @@ fn aggregate(table: &mut Table<'_>, inputs: Inputs, plugin: &Option<At<String>>,
     }
     let window = window(table, problems);
     let lateness_ms = lateness(table, problems);
+    let says_emit = table.peek("emit").is_some();
     let emit = emission(table, problems);
+    // What `emit` is wrong about is told by itself.
+    let emits_once = if says_emit { emit.as_ref().is_some_and(|emit| **emit == Emission::Final) } else { true };
+    let early_ms = early(table, window.as_ref(), emits_once, problems);
     if let (Some(RawWindow { spec, .. }), Some(emit)) = (&window, &emit)
         && matches!(**spec, WindowSpec::Session { .. })
         && **emit == Emission::Upsert
@@ -219,7 +224,7 @@ fn aggregate(table: &mut Table<'_>, inputs: Inputs, plugin: &Option<At<String>>,
     let emission = emit.map_or(Emission::Final, |emit| *emit);
     let (inputs, plugin) = (some(inputs), plugin.clone());
     let (key, RawWindow { spec: window, end }) = (key?.value, window?);
-    Some(StageKind::Aggregate { inputs: inputs?, key, window, end, lateness_ms, emission, plugin: plugin? })
+    Some(StageKind::Aggregate { inputs: inputs?, key, window, end, lateness_ms, emission, early_ms, plugin: plugin? })
 }
 
 fn process(

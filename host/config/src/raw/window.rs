@@ -53,6 +53,40 @@ pub(super) fn window(table: &mut Table<'_>, problems: &mut Problems) -> Option<R
     spec.map(|spec| RawWindow { spec: At::new(spec, span), end })
 }
 
+/// After how much wall time, again and again, results are told before their windows end. Sessions are told once, whatever `emit` says.
+pub(super) fn early(table: &mut Table<'_>, window: Option<&RawWindow>, emits_once: bool, problems: &mut Problems) -> Option<i64> {
+    /// A row changes that many windows, and each of them merges as many states.
+    const SLIDES_MAX: i64 = 60;
+    let early = table.positive_duration("early", problems)?;
+    let problem = |code, message: String, label: String| Problem::at(code, early.span.clone(), message, label);
+    match window.map(|window| &window.spec) {
+        Some(spec) if matches!(**spec, WindowSpec::Session { .. }) => {
+            let message = format!("{} has no key \"early\"", table.what);
+            let problem = problem(Code::KeyOfAnotherKind, message, "a key of stages with windows of fixed size".to_owned());
+            problems.push(problem.also(spec.span.clone(), "sessions"));
+        }
+        _ if emits_once => {
+            let message = format!("{} tells results early, and once", table.what);
+            let label = "a key of stages with `emit = \"upsert\"`".to_owned();
+            problems.push(
+                problem(Code::KeyOfAnotherKind, message, label)
+                    .help("write `emit = \"upsert\"`: an early result is followed by others, and the last one counts"),
+            );
+        }
+        Some(spec) => {
+            if let WindowSpec::Hopping { size_ms, slide_ms, .. } = **spec
+                && size_ms / slide_ms > SLIDES_MAX
+            {
+                let message = format!("{} tells windows of too many slides early", table.what);
+                let label = format!("{} slides; at most {SLIDES_MAX} with `early`", size_ms / slide_ms);
+                problems.push(Problem::at(Code::OutOfRange, spec.span.clone(), message, label).also(early.span.clone(), "early"));
+            }
+        }
+        None => {}
+    }
+    Some(*early)
+}
+
 /// The window, and the field that ends it.
 fn session(mut window: Table<'_>, problems: &mut Problems) -> (Option<WindowSpec>, Option<At<String>>) {
     const ROWS_MAX: u64 = 1_000_000_000;

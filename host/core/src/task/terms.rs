@@ -24,7 +24,8 @@ impl Terms {
                 terms.push(("id", fields_text(&stage.inputs[0], &[*id])));
                 terms.push(("horizon", duration_text(*horizon_ms)));
             }
-            StageKind::Aggregate { key, window, lateness_ms, emission, plugin: _, columns: _ } => {
+            StageKind::Aggregate { key, window, lateness_ms, emission, early_ms: _, plugin: _, columns: _ } => {
+                // When results are told before their windows end is nothing that states know of.
                 terms.push(("kind", "aggregate".to_owned()));
                 terms.push(("key", fields_text(&stage.inputs[0], key)));
                 terms.push(("window", window_text(window, &stage.inputs[0])));
@@ -147,6 +148,7 @@ mod tests {
     use std::sync::Arc;
 
     use crate::{
+        plan::SessionCuts,
         schema::{Field, FieldType},
         window::local::LocalWindows,
         zone::Zone,
@@ -185,9 +187,11 @@ mod tests {
             window,
             lateness_ms,
             emission,
+            early_ms: None,
         };
         let hour = || WindowSpec::Tumbling { size_ms: 3_600_000, offset_ms: 0 };
         let half = || WindowSpec::Tumbling { size_ms: 1_800_000, offset_ms: 0 };
+        let session = |cuts| WindowSpec::Session { gap_ms: 300_000, cuts };
         let was = aggregate(0, &[0], hour(), 0, Emission::Final);
         assert_eq!(checked(&was, &was), Ok(()));
         assert_eq!(
@@ -210,6 +214,20 @@ mod tests {
                 aggregate(0, &[0], shifted, 0, Emission::Final),
                 "window = tumbling 1h, offset 0s, now it is tumbling 1h, offset 30m",
             ),
+            (
+                aggregate(0, &[0], session(SessionCuts::NONE), 0, Emission::Final),
+                "window = tumbling 1h, offset 0s, now it is session with a gap of 5m",
+            ),
+            (
+                aggregate(
+                    0,
+                    &[0],
+                    session(SessionCuts { end: Some(1), rows_max: Some(9), length_ms_max: Some(86_400_000) }),
+                    0,
+                    Emission::Final,
+                ),
+                "window = tumbling 1h, offset 0s, now it is session with a gap of 5m, end b, at most 9 rows, at most 1d",
+            ),
             (aggregate(0, &[1], hour(), 0, Emission::Final), "key = (a: i64), now it is (b: i64)"),
             (aggregate(0, &[0, 1], half(), 0, Emission::Final), "key = (a: i64), now it is (a: i64, b: i64)"),
             (aggregate(0, &[0], hour(), 1, Emission::Final), "lateness = 0s, now it is 1ms"),
@@ -225,7 +243,15 @@ mod tests {
         let in_zone = |name: &str, offset_ms| {
             let windows = LocalWindows::new(Arc::new(Zone::new(name, offset_ms, Vec::new())), 86_400_000, 18_000_000);
             let window = WindowSpec::Local(Arc::new(windows));
-            StageKind::Aggregate { plugin: 0, columns: vec![], key: vec![0], window, lateness_ms: 0, emission: Emission::Final }
+            StageKind::Aggregate {
+                plugin: 0,
+                columns: vec![],
+                key: vec![0],
+                window,
+                lateness_ms: 0,
+                emission: Emission::Final,
+                early_ms: None,
+            }
         };
         let was = in_zone("Asia/Kolkata", 19_800_000);
         assert_eq!(checked(&was, &was), Ok(()));

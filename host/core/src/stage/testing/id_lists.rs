@@ -26,7 +26,7 @@ pub(in crate::stage) fn stage_plan(window: WindowSpec, lateness_ms: i64, emissio
             field("end", FieldType::Bool, false),
         ],
     };
-    let kind = StageKind::Aggregate { plugin: 0, columns: vec![1], key: vec![0], window, lateness_ms, emission };
+    let kind = StageKind::Aggregate { plugin: 0, columns: vec![1], key: vec![0], window, lateness_ms, emission, early_ms: None };
     StagePlan {
         name: "tested".into(),
         fragment: 0,
