@@ -20,7 +20,8 @@
 //! two rows until then, rows of a key are kept apart, a state for each ms, until `watermark − lateness` has passed them ([`sessions`]).
 //!
 //! The result does not depend on how rows are cut into batches or in which order they came. What closes leaves in the order of
-//! (last row, key); where something cuts sessions, those of a key do, in order of time. There are no early results: a provisional session that another one swallows would have to be taken back.
+//! (last row, key); where something cuts sessions, those of a key do, in order of time. There are no early results: a provisional session
+//! that another one swallows would have to be taken back.
 //!
 //! Source: Akidau et al., "The Dataflow Model", PVLDB 8(12), 2015, section 2.2.
 
