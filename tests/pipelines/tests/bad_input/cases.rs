@@ -17,7 +17,7 @@ pub const NO_FILE: (&str, &[u8]) = ("", b"");
 const CHECK: &[&str] = &["check"];
 pub const RUN: &[&str] = &["run", "--until-end", "--give-up-after", "1"];
 
-const fn manifest(name: &'static str, from: &'static str, to: &'static str, says: &'static [&'static str]) -> Case {
+pub const fn manifest(name: &'static str, from: &'static str, to: &'static str, says: &'static [&'static str]) -> Case {
     Case { name, edit: (from, to), file: NO_FILE, args: CHECK, exit: 2, says }
 }
 
