@@ -8,7 +8,7 @@ use reelflow_core::{
     window::local::LocalWindows,
 };
 
-use crate::{pipeline::Words, print::parse_time};
+use crate::{print::parse_time, words::Words};
 
 pub(crate) fn window(text: &str, input: &Schema) -> Result<WindowSpec, String> {
     let wrong = || format!("\"{text}\" is no window");
