@@ -13,6 +13,7 @@ use crate::{
     column::Rows,
     plugin::{PluginFault, Request, Response},
     record::RecordBatch,
+    stage::kept::Kept,
     state::{ChangeReader, ChangeWriter, StateError},
     time::{EventTime, WallTime, Watermark},
 };
@@ -21,6 +22,7 @@ pub mod aggregate;
 pub mod bisect;
 pub mod dedup;
 pub mod join;
+pub mod kept;
 mod lateness;
 pub mod process;
 pub mod session;
@@ -230,6 +232,9 @@ pub trait Operator {
 
     /// Applies what `changes` or `image` wrote, in the order in which it was written.
     fn restore(&mut self, from: &mut ChangeReader<'_>) -> Result<(), StateError>;
+
+    /// Shows all that is kept, one thing after the other, in the order of an image.
+    fn kept(&self, each: &mut dyn FnMut(Kept<'_>));
 
     /// About how many bytes `image` would write. O(1).
     fn state_bytes(&self) -> usize;

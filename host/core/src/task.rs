@@ -23,7 +23,7 @@ use crate::{
     plan::{FragmentIdx, Plan, PluginIdx, ShuffleIdx, SourceIdx, StageIdx},
     plugin::{PluginFault, Request, Response},
     record::{Outgoing, Partition, RecordBatch},
-    stage::{Outbox, StageCounts},
+    stage::{Outbox, StageCounts, kept::Kept},
     state::{ChangeWriter, StateError, sections},
     time::{WallTime, Watermark},
     watermark::{InputMark, LowWatermark},
@@ -239,6 +239,16 @@ impl Task {
     /// The same for each stage, by its place in the plan.
     pub fn state_bytes_by_stage(&self) -> impl Iterator<Item = (StageIdx, usize)> {
         self.stages.iter().map(|stage| (stage.idx, stage.state.state_bytes()))
+    }
+
+    /// Shows all that the stages keep, each with its place in the plan.
+    pub fn kept(&self, each: &mut dyn FnMut(StageIdx, Kept<'_>)) {
+        self.stages.iter().for_each(|stage| stage.state.kept(&mut |kept| each(stage.idx, kept)));
+    }
+
+    /// The versions of its plugin's state that what the stage keeps may have. None: its plugin has no state, or nothing is kept.
+    pub fn state_versions(&self, stage: StageIdx) -> impl Iterator<Item = u32> {
+        self.places[stage].into_iter().flat_map(|at| self.stages[at].versions.kept())
     }
 
     /// Whether all inputs have ended: nothing more will ever come of this task.
