@@ -197,6 +197,13 @@ pub struct StageCounts {
     pub dead_panes: u64,
 }
 
+impl StageCounts {
+    /// Whether every row that came has exactly one fate. Anything else is a bug.
+    pub fn is_balanced(&self) -> bool {
+        self.rows_in == self.accepted + self.duplicate + self.late + self.dead
+    }
+}
+
 /// A stage's behaviour. See the module's text for the order of calls.
 pub trait Operator {
     /// Takes rows on input `port`. `marks`: the watermark that judges each row, the one that the stage would have if the rows before it
