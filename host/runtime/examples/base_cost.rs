@@ -164,6 +164,7 @@ fn plan() -> Plan {
         idle_after_ms: 60_000,
         future_ms_max: 1 << 40,
         value_bytes_max: 1024,
+        table: None,
     };
     let stage = StagePlan {
         name: "blobs".into(),
@@ -180,6 +181,7 @@ fn plan() -> Plan {
         },
         state: None,
         outputs: vec![Stream { schema: Schema::default(), consumers: Vec::new() }],
+        retime: None,
         late_topic: Some("late.blobs".into()),
     };
     Plan {

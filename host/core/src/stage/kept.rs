@@ -48,6 +48,18 @@ pub enum Kept<'a> {
         time: EventTime,
         row: &'a [u8],
     },
+    /// A row of a lookup that waits for the table. No key: there is null in it, and nothing will match.
+    Waiting {
+        key: &'a [u8],
+        time: EventTime,
+        row: &'a [u8],
+    },
+    /// What a lookup's table says of a key from some time on; no row: that it was deleted.
+    Version {
+        key: &'a [u8],
+        time: EventTime,
+        row: Option<&'a [u8]>,
+    },
     /// A key of a process with the time of its latest row. The state is empty where there are timers only.
     Key {
         key: &'a [u8],
@@ -90,7 +102,7 @@ impl Wanted {
 }
 
 impl<'a> Kept<'a> {
-    /// The key bytes; an id has none.
+    /// The key bytes; an id has none, nor has a row that waits with null in its key.
     pub fn key(&self) -> Option<&'a [u8]> {
         match *self {
             Kept::Pane { key, .. }
@@ -98,7 +110,9 @@ impl<'a> Kept<'a> {
             | Kept::Session { key, .. }
             | Kept::Left { key, .. }
             | Kept::Right { key, .. }
+            | Kept::Version { key, .. }
             | Kept::Key { key, .. } => Some(key),
+            Kept::Waiting { key, .. } => (!key.is_empty()).then_some(key),
             Kept::Id { .. } => None,
         }
     }
@@ -111,14 +125,14 @@ impl StagePlan {
             StageKind::Transform { .. } => None,
             StageKind::Dedup { id, .. } => Some(self.inputs[0].pick(&[*id])),
             StageKind::Aggregate { key, .. } | StageKind::Process { key, .. } => Some(self.inputs[0].pick(key)),
-            StageKind::Join { left_key, .. } => Some(self.inputs[0].pick(left_key)),
+            StageKind::Join { left_key, .. } | StageKind::Lookup { left_key, .. } => Some(self.inputs[0].pick(left_key)),
         }
     }
 
-    /// The columns of the left and the right rows that a join keeps. Panics for stages of other kinds.
+    /// The columns of the left and the right rows that a join keeps, or of the rows and the versions of a lookup. Panics for stages of other kinds.
     pub fn kept_rows(&self) -> [Schema; 2] {
-        let StageKind::Join { right_columns, .. } = &self.kind else {
-            unreachable!("stage \"{}\" is not a join", self.name);
+        let (StageKind::Join { right_columns, .. } | StageKind::Lookup { right_columns, .. }) = &self.kind else {
+            unreachable!("stage \"{}\" is no join and no lookup", self.name);
         };
         [self.inputs[0].clone(), self.inputs[1].pick(right_columns)]
     }

@@ -41,6 +41,13 @@ pub(super) fn json_of(task: &TaskState, stage: &StagePlan, versions: &[u32], kep
         Kept::Right { time, row: packed, .. } => {
             json!({ "kind": "right", "time": time.0, "row": packed_row(stage, 1, packed)? })
         }
+        Kept::Waiting { time, row: packed, .. } => {
+            json!({ "kind": "waiting", "time": time.0, "row": packed_row(stage, 0, packed)? })
+        }
+        Kept::Version { time, row: packed, .. } => {
+            let version = packed.map(|packed| packed_row(stage, 1, packed)).transpose()?;
+            json!({ "kind": "version", "time": time.0, "row": version })
+        }
         Kept::Key { last, state: bytes, timers, .. } => {
             let state = if bytes.is_empty() { Value::Null } else { state(bytes) };
             json!({ "kind": "key", "last": last.0, "state": state, "timers": timers.iter().map(timer).collect::<Vec<_>>() })
@@ -74,6 +81,9 @@ pub(super) fn text_of(stage: &StagePlan, versions: &[u32], kept: &Kept<'_>) -> R
             format!("left     {}  emitted {n_emitted} times  {}", date(time), packed_row(stage, 0, row)?)
         }
         Kept::Right { time, row, .. } => format!("right    {}  {}", date(time), packed_row(stage, 1, row)?),
+        Kept::Waiting { time, row, .. } => format!("waits    {}  {}", date(time), packed_row(stage, 0, row)?),
+        Kept::Version { time, row: None, .. } => format!("version  from {}  deleted", date(time)),
+        Kept::Version { time, row: Some(row), .. } => format!("version  from {}  {}", date(time), packed_row(stage, 1, row)?),
         Kept::Key { last, state: bytes, timers, .. } => {
             let state = if bytes.is_empty() { "no state".to_owned() } else { state(bytes) };
             let timers: Vec<String> = timers
@@ -99,7 +109,7 @@ fn row(schema: &Schema, rows: &Rows) -> Value {
     serde_json::from_slice(&text).expect("the encoder writes JSON")
 }
 
-/// A row that a join keeps; `side`: 0 left, 1 right.
+/// A row that a join or a lookup keeps; `side`: 0 left or a row, 1 right or a version.
 fn packed_row(stage: &StagePlan, side: usize, packed: &[u8]) -> Result<Value, StateError> {
     let schema = &stage.kept_rows()[side];
     Ok(row(schema, &schema.decode_packed(packed)?))
