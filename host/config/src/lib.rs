@@ -34,5 +34,6 @@ pub use crate::{
     raw::parse,
     render::{Report, render, report},
     schema::manifest_schema,
+    value::closest,
     zone::time_zone,
 };

@@ -20,10 +20,11 @@ use std::{
 };
 
 use crate::{
+    checkpoint::{self, BASE_AFTER_BYTES},
     plan::{FragmentIdx, Plan, PluginIdx, ShuffleIdx, SourceIdx, StageIdx},
     plugin::{PluginFault, Request, Response},
     record::{Outgoing, Partition, RecordBatch},
-    stage::{Outbox, StageCounts},
+    stage::{Outbox, StageCounts, kept::Kept},
     state::{ChangeWriter, StateError, sections},
     time::{WallTime, Watermark},
     watermark::{InputMark, LowWatermark},
@@ -52,9 +53,6 @@ use memory::Memory;
 use output::{Outputs, Place};
 use stages::Stage;
 
-/// A base is written when the changes since the last one have more bytes than this, and than twice the state.
-const BASE_AFTER_BYTES: usize = 64 * 1024;
-
 /// Everything that can happen to a task.
 #[derive(Debug)]
 pub enum Input {
@@ -68,6 +66,8 @@ pub enum Input {
     ClockRead { now: WallTime },
     /// The lowest watermark among the tasks of this partition, of all fragments.
     JobWatermark { watermark: Watermark },
+    /// The next seal shall write the whole state, however few changes there are: others wait for this task's base to cut the changelog.
+    BaseDue,
     /// The epoch ends here.
     Seal,
 }
@@ -131,6 +131,8 @@ pub struct Task {
     written: Vec<u8>,
     /// Bytes of changes since the last base.
     n_bytes_since_base: usize,
+    /// A base was asked for.
+    is_base_due: bool,
 }
 
 /// A shuffle that leads out of the fragment.
@@ -174,6 +176,7 @@ impl Task {
             outbox: Outbox::default(),
             written: Vec::new(),
             n_bytes_since_base: 0,
+            is_base_due: false,
             plan,
         }
     }
@@ -192,6 +195,7 @@ impl Task {
             Input::JobWatermark { watermark } => {
                 self.stages.iter_mut().for_each(|stage| stage.state.operator().advance_job(watermark))
             }
+            Input::BaseDue => self.is_base_due = true,
             Input::Seal => self.seal(effects),
         }
     }
@@ -240,6 +244,16 @@ impl Task {
     /// The same for each stage, by its place in the plan.
     pub fn state_bytes_by_stage(&self) -> impl Iterator<Item = (StageIdx, usize)> {
         self.stages.iter().map(|stage| (stage.idx, stage.state.state_bytes()))
+    }
+
+    /// Shows all that the stages keep, each with its place in the plan.
+    pub fn kept(&self, each: &mut dyn FnMut(StageIdx, Kept<'_>)) {
+        self.stages.iter().for_each(|stage| stage.state.kept(&mut |kept| each(stage.idx, kept)));
+    }
+
+    /// The versions of its plugin's state that what the stage keeps may have. None: its plugin has no state, or nothing is kept.
+    pub fn state_versions(&self, stage: StageIdx) -> impl Iterator<Item = u32> {
+        self.places[stage].into_iter().flat_map(|at| self.stages[at].versions.kept())
     }
 
     /// Whether all inputs have ended: nothing more will ever come of this task.
@@ -303,7 +317,8 @@ impl Task {
     }
 
     fn seal_state(&mut self) -> SealedTask {
-        let is_base = self.n_bytes_since_base > BASE_AFTER_BYTES.max(2 * self.state_bytes());
+        let is_due = checkpoint::is_base_due(self.n_bytes_since_base, self.state_bytes(), BASE_AFTER_BYTES);
+        let is_base = std::mem::take(&mut self.is_base_due) || is_due;
         let mut writer = ChangeWriter::default();
         let memory = self.memory().write();
         if is_base || memory != self.written {

@@ -51,6 +51,9 @@ pub enum RecoveryError {
     Foreign(#[from] ForeignMetadata),
     #[error(transparent)]
     State(#[from] StateError),
+    /// The bytes of one record of the changelog are not what was written.
+    #[error("{at}, offset {offset}: {why}")]
+    Unreadable { at: TopicPartition, offset: Offset, why: StateError },
     /// The position was moved by hand, or the topic was created anew.
     #[error("{at} is committed at {committed}, but epoch {epoch} was sealed at {sealed}")]
     Moved { at: TopicPartition, committed: Offset, epoch: Epoch, sealed: Offset },

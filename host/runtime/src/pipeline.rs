@@ -9,7 +9,7 @@ use std::{
 
 use reelflow_core::{plan::Plan, time::WallTime};
 use reelflow_ports::log::{Log, LogError, NewTopic, Retention, TopicPartition};
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::{
     error::RunError,
@@ -100,6 +100,9 @@ impl Pipeline {
         let summary = Summary::of(&job.plan, elapsed(&job, began), &statuses);
         let summary = Summary { files_published: n_files, rows_published: n_rows, ..summary };
         job.observer.progress(&summary);
+        for name in summary.unaccounted() {
+            error!(%name, "the counts of a source or stage do not add up");
+        }
         result?;
         published?;
         if let Err(error) = await_visible(&*job.log, &job.plan) {

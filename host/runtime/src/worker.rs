@@ -32,6 +32,7 @@ use crate::{
 };
 
 mod alignment;
+mod changelog;
 mod life;
 pub(crate) mod status;
 

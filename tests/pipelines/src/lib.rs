@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use reelflow_workload::{files, model::Model};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// The topics that the personalization pipeline reads.
@@ -129,12 +129,14 @@ impl Job {
         Ok(())
     }
 
-    /// Runs the pipeline until everything is processed; keeps and gives its summary.
+    /// Runs the pipeline until everything is processed; keeps and gives its summary, in which all that came has a fate.
     pub fn run_to_end(&self, args: &[&str]) -> Result<Value> {
         let all = [&["run", "--until-end", "--format", "json"], args].concat();
         let summary = self.read(&all)?;
         self.keep_summary("summary.json", &summary)?;
-        Ok(serde_json::from_str(&summary)?)
+        let summary: Value = serde_json::from_str(&summary)?;
+        ensure!(summary["unaccounted"] == json!([]), "counts do not add up: {summary}");
+        Ok(summary)
     }
 
     /// Keeps a run's summary for [`Job::oracle`].

@@ -29,7 +29,7 @@ use crate::{
     column::Kind,
     plan::{Emission, StageKind, StagePlan},
     plugin::{PluginFault, Request, Response},
-    stage::{Batch, DeadRows, LateRows, Operator, Outbox, RowsOf},
+    stage::{Batch, DeadRows, LateRows, Operator, Outbox, RowsOf, kept::Kept},
     state::{ChangeReader, ChangeWriter, StateError},
     time::{EventTime, WallTime, Watermark},
     window::Windowing,
@@ -383,6 +383,16 @@ impl Operator for Aggregate {
 
     fn restore(&mut self, from: &mut ChangeReader<'_>) -> Result<(), StateError> {
         store::restore(self, from)
+    }
+
+    fn kept(&self, each: &mut dyn FnMut(Kept<'_>)) {
+        for pane_idx in self.panes.all() {
+            let (of_pane, pane) = (self.panes.pane(pane_idx), self.facts.windowing.pane(self.panes.start(pane_idx)));
+            of_pane.entries().for_each(|entry| each(Kept::Pane { key: of_pane.key(entry), pane, state: of_pane.state(entry) }));
+        }
+        for (window_end, key, rev) in self.revisions.iter() {
+            each(Kept::Revision { key, window: self.facts.windowing.window_ending(window_end), rev });
+        }
     }
 
     fn state_bytes(&self) -> usize {

@@ -29,7 +29,7 @@ use crate::{
     column::Kind,
     plan::{StageKind, StagePlan, WindowSpec},
     plugin::{PluginFault, Request, Response},
-    stage::{Batch, DeadRows, Operator, Outbox, RowsOf, lateness::without_late},
+    stage::{Batch, DeadRows, Operator, Outbox, RowsOf, kept::Kept, lateness::without_late},
     state::{ChangeReader, ChangeWriter, StateError},
     time::{EventTime, Watermark},
 };
@@ -219,6 +219,12 @@ impl Operator for Session {
 
     fn restore(&mut self, from: &mut ChangeReader<'_>) -> Result<(), StateError> {
         store::restore(self, from)
+    }
+
+    fn kept(&self, each: &mut dyn FnMut(Kept<'_>)) {
+        for (key, sessions) in self.sessions.iter() {
+            sessions.iter().for_each(|open| each(Kept::Session { key, first: open.first, last: open.last, state: &open.state }));
+        }
     }
 
     fn state_bytes(&self) -> usize {

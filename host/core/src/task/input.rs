@@ -26,6 +26,13 @@ pub struct SourceCounts {
     pub dead: u64,
 }
 
+impl SourceCounts {
+    /// Whether every record that came has exactly one fate. Anything else is a bug.
+    pub fn is_balanced(&self) -> bool {
+        self.records_in == self.decoded + self.dead
+    }
+}
+
 /// One input of the task's fragment.
 #[derive(Debug)]
 pub(super) enum InputState {

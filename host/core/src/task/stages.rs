@@ -3,8 +3,8 @@
 use crate::{
     plan::{FragmentPlan, Matching, Plan, PluginIdx, StageIdx, StageKind, StagePlan, WindowSpec},
     stage::{
-        Batch, Operator, StageCounts, aggregate::Aggregate, dedup::Dedup, join::Join, lookup::Lookup, process::Process,
-        session::Session, transform::Transform,
+        Batch, Operator, StageCounts, aggregate::Aggregate, dedup::Dedup, join::Join, kept::Kept, lookup::Lookup,
+        process::Process, session::Session, transform::Transform,
     },
     task::{feeds::Feeds, input::InputState, terms::Terms, versions::Versions},
     time::{WallTime, Watermark},
@@ -72,6 +72,18 @@ impl StageState {
             StageState::Join(stage) => &mut **stage,
             StageState::Lookup(stage) => &mut **stage,
             StageState::Process(stage) => &mut **stage,
+        }
+    }
+
+    pub fn kept(&self, each: &mut dyn FnMut(Kept<'_>)) {
+        match self {
+            StageState::Transform(stage) => stage.kept(each),
+            StageState::Dedup(stage) => stage.kept(each),
+            StageState::Aggregate(stage) => stage.kept(each),
+            StageState::Session(stage) => stage.kept(each),
+            StageState::Join(stage) => stage.kept(each),
+            StageState::Lookup(stage) => stage.kept(each),
+            StageState::Process(stage) => stage.kept(each),
         }
     }
 

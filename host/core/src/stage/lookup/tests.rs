@@ -292,6 +292,26 @@ fn what_no_row_can_need_is_forgotten() {
 }
 
 #[test]
+fn what_is_kept_is_shown() {
+    let mut harness = Harness::new(OUTER);
+    harness.table(&[told(3, "k", 7), Told { at: 4, key: "k", value: None }]);
+    harness.rows(&[row(9, "k", 1), Row { at: 8, key: None, id: 2 }]);
+    let mut shown = Vec::new();
+    harness.stage.kept(&mut |kept| {
+        let has_key = kept.key().is_some();
+        shown.push(match kept {
+            Kept::Version { time, row, .. } => ("version", time.0, row.is_some(), has_key),
+            Kept::Waiting { time, row, .. } => ("waiting", time.0, !row.is_empty(), has_key),
+            other => panic!("a lookup keeps no {other:?}"),
+        });
+    });
+    assert_eq!(
+        shown,
+        [("version", 3, true, true), ("version", 4, false, true), ("waiting", 8, true, false), ("waiting", 9, true, true)]
+    );
+}
+
+#[test]
 fn without_a_lateness_rows_of_any_age_are_looked_up() {
     let mut harness = Harness::new(Settings { lateness_ms: None, outer: false });
     harness.table(&[told(1, "k", 1), told(500, "k", 500)]);
