@@ -97,7 +97,7 @@ const ELSEWHERE: [(&str, &str); 17] = [
     ("id", "stages of kind \"dedup\""),
     ("horizon", "stages of kind \"dedup\""),
     ("key", "stages of kind \"aggregate\" and \"process\""),
-    ("window", "stages of kind \"aggregate\""),
+    ("window", "stages of kind \"aggregate\" and \"join\""),
     ("emit", "stages of kind \"aggregate\" and \"join\""),
     ("left", "stages of kind \"join\""),
     ("right", "stages of kind \"join\""),
@@ -249,7 +249,7 @@ pub(super) fn emission(table: &mut Table<'_>, problems: &mut Problems) -> Option
     table.choice("emit", &[("final", Emission::Final), ("upsert", Emission::Upsert)], problems)
 }
 
-fn window(table: &mut Table<'_>, problems: &mut Problems) -> Option<At<WindowSpec>> {
+pub(super) fn window(table: &mut Table<'_>, problems: &mut Problems) -> Option<At<WindowSpec>> {
     let what = format!("\"window\" of {}", table.what);
     let mut window = table.table("window", what, problems)?;
     let span = window.span.clone();
