@@ -32,6 +32,10 @@ use crate::{
     print::parse_time,
 };
 
+use words::Words;
+
+mod words;
+
 /// Builds a plan from the lines of a `pipeline` step, and its plugins.
 pub fn build(lines: &[String]) -> Result<(Plan, Vec<Plugin>), String> {
     let mut builder = Builder::new(&lines[0])?;
@@ -55,40 +59,6 @@ struct Builder {
     streams: BTreeMap<String, From>,
     /// Fragment numbers are joined when a stage reads two of them; the numbers left over are not in use.
     n_fragments: usize,
-}
-
-/// The words of a line after its name and inputs: `name=value`.
-struct Words<'a>(BTreeMap<&'a str, &'a str>);
-
-impl<'a> Words<'a> {
-    fn parse(words: impl Iterator<Item = &'a str>, known: &[&str]) -> Result<Words<'a>, String> {
-        let pair = |word: &'a str| word.split_once('=').ok_or_else(|| format!("\"{word}\" is not name=value"));
-        let pairs = words.map(pair).collect::<Result<BTreeMap<_, _>, _>>()?;
-        match pairs.keys().find(|name| !known.contains(name)) {
-            Some(name) => Err(format!("unknown \"{name}\", known are {known:?}")),
-            None => Ok(Words(pairs)),
-        }
-    }
-
-    fn text(&self, name: &str) -> Result<&'a str, String> {
-        self.0.get(name).copied().ok_or_else(|| format!("\"{name}\" is missing"))
-    }
-
-    fn time(&self, name: &str, default: &str) -> Result<i64, String> {
-        parse_time(self.0.get(name).unwrap_or(&default))
-    }
-
-    fn number(&self, name: &str, default: u32) -> Result<u32, String> {
-        self.0.get(name).map_or(Ok(default), |text| text.parse().map_err(|_| format!("\"{text}\" is no number")))
-    }
-
-    fn emission(&self) -> Result<Emission, String> {
-        match self.0.get("emit").copied().unwrap_or("final") {
-            "final" => Ok(Emission::Final),
-            "upsert" => Ok(Emission::Upsert),
-            other => Err(format!("emit={other}")),
-        }
-    }
 }
 
 impl Builder {
