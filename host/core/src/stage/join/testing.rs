@@ -48,6 +48,7 @@ pub(super) fn stage_plan(
         inputs: vec![left, right],
         kind,
         state: None,
+        retime: None,
         outputs: Vec::new(),
         late_topic: None,
         union: Vec::new(),
