@@ -3,7 +3,7 @@
 use std::fmt;
 
 use reelflow_core::{
-    plan::{Divided, Emission, FileFormat, Matching, WindowSpec},
+    plan::{Divided, Emission, FileFormat, JoinKind, Matching, WindowSpec},
     schema::FieldType,
 };
 
@@ -216,10 +216,8 @@ pub enum StageKind {
         left: At<String>,
         right: At<String>,
         on: Vec<At<String>>,
-        within_ms: At<i64>,
-        matching: Matching,
-        /// Whether a left row without a match is emitted too.
-        outer: bool,
+        matching: At<Matching>,
+        join: JoinKind,
         tie: Option<At<String>>,
         lateness_ms: At<i64>,
         emission: Emission,

@@ -2,8 +2,8 @@
 
 use reelflow_core::{
     plan::{
-        Consumer, Divided, Emission, EventTimeFrom, FilesPlan, Matching, Plan, Retime, ShufflePlan, ShuffleTo, StageKind,
-        StagePlan, WindowSpec,
+        Consumer, Divided, Emission, EventTimeFrom, FilesPlan, Plan, Retime, ShufflePlan, ShuffleTo, StageKind, StagePlan,
+        WindowSpec,
     },
     schema::Schema,
     time::duration_text,
@@ -13,6 +13,8 @@ use crate::{
     config::{self, Config, Guarantee},
     value::size_text,
 };
+
+mod joins;
 
 /// One source, stage or sink in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,43 +118,7 @@ impl Words<'_> {
                 lines.extend(early_ms.as_ref().map(early));
                 lines.push(format!("state: kept until window end{}", plus(*lateness_ms)));
             }
-            StageKind::Join { plugin, left_key, within_ms, matching: Matching::All { after_ms }, outer, lateness_ms, .. } => {
-                let key = columns(&stage.inputs[0], left_key);
-                let [within, after] = [*within_ms, *after_ms].map(duration_text);
-                lines.push(format!(
-                    "plugin {} gets each left row with every right row of the same {key} from {within} before it to {after} after it{}",
-                    self.plugin(*plugin),
-                    if *outer { ", or alone" } else { "" }
-                ));
-                lines.push("emits a pair when the later of its rows comes, once".to_owned());
-                if *outer {
-                    lines.push(format!(
-                        "emits a left row alone once the watermark has passed it by {after}{}",
-                        plus(*lateness_ms)
-                    ));
-                }
-                lines.push(format!(
-                    "state: right rows are kept for {within}{plus}, left rows for {after}{plus}",
-                    plus = plus(*lateness_ms)
-                ));
-            }
-            StageKind::Join { plugin, left_key, within_ms, outer, lateness_ms, emission, tie, .. } => {
-                let key = columns(&stage.inputs[0], left_key);
-                let within = duration_text(*within_ms);
-                lines.push(format!(
-                    "plugin {} gets each left row with the latest right row of the same {key} at most {within} before it{}",
-                    self.plugin(*plugin),
-                    if *outer { ", or alone" } else { "" }
-                ));
-                if let Some(tie) = tie {
-                    lines.push(format!(
-                        "of several at the same time, the one with the greatest {}",
-                        stage.inputs[1].fields[*tie].name
-                    ));
-                }
-                lines.push(emission_text(*emission, "the watermark has passed the left row", *lateness_ms));
-                lines.push(format!("state: right rows are kept for {within}{}, left rows until final", plus(*lateness_ms)));
-            }
+            StageKind::Join { plugin, .. } => lines.extend(joins::lines(stage, self.plugin(*plugin))),
             StageKind::Lookup { plugin, left_key, outer, lateness_ms, .. } => {
                 let (key, table) = (columns(&stage.inputs[0], left_key), self.of_config(stage).kind.inputs()[1]);
                 lines.push(format!(

@@ -111,6 +111,11 @@ fn one_of_inputs() -> Value {
     serde_json::json!([{ "required": ["input"] }, { "required": ["inputs"] }])
 }
 
+/// A join of windows has `window`, every other one `within`.
+fn by_window() -> Value {
+    serde_json::json!({ "properties": { "match": { "const": "window" } }, "required": ["match"] })
+}
+
 /// Names of fields, each once.
 #[derive(JsonSchema)]
 struct Columns(#[schemars(length(min = 1), extend("uniqueItems" = true))] Vec<String>);
@@ -300,7 +305,9 @@ enum Stage {
         event_time: Option<StageTime>,
         plugin: Name,
     },
-    /// Rows of two inputs that are near each other in event time: each left row with the latest right row before it, or with all.
+    /// Rows of two inputs that are near each other in event time: each left row with the latest right row before it, with all around it, or
+    /// with all of its window.
+    #[schemars(extend("if" = by_window(), "then" = { "required": ["window"] }, "else" = { "required": ["within"] }))]
     Join {
         left: Input,
         right: Input,
@@ -309,11 +316,14 @@ enum Stage {
         /// Default `latest-before`.
         #[schemars(rename = "match")]
         matching: Option<Match>,
-        /// How far back a right row may lie.
-        within: Duration,
+        /// How far back a right row may lie. Needed, but with `match = "window"`.
+        within: Option<Duration>,
         /// How far after the left row a right row may lie; with `match = "all"`. Default 0s.
         after: Option<Duration>,
-        /// Whether left rows without a match are emitted: `left`. Default `inner`.
+        /// Tumbling or hopping windows; needed with `match = "window"`.
+        window: Option<Window>,
+        /// Which rows without a match are emitted. `right` and `full` with `match = "all"` or `"window"`, and a plugin that takes right rows
+        /// alone. Default `inner`: none.
         join: Option<JoinKind>,
         /// Of right rows at the same time, the one with the greatest value in this field wins; with `match = "latest-before"`.
         tie: Option<Text>,
@@ -377,8 +387,10 @@ enum Emit {
 enum Match {
     /// The latest right row at or before the left one.
     LatestBefore,
-    /// Every right row: a pair for each.
+    /// Every right row from `within` before to `after` after the left one: a pair for each.
     All,
+    /// Every right row that shares a window with the left one: a pair for each, and for each window.
+    Window,
 }
 
 #[derive(JsonSchema)]
@@ -386,4 +398,6 @@ enum Match {
 enum JoinKind {
     Inner,
     Left,
+    Right,
+    Full,
 }

@@ -143,22 +143,56 @@ pub struct Retime {
     pub behind_ms: i64,
 }
 
-/// Which of the right rows that match a left row make a pair with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which right rows make a pair with a left row of the same key.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Matching {
-    /// The latest one, at or before the left row.
-    LatestBefore,
-    /// All of them, also those up to `after_ms` after the left row.
-    All { after_ms: i64 },
+    /// The latest one with `left time − within_ms <= right time <= left time`.
+    LatestBefore { within_ms: i64 },
+    /// All with `left time − within_ms <= right time <= left time + after_ms`.
+    All { within_ms: i64, after_ms: i64 },
+    /// All that share a window with it, which is tumbling or hopping: a pair for each window.
+    Window(WindowSpec),
 }
 
 impl Matching {
-    /// How far after a left row a right one may be, in ms.
-    pub fn after_ms(self) -> i64 {
+    /// How long after its own time a row may still get its first partner, whichever side it is on, in ms.
+    pub fn waits_ms(&self) -> i64 {
         match self {
-            Matching::LatestBefore => 0,
-            Matching::All { after_ms } => after_ms,
+            Matching::LatestBefore { within_ms } => *within_ms,
+            Matching::All { within_ms, after_ms } => *within_ms.max(after_ms),
+            Matching::Window(window) => window.size_ms(),
         }
+    }
+}
+
+/// Which rows without a partner a join emits, alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinKind {
+    Inner,
+    Left,
+    Right,
+    Full,
+}
+
+impl JoinKind {
+    /// As the manifest writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            JoinKind::Inner => "inner",
+            JoinKind::Left => "left",
+            JoinKind::Right => "right",
+            JoinKind::Full => "full",
+        }
+    }
+
+    /// Whether a left row without a partner is emitted.
+    pub fn keeps_left(self) -> bool {
+        matches!(self, JoinKind::Left | JoinKind::Full)
+    }
+
+    /// Whether a right row without a partner is emitted.
+    pub fn keeps_right(self) -> bool {
+        matches!(self, JoinKind::Right | JoinKind::Full)
     }
 }
 
@@ -193,14 +227,13 @@ pub enum StageKind {
         right_columns: Vec<usize>,
         left_key: Vec<usize>,
         right_key: Vec<usize>,
-        /// A right row matches when `left time − within_ms <= right time <= left time`, or later; see `matching`.
-        within_ms: i64,
         matching: Matching,
-        /// Among right rows of the same time the one with the greatest value in this column wins.
+        /// Among right rows of the same time the one with the greatest value in this column wins; of [`Matching::LatestBefore`].
         tie: Option<usize>,
-        /// Whether a left row without a match is emitted too.
-        outer: bool,
+        /// Inner or left with [`Matching::LatestBefore`].
+        join: JoinKind,
         lateness_ms: i64,
+        /// Pairs of other joins than [`Matching::LatestBefore`] never change, and are told once.
         emission: Emission,
     },
     /// Port 0 are rows, port 1 a table: each row with the version that was valid at its event time.

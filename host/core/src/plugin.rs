@@ -47,6 +47,8 @@ pub struct Declaration {
     pub key: Schema,
     /// Name and version of the state, for an aggregate or a process.
     pub state: Option<StateVersion>,
+    /// Whether a join takes right rows without a left one.
+    pub takes_right_alone: bool,
     /// The version of the SDK that built it, for messages.
     pub sdk: String,
 }
@@ -94,8 +96,9 @@ pub enum Request {
     Merge { parts: Packed, ends: Vec<u32> },
     /// `aggregate.emit`: one firing per group. `keys` has one row per group.
     Emit { windows: Vec<Window>, keys: Rows, states: Packed },
-    /// `join.pair`: row `i` of `left` with row `i` of `right`, whose columns mean nothing unless `matched` has bit `i`.
-    Pair { left: Rows, right: Rows, matched: Bitmap },
+    /// `join.pair`: row `i` of `left` with row `i` of `right`, whose columns mean nothing unless `matched` has bit `i`. Where `has_left` has
+    /// no bit `i`, those of `left` mean nothing; `None`: there always is a left row.
+    Pair { left: Rows, right: Rows, matched: Bitmap, has_left: Option<Bitmap> },
     /// `process.take`: the rows of each group, which is a key, in the order in which they came, with their event times. `keys` has one
     /// row per group; `states[g]` empty = no state.
     Take { grouped: Grouped, times: Vec<EventTime>, keys: Rows, states: Packed, time: TimeRead },

@@ -114,7 +114,7 @@ fn take(schema: &Schema, key: &Schema, n_rows: usize) -> Request {
 }
 
 fn pair(left: &Schema, right: &Schema, n_rows: usize) -> Request {
-    Request::Pair { left: rows(left, n_rows), right: rows(right, n_rows), matched: Bitmap::filled(true, n_rows) }
+    Request::Pair { left: rows(left, n_rows), right: rows(right, n_rows), matched: Bitmap::filled(true, n_rows), has_left: None }
 }
 
 /// Rows without nulls, as different as small numbers are.

@@ -1,5 +1,7 @@
 //! Columns to and from WIT. Requests are lent, answers are moved: no value is copied on this side of the boundary.
 
+use std::borrow::Cow;
+
 use reelflow_core::{
     column::{Bitmap, Column, Packed, Rows, Values},
     plugin::{Clock, PluginFault, Reject, Request, Response, Routed, TimeRead, Timer, TimerChange},
@@ -54,6 +56,14 @@ fn column_param(column: &Column) -> wit::ColumnParam<'_> {
 
 pub(crate) fn packed_param(packed: &Packed) -> wit::PackedParam<'_> {
     wit::PackedParam { data: packed.data(), ends: packed.ends() }
+}
+
+/// Which rows have a right side, and behind that, where it is not all of them, which have a left one.
+pub(crate) fn sides<'a>(matched: &'a Bitmap, has_left: Option<&Bitmap>) -> Cow<'a, [u8]> {
+    match has_left {
+        None => Cow::Borrowed(matched.as_bytes()),
+        Some(has_left) => Cow::Owned([matched.as_bytes(), has_left.as_bytes()].concat()),
+    }
 }
 
 pub(crate) fn windows(windows: &[Window]) -> Vec<wit::Window> {

@@ -31,6 +31,8 @@ struct DocumentV1 {
     #[serde(default)]
     key: Vec<FieldV1>,
     state: Option<StateV1>,
+    #[serde(default)]
+    right_alone: bool,
 }
 
 #[derive(Deserialize)]
@@ -94,7 +96,10 @@ pub(crate) fn declaration(text: &str, world: World) -> Result<Declaration, Strin
         (World::Transform | World::Join, Some(_)) => return Err(format!("a state, which {} has not", world.name())),
         (World::Transform | World::Join, None) => None,
     };
-    Ok(Declaration { world, inputs, outputs, key, state, sdk: envelope.sdk })
+    if document.right_alone && world != World::Join {
+        return Err(format!("right rows alone, which {} has not", world.name()));
+    }
+    Ok(Declaration { world, inputs, outputs, key, state, takes_right_alone: document.right_alone, sdk: envelope.sdk })
 }
 
 fn has_state(world: World) -> bool {
@@ -266,6 +271,23 @@ mod tests {
         assert_eq!((found.outputs.len(), found.key.len(), found.state.unwrap().version), (2, 1, 1));
         check(&process(r#""outputs":[{"name":"a","fields":[]}]"#), World::Process, "no state, which a process must name");
         check(&process(r#""outputs":[],"state":{"name":"S","version":1}"#), World::Process, "no output");
+    }
+
+    #[test]
+    fn only_a_join_takes_right_rows_alone() {
+        let join = |members: &str| {
+            format!(
+                r#"{{"format":1,"kind":"join","inputs":[{{"fields":[]}},{{"fields":[]}}],"outputs":[{{"name":"out","fields":[]}}]{members}}}"#
+            )
+        };
+        assert!(!declaration(&join(""), World::Join).unwrap().takes_right_alone);
+        assert!(declaration(&join(r#","right_alone":true"#), World::Join).unwrap().takes_right_alone);
+        let transform = r#""right_alone":true,"inputs":[{"fields":[]}],"outputs":[{"name":"a","fields":[]}]"#;
+        check(
+            &format!(r#"{{"format":1,"kind":"transform",{transform}}}"#),
+            World::Transform,
+            "right rows alone, which transform has not",
+        );
     }
 
     #[test]

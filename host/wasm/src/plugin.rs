@@ -162,8 +162,9 @@ impl Live {
                 let windows = convert::windows(windows);
                 guest.call_emit(&mut self.store, &windows, lowered.first(), convert::packed_param(states)).map(convert::emitted)
             }
-            (Guest::Join(guest), Request::Pair { matched, .. }) => {
-                guest.call_pair(&mut self.store, lowered.first(), lowered.second(), matched.as_bytes()).map(convert::emitted)
+            (Guest::Join(guest), Request::Pair { matched, has_left, .. }) => {
+                let sides = convert::sides(matched, has_left.as_ref());
+                guest.call_pair(&mut self.store, lowered.first(), lowered.second(), &sides).map(convert::emitted)
             }
             (Guest::Process(guest), Request::Take { grouped, times, states, time, .. }) => {
                 let (times, states) = (convert::times(times), convert::packed_param(states));

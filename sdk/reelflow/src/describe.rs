@@ -1,7 +1,7 @@
 //! The document that a plugin describes itself with (format 1).
 
 use crate::{
-    Aggregate, Event, Join, KeyField, Outputs, Process, State, Transform,
+    Aggregate, Event, FullJoin, Join, KeyField, Outputs, Process, State, Transform,
     column::FieldSpec,
     emit::OutputSpec,
     json::{Json, quoted},
@@ -25,6 +25,12 @@ pub fn process<P: Process>() -> String {
 /// Describes a join.
 pub fn join<P: Join>() -> String {
     document("join", &[P::Left::FIELDS, P::Right::FIELDS], P::Output::OUTPUTS, |_| ())
+}
+
+/// Describes a join that takes right rows alone.
+pub fn full_join<P: FullJoin>() -> String {
+    let fields = [P::Left::FIELDS, P::Right::FIELDS];
+    document("join", &fields, P::Output::OUTPUTS, |out| out.push_str(",\"right_alone\":true"))
 }
 
 /// Reads the config, as the manifest gave it.

@@ -1,7 +1,7 @@
 //! From batches to the author's functions and back. Straight loops: what a batch needs is decided before them.
 
 use crate::{
-    Aggregate, Event, Join, Key, Out, Process, Reject, Transform, Window,
+    Aggregate, Event, FullJoin, Join, Key, Out, Outputs, Process, Reject, Sides, Transform, Window,
     column::{Packed, Rows, bit},
     state,
 };
@@ -26,32 +26,43 @@ pub struct Added {
 /// `transform.apply`
 pub fn apply<'a, P: Transform>(plugin: &P, input: &'a Rows) -> Emitted {
     let columns = <P::Event<'a>>::bind(input);
-    let mut out = Out::<P::Output<'a>>::new(input.len);
-    let mut rejects = Vec::new();
-    for row in 0..input.len {
-        out.begin(row as u32);
-        let outcome = <P::Event<'a>>::row(&columns, row).and_then(|event| plugin.apply(event, &mut out));
-        if let Err(reject) = outcome {
-            out.take_back();
-            rejects.push((row as u32, reject));
-        }
-    }
-    Emitted { outputs: out.finish(), rejects }
+    each_row(input.len, |row, out: &mut Out<P::Output<'a>>| plugin.apply(<P::Event<'a>>::row(&columns, row)?, out))
 }
 
 /// `join.pair`
 pub fn pair<'a, P: Join>(plugin: &P, left: &'a Rows, right: &'a Rows, matched: &[u8]) -> Emitted {
     let left_columns = <P::Left<'a>>::bind(left);
     let right_columns = <P::Right<'a>>::bind(right);
-    let mut out = Out::<P::Output<'a>>::new(left.len);
+    each_row(left.len, |row, out: &mut Out<P::Output<'a>>| {
+        let left = <P::Left<'a>>::row(&left_columns, row)?;
+        let right = if bit(matched, row) { Some(<P::Right<'a>>::row(&right_columns, row)?) } else { None };
+        plugin.pair(left, right, out)
+    })
+}
+
+/// `join.pair` of a plugin that takes right rows alone: behind the bits of the right rows may be those of the left ones.
+pub fn pair_full<'a, P: FullJoin>(plugin: &P, left: &'a Rows, right: &'a Rows, matched: &[u8]) -> Emitted {
+    let left_columns = <P::Left<'a>>::bind(left);
+    let right_columns = <P::Right<'a>>::bind(right);
+    let (matched, has_left) = matched.split_at(left.len.div_ceil(8));
+    each_row(left.len, |row, out: &mut Out<P::Output<'a>>| {
+        let sides = match (has_left.is_empty() || bit(has_left, row), bit(matched, row)) {
+            (true, true) => Sides::Both(<P::Left<'a>>::row(&left_columns, row)?, <P::Right<'a>>::row(&right_columns, row)?),
+            (true, false) => Sides::Left(<P::Left<'a>>::row(&left_columns, row)?),
+            (false, true) => Sides::Right(<P::Right<'a>>::row(&right_columns, row)?),
+            (false, false) => unreachable!("the host sends rows"),
+        };
+        plugin.pair(sides, out)
+    })
+}
+
+/// Calls `one` with each row; what a refused row emitted is taken back.
+fn each_row<O: Outputs>(n_rows: usize, mut one: impl FnMut(usize, &mut Out<O>) -> Result<(), Reject>) -> Emitted {
+    let mut out = Out::<O>::new(n_rows);
     let mut rejects = Vec::new();
-    for row in 0..left.len {
+    for row in 0..n_rows {
         out.begin(row as u32);
-        let outcome = <P::Left<'a>>::row(&left_columns, row).and_then(|left| {
-            let right = if bit(matched, row) { Some(<P::Right<'a>>::row(&right_columns, row)?) } else { None };
-            plugin.pair(left, right, &mut out)
-        });
-        if let Err(reject) = outcome {
+        if let Err(reject) = one(row, &mut out) {
             out.take_back();
             rejects.push((row as u32, reject));
         }
@@ -164,5 +175,7 @@ pub fn is_transform<P: Transform + Send + Sync>() {}
 pub fn is_aggregate<P: Aggregate + Send + Sync>() {}
 #[doc(hidden)]
 pub fn is_join<P: Join + Send + Sync>() {}
+#[doc(hidden)]
+pub fn is_full_join<P: FullJoin + Send + Sync>() {}
 #[doc(hidden)]
 pub fn is_process<P: Process + Send + Sync>() {}

@@ -52,22 +52,11 @@ macro_rules! export {
     };
     ($plugin:ty as Join) => {
         const _: fn() = $crate::__private::is_join::<$plugin>;
-        #[cfg(target_family = "wasm")]
-        const _: () = {
-            use $crate::__private::{driver, wasm::wire};
-            $crate::__export_slot!($plugin);
-            impl $crate::__private::wasm::describe::exports::reelflow::plugin::describe::Guest for Exported {
-                fn describe(config: String) -> Result<String, String> {
-                    PLUGIN.describe(&config, $crate::__private::describe::join::<$plugin>)
-                }
-            }
-            impl $crate::__private::wasm::join::exports::reelflow::plugin::join::Guest for Exported {
-                fn pair(left: wire::Rows, right: wire::Rows, matched: Vec<u8>) -> wire::Emitted {
-                    PLUGIN.with(|plugin| driver::pair(plugin, &left.into(), &right.into(), &matched).into())
-                }
-            }
-    $crate::__private::wasm::join::export!(Exported with_types_in $crate::__private::wasm::join);
-        };
+        $crate::__export_join!($plugin, join, pair);
+    };
+    ($plugin:ty as FullJoin) => {
+        const _: fn() = $crate::__private::is_full_join::<$plugin>;
+        $crate::__export_join!($plugin, full_join, pair_full);
     };
     ($plugin:ty as Process) => {
         const _: fn() = $crate::__private::is_process::<$plugin>;
@@ -111,8 +100,33 @@ macro_rules! export {
     };
     ($($other:tt)*) => {
         compile_error!(
-            "say what the plugin is: `reelflow::export!(Type as Transform);`, `… as Aggregate`, `… as Join` or `… as Process`"
+            "say what the plugin is: `reelflow::export!(Type as Transform);`, `… as Aggregate`, `… as Join`, `… as FullJoin` or \
+             `… as Process`"
         );
+    };
+}
+
+/// The functions of a join: `describe` with its document `$document`, and `pair` by the driver's `$pair`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_join {
+    ($plugin:ty, $document:ident, $pair:ident) => {
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            use $crate::__private::{driver, wasm::wire};
+            $crate::__export_slot!($plugin);
+            impl $crate::__private::wasm::describe::exports::reelflow::plugin::describe::Guest for Exported {
+                fn describe(config: String) -> Result<String, String> {
+                    PLUGIN.describe(&config, $crate::__private::describe::$document::<$plugin>)
+                }
+            }
+            impl $crate::__private::wasm::join::exports::reelflow::plugin::join::Guest for Exported {
+                fn pair(left: wire::Rows, right: wire::Rows, matched: Vec<u8>) -> wire::Emitted {
+                    PLUGIN.with(|plugin| driver::$pair(plugin, &left.into(), &right.into(), &matched).into())
+                }
+            }
+    $crate::__private::wasm::join::export!(Exported with_types_in $crate::__private::wasm::join);
+        };
     };
 }
 

@@ -63,7 +63,7 @@ pub mod wasm;
 pub use config::Config;
 pub use emit::{Emit, Out, Outputs};
 pub use event::Event;
-pub use plugin::{Aggregate, Join, Key, KeyField, Transform, Window};
+pub use plugin::{Aggregate, FullJoin, Join, Key, KeyField, Sides, Transform, Window};
 pub use process::{Context, Process, Timer};
 pub use reelflow_derive::{Config, Emit, Event, Outputs, State, transform};
 pub use reject::Reject;
@@ -72,8 +72,8 @@ pub use state::State;
 /// Everything that a plugin needs.
 pub mod prelude {
     pub use crate::{
-        Aggregate, Config, Context, Emit, Event, Join, Key, KeyField, Out, Outputs, Process, Reject, State, Timer, Transform,
-        Window,
+        Aggregate, Config, Context, Emit, Event, FullJoin, Join, Key, KeyField, Out, Outputs, Process, Reject, Sides, State,
+        Timer, Transform, Window,
     };
 }
 
@@ -84,7 +84,7 @@ pub mod __private {
         column::{Builder, Column, FieldSpec, Rows},
         config::{ConfigError, Setting, check_keys, setting},
         describe, driver,
-        driver::{is_aggregate, is_join, is_process, is_transform},
+        driver::{is_aggregate, is_full_join, is_join, is_process, is_transform},
         emit::{EmitField, OutputSpec, Sink},
         event::{Field, columns},
         json::Json,

@@ -68,6 +68,42 @@ pub trait Join: Config {
     ) -> Result<(), Reject>;
 }
 
+/// A [`Join`] that also takes right rows alone, as `join = "right"` and `join = "full"` in the manifest give them.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a join that takes right rows alone",
+    label = "does not implement `FullJoin`",
+    note = "write `impl FullJoin for {Self} {{ … }}`, or export it as what it is: `as Join`"
+)]
+pub trait FullJoin: Config {
+    type Left<'a>: Event<'a>;
+    type Right<'a>: Event<'a>;
+    type Output<'a>: Emit + Outputs;
+
+    /// What becomes of one pair, or of one row that has no partner. Which rows come alone is the manifest's choice (`join`).
+    fn pair<'a>(&self, sides: Sides<Self::Left<'a>, Self::Right<'a>>, out: &mut Out<Self::Output<'a>>) -> Result<(), Reject>;
+}
+
+/// Which rows a [`FullJoin`] is given at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sides<L, R> {
+    Both(L, R),
+    /// No right row matched.
+    Left(L),
+    /// No left row matched.
+    Right(R),
+}
+
+impl<L, R> Sides<L, R> {
+    /// Each side, if it is there.
+    pub fn options(self) -> (Option<L>, Option<R>) {
+        match self {
+            Sides::Both(left, right) => (Some(left), Some(right)),
+            Sides::Left(left) => (Some(left), None),
+            Sides::Right(right) => (None, Some(right)),
+        }
+    }
+}
+
 /// `[start, end)` of event time, in ms since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Window {

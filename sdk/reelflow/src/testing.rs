@@ -48,7 +48,7 @@
 //! ```
 
 use crate::{
-    Aggregate, Config, Event, Join, Outputs, Process, Reject, Transform, Window,
+    Aggregate, Config, Event, FullJoin, Join, Outputs, Process, Reject, Transform, Window,
     column::{Builder, Column, FieldSpec, FieldType, Packed, Rows, Values, bit, push_bit},
     describe,
     driver::{self, Emitted},
@@ -99,17 +99,37 @@ pub fn transform<P: Transform>(plugin: &P, rows: &str) -> Run {
 /// Calls a join with the pairs of `left` and `right`, of which there must be as many; `null` on the right: nothing matched.
 #[track_caller]
 pub fn join<P: Join>(plugin: &P, left: &str, right: &str) -> Run {
+    pairs(left, right, |left, right| {
+        let rows = (rows_of(left, P::Left::FIELDS), rows_of(right, P::Right::FIELDS));
+        run(driver::pair(plugin, &rows.0, &rows.1, &present(right)), P::Output::OUTPUTS)
+    })
+}
+
+/// Calls a join that takes right rows alone with the pairs of `left` and `right`, of which there must be as many; `null` on one side:
+/// the other one is alone.
+#[track_caller]
+pub fn full_join<P: FullJoin>(plugin: &P, left: &str, right: &str) -> Run {
+    pairs(left, right, |left, right| {
+        let rows = (rows_of(left, P::Left::FIELDS), rows_of(right, P::Right::FIELDS));
+        let sides = [present(right), present(left)].concat();
+        run(driver::pair_full(plugin, &rows.0, &rows.1, &sides), P::Output::OUTPUTS)
+    })
+}
+
+#[track_caller]
+fn pairs(left: &str, right: &str, call: impl Fn(&[Json], &[Json]) -> Run) -> Run {
     let (left, right) = (parse_all(left), parse_all(right));
     assert_eq!(left.len(), right.len(), "as many rows on the right as on the left, `null` where nothing matched");
-    let call = |left: &[Json], right: &[Json]| {
-        let mut matched = Vec::new();
-        right.iter().enumerate().for_each(|(idx, row)| push_bit(&mut matched, idx, *row != Json::Null));
-        let (left, right) = (rows_of(left, P::Left::FIELDS), rows_of(right, P::Right::FIELDS));
-        run(driver::pair(plugin, &left, &right, &matched), P::Output::OUTPUTS)
-    };
     let whole = call(&left, &right);
     check_alone(&whole, (0..left.len()).map(|row| call(&left[row..=row], &right[row..=row])));
     whole
+}
+
+/// A bit for each row: whether it is there.
+fn present(rows: &[Json]) -> Vec<u8> {
+    let mut bits = Vec::new();
+    rows.iter().enumerate().for_each(|(idx, row)| push_bit(&mut bits, idx, *row != Json::Null));
+    bits
 }
 
 /// Adds `rows` to one group of an aggregate and lets `window` fire for `key`, a JSON list with one value for each key column.
@@ -212,7 +232,7 @@ fn rows_of(rows: &[Json], fields: &[FieldSpec]) -> Rows {
         for (idx, row) in rows.iter().enumerate() {
             let value = field.path.split('.').try_fold(row, |object, name| object.member(name));
             match value.unwrap_or(&Json::Null) {
-                // A null row is the right side of a pair without a match: nulls everywhere.
+                // A null row is the side of a pair that is not there: nulls everywhere.
                 Json::Null if field.required && *row != Json::Null => {
                     panic!("row {idx} lacks the required field \"{}\"", field.path)
                 }

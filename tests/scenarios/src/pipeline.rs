@@ -7,7 +7,9 @@
 //!   transform NAME <- STREAM plugin=marks                 (its second output is the stream NAME.side)
 //!   dedup NAME <- STREAM horizon=10s
 //!   aggregate NAME <- STREAM window=tumbling(10s[@3s])|tumbling(24h[@5h]/ZONE)|hopping(30s,10s[@3s])|session(10s[,end=stop][,rows=3][,length=1m]) [lateness=0s] [emit=final|upsert [early=10s]] [key=key] plugin=count
-//!   join NAME <- LEFT,RIGHT within=10s [match=all [after=0s]] [lateness=0s] [emit=final|upsert] [kind=left|inner] [tie=id] plugin=pair
+//!   join NAME <- LEFT,RIGHT within=10s [lateness=0s] [emit=final|upsert] [kind=left|inner] [tie=id] plugin=pair
+//!   join NAME <- LEFT,RIGHT match=all within=10s [after=0s] [lateness=0s] [kind=left|inner|right|full] plugin=pair
+//!   join NAME <- LEFT,RIGHT match=window window=tumbling(10s)|hopping(30s,10s) [lateness=0s] [kind=left|inner|right|full] plugin=pair
 //!   lookup NAME <- STREAM,TABLE [lateness=0s] [kind=left|inner] plugin=pair
 //!   process NAME <- STREAM [lateness=0s] [ttl=10s] [key=key] plugin=timers
 //!   shuffle NAME <- STREAM key=FIELD|to=everyone
@@ -21,8 +23,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use reelflow_core::{
     plan::{
-        Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, Matching, Plan, Retime, ShufflePlan, ShuffleTo, SinkPlan,
-        SourcePlan, StageKind, StagePlan, Stream, TablePlan,
+        Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, JoinKind, Matching, Plan, Retime, ShufflePlan, ShuffleTo,
+        SinkPlan, SourcePlan, StageKind, StagePlan, Stream, TablePlan,
     },
     schema::Schema,
 };
@@ -333,14 +335,20 @@ fn stage_kind(kind: &str, schemas: &[Schema], plugin: usize, words: &Words<'_>) 
             right_columns: columns(&schemas[1], "key,ts,id,n")?,
             left_key: columns(&schemas[0], "key")?,
             right_key: columns(&schemas[1], "key")?,
-            within_ms: words.time("within", "")?,
             matching: match words.0.get("match") {
-                Some(&"all") => Matching::All { after_ms: words.time("after", "0s")? },
+                Some(&"all") => Matching::All { within_ms: words.time("within", "")?, after_ms: words.time("after", "0s")? },
+                Some(&"window") => Matching::Window(window(words.text("window")?, &schemas[0])?),
                 Some(other) => return Err(format!("no such match: {other}")),
-                None => Matching::LatestBefore,
+                None => Matching::LatestBefore { within_ms: words.time("within", "")? },
             },
             tie: words.0.get("tie").map(|field| column(&schemas[1], field)).transpose()?,
-            outer: words.0.get("kind") != Some(&"inner"),
+            join: match words.0.get("kind").unwrap_or(&"left") {
+                &"inner" => JoinKind::Inner,
+                &"left" => JoinKind::Left,
+                &"right" => JoinKind::Right,
+                &"full" => JoinKind::Full,
+                other => return Err(format!("no such kind of join: {other}")),
+            },
             lateness_ms: words.time("lateness", "0s")?,
             emission: words.emission()?,
         },

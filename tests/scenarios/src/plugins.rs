@@ -3,7 +3,7 @@
 //! - `marks` (transform): passes rows on; the key says otherwise: `drop`, `twice`, `side` (to the output `side`), `reject`, `trap`,
 //!   `broken` (answers against its declaration);
 //! - `count` (aggregate): counts rows and sums `n`; rejects `n = 13`, traps on `n = 666` in `add`, and in `emit` on a sum of 999;
-//! - `pair` (join): the ids and times of both sides; traps on a left `n = 666`;
+//! - `pair` (join): the ids and times of both sides; traps on an `n = 666` of either;
 //! - `timers` (process): see [`crate::timers`].
 
 use reelflow_core::{
@@ -51,7 +51,7 @@ impl Plugin {
                 schema(&[
                     ("key", FieldType::Text, true),
                     ("id", FieldType::Text, false),
-                    ("ts", FieldType::Int, true),
+                    ("ts", FieldType::Int, false),
                     ("n", FieldType::Int, false),
                     ("with", FieldType::Text, false),
                     ("with_ts", FieldType::Int, false),
@@ -87,15 +87,17 @@ impl Plugin {
                 }
                 one_output(rows, (0..windows.len() as u32).collect())
             }
-            (Plugin::Pair, Request::Pair { left, right, matched }) => {
+            (Plugin::Pair, Request::Pair { left, right, matched, has_left }) => {
                 let mut rows = self.rows();
                 for row in 0..left.len() {
-                    if left.column(3).at(row) == Value::Int(666) {
+                    if [left, right].iter().any(|side| side.column(3).at(row) == Value::Int(666)) {
                         return Err(PluginFault::Trap("n is 666".into()));
                     }
                     let of_right = |column: usize| if matched.at(row) { right.column(column).at(row) } else { Value::Null };
                     let of_left = |column: usize| left.column(column).at(row);
-                    rows.push([of_left(0), of_left(2), of_left(1), of_left(3), of_right(2), of_right(1)]);
+                    // The key of a right row that is alone is its own.
+                    let key = if has_left.as_ref().is_none_or(|bits| bits.at(row)) { of_left(0) } else { of_right(0) };
+                    rows.push([key, of_left(2), of_left(1), of_left(3), of_right(2), of_right(1)]);
                 }
                 one_output(rows, (0..left.len() as u32).collect())
             }

@@ -18,6 +18,11 @@ const PIPELINES: &[&str] = &[
     "pipeline\n  source plays\n  source imps bound=2s\n  join found <- plays,imps within=10s lateness=5s kind=left plugin=pair\n  sink found <- found",
     "pipeline\n  source plays\n  source imps\n  join found <- plays,imps within=10s lateness=2s emit=upsert tie=id plugin=pair\n  sink found <- found",
     "pipeline\n  source plays\n  source imps bound=1s\n  join found <- plays,imps match=all within=10s after=5s lateness=3s kind=left plugin=pair\n  sink found <- found",
+    "pipeline\n  source plays\n  source imps bound=1s\n  join found <- plays,imps match=all within=4s after=9s lateness=2s kind=full plugin=pair\n  sink found <- found",
+    "pipeline\n  source plays\n  source imps\n  join found <- plays,imps match=window window=tumbling(7s) lateness=1s kind=left plugin=pair\n  sink found <- found",
+    "pipeline\n  source plays bound=2s\n  source imps\n  join found <- plays,imps match=window window=hopping(12s,3s) lateness=2s kind=full plugin=pair\n  sink found <- found",
+    // Rows that are told alone, in windows behind.
+    "pipeline\n  source plays\n  source imps\n  join near <- plays,imps match=all within=6s lateness=1s kind=right plugin=pair\n  join found <- near,imps match=window window=hopping(10s,5s) kind=full plugin=pair\n  sink found <- found",
     // What a stage emits, and what passed through one that keeps nothing.
     "pipeline\n  source plays\n  transform mark <- plays plugin=marks\n  dedup once <- mark horizon=1000s\n  aggregate count <- once window=hopping(6s,3s) plugin=count\n  aggregate again <- count window=tumbling(20s) plugin=count\n  sink counts <- count\n  sink agains <- again",
     // Rows and timers of a key, with and without an end of their own.
@@ -31,6 +36,7 @@ const PIPELINES: &[&str] = &[
     "pipeline\n  source plays\n  source imps\n  join found <- plays,imps within=10s kind=inner plugin=pair time=with_ts behind=6s\n  aggregate count <- found window=tumbling(5s) plugin=count\n  sink counts <- count",
     // A join of a stream with what was made of it: both sides go back to one input.
     "pipeline\n  source plays\n  transform mark <- plays plugin=marks\n  join found <- plays,mark within=4s lateness=1s plugin=pair\n  sink found <- found",
+    "pipeline\n  source plays bound=1s\n  join found <- plays,plays match=window window=hopping(9s,3s) kind=full plugin=pair\n  sink found <- found",
     // Through a change of key, with two partitions upstream.
     "pipeline partitions=2\n  source plays\n  shuffle by_id <- plays key=id\n  aggregate count <- by_id key=id window=hopping(30s,10s) plugin=count\n  sink counts <- count",
     "pipeline partitions=2\n  source plays\n  source imps\n  shuffle by_id <- plays key=id\n  shuffle imps_by_id <- imps key=id\n  join found <- by_id,imps_by_id within=10s lateness=3s plugin=pair\n  sink found <- found",

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use reelflow_core::{
     plan::{
-        Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, Matching, Plan, SessionCuts, ShufflePlan, ShuffleTo,
-        SinkPlan, SourcePlan, StageKind, StagePlan, Stream, WindowSpec,
+        Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, JoinKind, Matching, Plan, SessionCuts, ShufflePlan,
+        ShuffleTo, SinkPlan, SourcePlan, StageKind, StagePlan, Stream, WindowSpec,
     },
     schema::{FieldType, Schema},
 };
@@ -199,10 +199,9 @@ impl Shape {
                 right_columns: all,
                 left_key: vec![PROFILE, COUNTRY],
                 right_key: vec![PROFILE, COUNTRY],
-                within_ms: WITHIN_MS,
-                matching: Matching::LatestBefore,
+                matching: Matching::LatestBefore { within_ms: WITHIN_MS },
                 tie: Some(ID),
-                outer: true,
+                join: JoinKind::Left,
                 lateness_ms: self.lateness_ms,
                 emission: self.emission,
             },

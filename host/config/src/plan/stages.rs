@@ -1,7 +1,7 @@
 //! Every stage and sink against its plugin and its streams.
 
 use reelflow_core::{
-    plan::{Retime, StageKind},
+    plan::{JoinKind, Retime, StageKind},
     schema::{FieldType, Schema},
 };
 
@@ -117,7 +117,7 @@ impl<'a> Check<'a, '_, '_> {
                 let [lateness_ms, state_ttl_ms] = [lateness_ms, state_ttl_ms].map(|ms| ms.as_ref().map(|ms| ms.value));
                 Some(StageKind::Process { plugin: self.plugin_idx(plugin), columns, key, lateness_ms, state_ttl_ms })
             }
-            config::StageKind::Join { left, right, on, within_ms, matching, outer, tie, lateness_ms, emission, plugin } => {
+            config::StageKind::Join { left, right, on, matching, join, tie, lateness_ms, emission, plugin } => {
                 let (left_input, right_input) = (self.input(0, left), self.input(1, right));
                 let mut side = |port, input: &Option<Input<'a>>| match input {
                     Some(input) => {
@@ -130,17 +130,17 @@ impl<'a> Check<'a, '_, '_> {
                 let tie = right_input.as_ref().and_then(|right| self.tie(stage, tie.as_ref(), right));
                 let (left_key, right_key) = (left_key?, right_key?);
                 let on_fits = self.join_types(on, &left_input?, &left_key, &right_input?, &right_key);
-                let tie = tie.filter(|_| on_fits)?;
+                let alone_fits = self.right_alone(stage, plugin, *join);
+                let tie = tie.filter(|_| on_fits && alone_fits)?;
                 Some(StageKind::Join {
                     plugin: self.plugin_idx(plugin),
                     left_columns: left_columns?,
                     right_columns: right_columns?,
                     left_key,
                     right_key,
-                    within_ms: within_ms.value,
-                    matching: *matching,
+                    matching: matching.value.clone(),
                     tie,
-                    outer: *outer,
+                    join: *join,
                     lateness_ms: lateness_ms.value,
                     emission: *emission,
                 })
@@ -241,6 +241,20 @@ impl<'a> Check<'a, '_, '_> {
             }
         }
         fits
+    }
+
+    /// A join that emits right rows without a left one needs a plugin that takes them.
+    fn right_alone(&mut self, stage: &Stage, plugin: &At<String>, join: JoinKind) -> bool {
+        let Some(declaration) = self.streams.declaration(self.idx) else { return false };
+        if !join.keeps_right() || declaration.takes_right_alone {
+            return true;
+        }
+        let message = format!("stage \"{}\" has right rows without a left one, which its plugin does not take", *stage.name);
+        let label = format!("plugin \"{}\" wants a left row in every call", plugin.value);
+        let problem = Problem::at(Code::RightAlone, plugin.span.clone(), message, label);
+        let note = format!("join = \"{}\" emits right rows without a partner", join.name());
+        self.problems.push(problem.note(note).help("write the plugin as a `FullJoin`, or `join = \"left\"`"));
+        false
     }
 
     /// Whether a lookup goes by the fields that identify a version, all of them, in whatever order.

@@ -1,6 +1,6 @@
 //! How long a dedup must remember ids.
 
-use reelflow_core::time::duration_text;
+use reelflow_core::{plan::Matching, time::duration_text};
 
 use super::{streams::stage_of, topological};
 use crate::{
@@ -23,9 +23,7 @@ fn needed(config: &Config, dedup: usize) -> Option<(i64, usize)> {
         is_below[idx] = true;
         let waits_ms = match kind {
             StageKind::Aggregate { window, lateness_ms, .. } => window.size_ms() + lateness_ms.value,
-            StageKind::Join { within_ms, matching, lateness_ms, .. } => {
-                within_ms.value.max(matching.after_ms()) + lateness_ms.value
-            }
+            StageKind::Join { matching, lateness_ms, .. } => matching.waits_ms() + lateness_ms.value,
             // Without a lateness a record of any age counts: no horizon is long enough, so the manifest must say one.
             StageKind::Process { lateness_ms: None, .. }
             | StageKind::Lookup { lateness_ms: None, .. }
@@ -39,6 +37,10 @@ fn needed(config: &Config, dedup: usize) -> Option<(i64, usize)> {
         }
     }
     longest
+}
+
+fn waits_text(what: &str, waits_ms: i64, lateness_ms: i64) -> String {
+    format!("{what} {} + lateness {}", duration_text(waits_ms), duration_text(lateness_ms))
 }
 
 /// The horizon of the dedup stage `stage`: what the manifest says, or what the stages downstream need.
@@ -64,27 +66,17 @@ pub(crate) fn check(config: &Config, problems: &mut Problems) {
             (Some(horizon), Some((needed_ms, by))) if horizon.value < needed_ms => {
                 let waiting = &config.stages[by];
                 let (span, text) = match &waiting.kind {
-                    StageKind::Aggregate { window, lateness_ms, .. } => (
-                        &window.span,
-                        format!("window {} + lateness {}", duration_text(window.size_ms()), duration_text(lateness_ms.value)),
-                    ),
-                    StageKind::Join { within_ms, matching, lateness_ms, .. } => (
-                        &within_ms.span,
-                        match matching.after_ms() > within_ms.value {
-                            true => format!(
-                                "after {} + lateness {}",
-                                duration_text(matching.after_ms()),
-                                duration_text(lateness_ms.value)
-                            ),
-                            false => {
-                                format!(
-                                    "within {} + lateness {}",
-                                    duration_text(within_ms.value),
-                                    duration_text(lateness_ms.value)
-                                )
-                            }
-                        },
-                    ),
+                    StageKind::Aggregate { window, lateness_ms, .. } => {
+                        (&window.span, waits_text("window", window.size_ms(), lateness_ms.value))
+                    }
+                    StageKind::Join { matching, lateness_ms, .. } => {
+                        let what = match matching.value {
+                            Matching::All { within_ms, after_ms } if after_ms > within_ms => "after",
+                            Matching::All { .. } | Matching::LatestBefore { .. } => "within",
+                            Matching::Window(_) => "window",
+                        };
+                        (&matching.span, waits_text(what, matching.waits_ms(), lateness_ms.value))
+                    }
                     StageKind::Process { lateness_ms: Some(lateness_ms), .. }
                     | StageKind::Lookup { lateness_ms: Some(lateness_ms), .. } => {
                         (&lateness_ms.span, format!("lateness {}", duration_text(lateness_ms.value)))

@@ -103,7 +103,7 @@ const ELSEWHERE: [(&str, &str); 20] = [
     ("id", "stages of kind \"dedup\""),
     ("horizon", "stages of kind \"dedup\""),
     ("key", "stages of kind \"aggregate\" and \"process\""),
-    ("window", "stages of kind \"aggregate\""),
+    ("window", "stages of kind \"aggregate\" and \"join\""),
     ("emit", "stages of kind \"aggregate\" and \"join\""),
     ("early", "stages of kind \"aggregate\""),
     ("left", "stages of kind \"join\""),

@@ -63,6 +63,7 @@ fn declaration(document: &serde_json::Value) -> Declaration {
             version: 1,
             reads: Vec::new(),
         }),
+        takes_right_alone: document["right_alone"] == true,
         sdk: "0.1.0".to_owned(),
     }
 }

@@ -29,7 +29,11 @@ use crate::{
     column::Kind,
     plan::{Emission, StageKind, StagePlan},
     plugin::{PluginFault, Request, Response},
-    stage::{Batch, DeadRows, LateRows, Operator, Outbox, RowsOf, kept::Kept},
+    stage::{
+        Batch, DeadRows, Operator, Outbox, RowsOf,
+        kept::Kept,
+        lateness::{Closing, Missed, give_late},
+    },
     state::{ChangeReader, ChangeWriter, StateError},
     time::{EventTime, WallTime, Watermark},
     window::Windowing,
@@ -55,9 +59,6 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod trails;
-
-/// Late rows are given away in pieces of this many.
-const LATE_ROWS_MAX: usize = 4096;
 
 /// The operator of [`StageKind::Aggregate`]. See the module's text.
 #[derive(Debug)]
@@ -98,17 +99,11 @@ enum Work {
     Firing { firing: Firing, calls: Option<Box<Calls>> },
 }
 
-/// A row came too late for the window with this end.
-#[derive(Clone, Copy, Debug)]
-struct Missed {
-    row: u32,
-    window_end: EventTime,
-    watermark: Watermark,
-    /// Whether it missed its other windows too.
-    is_late_for_all: bool,
-}
-
 impl Facts {
+    fn closing(&self) -> Closing<'_> {
+        Closing { windowing: &self.windowing, lateness_ms: self.lateness_ms }
+    }
+
     /// Whether a window merges several panes.
     fn has_trails(&self) -> bool {
         self.windowing.n_panes_per_window() > 1
@@ -196,13 +191,7 @@ impl Aggregate {
         out.counts.late += n_late as u64;
         out.counts.dead += dead.len() as u64;
         out.counts.accepted += (batch.len() - n_late - dead.len()) as u64;
-        out.counts.late_panes += late.iter().filter(|missed| !missed.is_late_for_all).count() as u64;
-        for piece in late.chunks(LATE_ROWS_MAX) {
-            let rows: Vec<u32> = piece.iter().map(|missed| missed.row).collect();
-            let window_ends = piece.iter().map(|missed| Some(missed.window_end)).collect();
-            let watermarks = piece.iter().map(|missed| missed.watermark).collect();
-            out.late.push(LateRows { port: 0, batch: batch.take(&rows), window_ends, watermarks });
-        }
+        give_late(0, &batch, &late, out);
         if !dead.is_empty() {
             let rows: Vec<u32> = dead.keys().copied().collect();
             out.dead.push(DeadRows { batch: batch.take(&rows), of: RowsOf::Input(0), reasons: dead.into_values().collect() });
@@ -260,45 +249,6 @@ impl Aggregate {
             self.trails.clear();
         }
     }
-
-    /// Which windows the rows of `batch` missed; and the rows that missed not all of theirs, to be added.
-    fn judge(&self, batch: &Batch, marks: &[Watermark]) -> (Vec<u32>, Vec<Missed>, usize) {
-        let (windowing, lateness_ms) = (&self.facts.windowing, self.facts.lateness_ms);
-        let mut on_time = Vec::with_capacity(batch.len());
-        let (mut late, mut n_late) = (Vec::new(), 0);
-        for (row, (at, watermark)) in (0_u32..).zip(batch.times.iter().zip(marks)) {
-            let closed_until = watermark.minus(lateness_ms);
-            // Every window of a row ends after it.
-            if closed_until.0 <= at.0 {
-                on_time.push(row);
-                continue;
-            }
-            let pane = windowing.pane(*at);
-            let is_late_for_all = closed_until.reached(windowing.last_end(pane.start()));
-            let ends = windowing.windows_of(pane).map(|window| window.end());
-            let missed = ends.take_while(|end| closed_until.reached(*end));
-            late.extend(missed.map(|window_end| Missed { row, window_end, watermark: *watermark, is_late_for_all }));
-            match is_late_for_all {
-                true => n_late += 1,
-                false => on_time.push(row),
-            }
-        }
-        (on_time, late, n_late)
-    }
-
-    /// Whether a row at `at` misses, by `mark`, a window that has not fired for good, and does not miss them all.
-    fn would_count_in_a_missed_window(&self, at: EventTime, mark: Watermark) -> bool {
-        let (windowing, lateness_ms) = (&self.facts.windowing, self.facts.lateness_ms);
-        let (closed_until, fired_until) = (mark.minus(lateness_ms), self.watermark.minus(lateness_ms));
-        if closed_until.0 <= at.0 || closed_until == fired_until {
-            return false;
-        }
-        let pane = windowing.pane(at);
-        if closed_until.reached(windowing.last_end(pane.start())) {
-            return false;
-        }
-        windowing.newest_end_until(pane, closed_until).is_some_and(|end| !fired_until.reached(end))
-    }
 }
 
 impl Operator for Aggregate {
@@ -306,22 +256,14 @@ impl Operator for Aggregate {
         assert!(port == 0, "an aggregate has one input, got rows on port {port}");
         assert!(matches!(self.work, Work::Idle), "rows came while calls were open");
         debug_assert!(marks.iter().all(|mark| *mark >= self.watermark), "rows are judged by less than {}", self.watermark);
-        let (rows, late, n_late) = self.judge(&batch, marks);
+        let (rows, late, n_late) = self.facts.closing().judge(&batch, marks);
         let adding = Box::new(Adding::new(batch, &rows, &self.facts.key, &self.facts.windowing, &mut self.panes));
         self.work = Work::Adding { adding, late, n_late };
         self.settle(out);
     }
 
     fn n_acceptable(&self, batch: &Batch, marks: &[Watermark], from: usize) -> usize {
-        let rows = from..batch.len();
-        // A window of one pane shares it with no other.
-        match self.facts.has_trails() {
-            false => rows.len(),
-            true => rows
-                .clone()
-                .position(|row| self.would_count_in_a_missed_window(batch.times[row], marks[row]))
-                .unwrap_or(rows.len()),
-        }
+        self.facts.closing().n_acceptable(batch, marks, from, self.watermark)
     }
 
     fn advance(&mut self, watermark: Watermark, out: &mut Outbox) {

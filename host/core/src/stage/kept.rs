@@ -9,7 +9,7 @@ use crate::{
     plan::{StageKind, StagePlan},
     plugin::Timer,
     schema::Schema,
-    stage::dedup,
+    stage::{dedup, join::kept_columns},
     state::StateError,
     time::{EventTime, Window},
 };
@@ -36,7 +36,7 @@ pub enum Kept<'a> {
         last: EventTime,
         state: &'a [u8],
     },
-    /// A left row of a join, and how often it was emitted.
+    /// A left row of a join, and how often it was emitted; of a join of all pairs, 1 if it had a partner.
     Left {
         key: &'a [u8],
         time: EventTime,
@@ -131,10 +131,13 @@ impl StagePlan {
 
     /// The columns of the left and the right rows that a join keeps, or of the rows and the versions of a lookup. Panics for stages of other kinds.
     pub fn kept_rows(&self) -> [Schema; 2] {
-        let (StageKind::Join { right_columns, .. } | StageKind::Lookup { right_columns, .. }) = &self.kind else {
-            unreachable!("stage \"{}\" is no join and no lookup", self.name);
+        let (right_columns, right_alone) = match &self.kind {
+            StageKind::Join { right_columns, join, .. } => (right_columns, join.keeps_right()),
+            StageKind::Lookup { right_columns, .. } => (right_columns, false),
+            _ => unreachable!("stage \"{}\" is no join and no lookup", self.name),
         };
-        [self.inputs[0].clone(), self.inputs[1].pick(right_columns)]
+        let [left, right] = kept_columns(&self.inputs, right_columns, right_alone);
+        [self.inputs[0].pick(&left), self.inputs[1].pick(&right)]
     }
 }
 

@@ -244,12 +244,12 @@ impl Open {
         let rows: Vec<u32> = self.bisect.open_next()?.collect();
         if rows.len() == self.batch.len() {
             let left = self.batch.rows.project(left_columns);
-            return Some(Request::Pair { left, right: self.versions.clone(), matched: self.matched.clone() });
+            return Some(Request::Pair { left, right: self.versions.clone(), matched: self.matched.clone(), has_left: None });
         }
         let mut matched = Bitmap::default();
         rows.iter().for_each(|row| matched.push(self.matched.at(*row as usize)));
         let left = self.batch.rows.take(&rows).project(left_columns);
-        Some(Request::Pair { left, right: self.versions.take(&rows), matched })
+        Some(Request::Pair { left, right: self.versions.take(&rows), matched, has_left: None })
     }
 }
 

@@ -223,7 +223,9 @@ impl Operator for Session {
 
     fn kept(&self, each: &mut dyn FnMut(Kept<'_>)) {
         for (key, sessions) in self.sessions.iter() {
-            sessions.iter().for_each(|open| each(Kept::Session { key, first: open.first, last: open.last, state: &open.state }));
+            sessions.iter().for_each(|open| {
+                each(Kept::Session { key, first: open.extent.first, last: open.extent.last, state: &open.state })
+            });
         }
     }
 

@@ -47,7 +47,7 @@ pub(super) fn clock(stage: &mut dyn Operator, now: i64, plugin: Native<'_>, out:
 }
 
 /// Answers all calls. What comes back from the plugin is checked, as every engine does.
-fn answer(stage: &mut dyn Operator, plugin: Native<'_>, out: &mut Outbox) {
+pub(super) fn answer(stage: &mut dyn Operator, plugin: Native<'_>, out: &mut Outbox) {
     while let Some(request) = stage.next_call() {
         let result = plugin(&request);
         if let Ok(response) = &result {

@@ -1,10 +1,17 @@
 //! The stages of a task: their operators, who feeds them, and how far each has come.
 
 use crate::{
-    plan::{FragmentPlan, Matching, Plan, PluginIdx, StageIdx, StageKind, StagePlan, WindowSpec},
+    plan::{FragmentPlan, JoinKind, Matching, Plan, PluginIdx, StageIdx, StageKind, StagePlan, WindowSpec},
     stage::{
-        Batch, Operator, StageCounts, aggregate::Aggregate, dedup::Dedup, join::Join, kept::Kept, lookup::Lookup,
-        process::Process, session::Session, transform::Transform,
+        Batch, Operator, StageCounts,
+        aggregate::Aggregate,
+        dedup::Dedup,
+        join::{Join, pairs::PairJoin},
+        kept::Kept,
+        lookup::Lookup,
+        process::Process,
+        session::Session,
+        transform::Transform,
     },
     task::{feeds::Feeds, input::InputState, terms::Terms, versions::Versions},
     time::{WallTime, Watermark},
@@ -46,6 +53,7 @@ pub(super) enum StageState {
     Aggregate(Box<Aggregate>),
     Session(Box<Session>),
     Join(Box<Join>),
+    PairJoin(Box<PairJoin>),
     Lookup(Box<Lookup>),
     Process(Box<Process>),
 }
@@ -57,7 +65,8 @@ impl StageState {
             StageKind::Dedup { id, horizon_ms } => StageState::Dedup(Dedup::new(*id, *horizon_ms)),
             StageKind::Aggregate { window: WindowSpec::Session { .. }, .. } => StageState::Session(Box::new(Session::new(plan))),
             StageKind::Aggregate { .. } => StageState::Aggregate(Box::new(Aggregate::new(plan))),
-            StageKind::Join { .. } => StageState::Join(Box::new(Join::new(plan))),
+            StageKind::Join { matching: Matching::LatestBefore { .. }, .. } => StageState::Join(Box::new(Join::new(plan))),
+            StageKind::Join { .. } => StageState::PairJoin(Box::new(PairJoin::new(plan))),
             StageKind::Lookup { .. } => StageState::Lookup(Box::new(Lookup::new(plan))),
             StageKind::Process { .. } => StageState::Process(Box::new(Process::new(plan))),
         }
@@ -70,6 +79,7 @@ impl StageState {
             StageState::Aggregate(stage) => &mut **stage,
             StageState::Session(stage) => &mut **stage,
             StageState::Join(stage) => &mut **stage,
+            StageState::PairJoin(stage) => &mut **stage,
             StageState::Lookup(stage) => &mut **stage,
             StageState::Process(stage) => &mut **stage,
         }
@@ -82,6 +92,7 @@ impl StageState {
             StageState::Aggregate(stage) => stage.kept(each),
             StageState::Session(stage) => stage.kept(each),
             StageState::Join(stage) => stage.kept(each),
+            StageState::PairJoin(stage) => stage.kept(each),
             StageState::Lookup(stage) => stage.kept(each),
             StageState::Process(stage) => stage.kept(each),
         }
@@ -94,6 +105,7 @@ impl StageState {
             StageState::Aggregate(stage) => stage.state_bytes(),
             StageState::Session(stage) => stage.state_bytes(),
             StageState::Join(stage) => stage.state_bytes(),
+            StageState::PairJoin(stage) => stage.state_bytes(),
             StageState::Lookup(stage) => stage.state_bytes(),
             StageState::Process(stage) => stage.state_bytes(),
         }
@@ -109,6 +121,7 @@ impl StageState {
             | StageState::Aggregate(_)
             | StageState::Session(_)
             | StageState::Join(_)
+            | StageState::PairJoin(_)
             | StageState::Lookup(_)
             | StageState::Process(_) => {
                 let rows: Vec<u32> = (0..batch.len() as u32).filter(|row| revisions[*row as usize].is_final).collect();
@@ -200,9 +213,19 @@ fn hold_ms(kind: &StageKind) -> i64 {
     match kind {
         StageKind::Transform { .. } | StageKind::Dedup { .. } => 0,
         // A left row is final when the watermark is past its time plus the lateness.
-        StageKind::Join { lateness_ms, matching: Matching::LatestBefore, .. } => *lateness_ms,
-        // Without a partner it is final when none can come any more. A pair has the later time of the two, which were not late.
-        StageKind::Join { lateness_ms, matching: Matching::All { after_ms }, .. } => *lateness_ms + *after_ms,
+        StageKind::Join { lateness_ms, matching: Matching::LatestBefore { .. }, .. } => *lateness_ms,
+        // A pair has the later time of the two, which were not late; a row alone is final when no partner can come any more.
+        StageKind::Join { lateness_ms, matching: Matching::All { within_ms, after_ms }, join, .. } => {
+            *lateness_ms
+                + match join {
+                    JoinKind::Inner => 0,
+                    JoinKind::Left => *after_ms,
+                    JoinKind::Right => *within_ms,
+                    JoinKind::Full => *within_ms.max(after_ms),
+                }
+        }
+        // Pairs and rows alone have the last ms of their window.
+        StageKind::Join { lateness_ms, matching: Matching::Window(_), .. } => *lateness_ms,
         // A session is closed when the watermark is past its end plus the lateness, and its rows have the last ms before the end.
         StageKind::Aggregate { window: WindowSpec::Session { .. }, lateness_ms, .. } => *lateness_ms + 1,
         StageKind::Aggregate { lateness_ms, .. } => *lateness_ms,

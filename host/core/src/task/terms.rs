@@ -6,6 +6,7 @@
 use crate::{
     plan::{Emission, Matching, Retime, StageKind, StagePlan, WindowSpec},
     schema::Schema,
+    stage::join::kept_columns,
     state::{ByteWriter, ChangeReader, StateError},
     time::duration_text,
 };
@@ -34,14 +35,13 @@ impl Terms {
             }
             StageKind::Join {
                 plugin: _,
-                left_columns,
+                left_columns: _,
                 right_columns,
                 left_key,
                 right_key,
-                within_ms,
                 matching,
                 tie,
-                outer,
+                join,
                 lateness_ms,
                 emission,
             } => {
@@ -49,13 +49,19 @@ impl Terms {
                 terms.push(("kind", "join".to_owned()));
                 terms.push(("left_key", fields_text(left, left_key)));
                 terms.push(("right_key", fields_text(right, right_key)));
-                // Waiting rows are kept without their names.
-                terms.push(("fields of the left", fields_text(left, left_columns)));
-                terms.push(("fields of the right", fields_text(right, right_columns)));
-                terms.push(("match", matching_text(*matching)));
-                terms.push(("within", duration_text(*within_ms)));
+                // Waiting rows are kept without their names; those that can die without a partner whole, for dead letters.
+                let kept = kept_columns(&stage.inputs, right_columns, join.keeps_right());
+                terms.push(("fields of the left", fields_text(left, &kept[0])));
+                terms.push(("fields of the right", fields_text(right, &kept[1])));
+                terms.push(("match", matching_text(matching)));
+                match matching {
+                    Matching::LatestBefore { within_ms } | Matching::All { within_ms, .. } => {
+                        terms.push(("within", duration_text(*within_ms)));
+                    }
+                    Matching::Window(window) => terms.push(("window", window_text(window, left))),
+                }
                 terms.push(("tie", fields_text(right, tie.as_slice())));
-                terms.push(("join", if *outer { "left" } else { "inner" }.to_owned()));
+                terms.push(("join", join.name().to_owned()));
                 terms.push(("lateness", duration_text(*lateness_ms)));
                 terms.push(("emit", emission_text(*emission)));
             }
@@ -156,10 +162,11 @@ fn window_text(window: &WindowSpec, input: &Schema) -> String {
     }
 }
 
-fn matching_text(matching: Matching) -> String {
+fn matching_text(matching: &Matching) -> String {
     match matching {
-        Matching::LatestBefore => "latest-before".to_owned(),
-        Matching::All { after_ms } => format!("all, after {}", duration_text(after_ms)),
+        Matching::LatestBefore { .. } => "latest-before".to_owned(),
+        Matching::All { after_ms, .. } => format!("all, after {}", duration_text(*after_ms)),
+        Matching::Window(_) => "window".to_owned(),
     }
 }
 
@@ -177,7 +184,7 @@ mod tests {
     use std::sync::Arc;
 
     use crate::{
-        plan::SessionCuts,
+        plan::{JoinKind, SessionCuts},
         schema::{Field, FieldType},
         window::local::LocalWindows,
         zone::Zone,
@@ -314,28 +321,43 @@ mod tests {
 
     #[test]
     fn a_join_may_not_read_its_waiting_rows_as_other_fields() {
-        let join = |right_columns: &[usize], tie, outer, matching| StageKind::Join {
+        let join = |right_columns: &[usize], tie, join, matching| StageKind::Join {
             plugin: 0,
             left_columns: vec![0],
             right_columns: right_columns.to_vec(),
             left_key: vec![0],
             right_key: vec![1],
-            within_ms: 1000,
             matching,
             tie,
-            outer,
+            join,
             lateness_ms: 0,
             emission: Emission::Final,
         };
-        let (latest, all) = (Matching::LatestBefore, Matching::All { after_ms: 0 });
-        let was = join(&[0], None, false, latest);
-        assert_eq!(checked(&was, &was), Ok(()));
-        for (is, says) in [
-            (join(&[0], None, false, all), "match = latest-before, now it is all, after 0s"),
-            (join(&[1], None, false, latest), "fields of the right = (a: i64), now it is (b: i64)"),
-            (join(&[0], Some(1), false, latest), "tie = (), now it is (b: i64)"),
-            (join(&[0], None, true, latest), "join = inner, now it is left"),
+        let latest = || Matching::LatestBefore { within_ms: 1000 };
+        let all = |within_ms, after_ms| Matching::All { within_ms, after_ms };
+        let window = |size_ms| Matching::Window(WindowSpec::Tumbling { size_ms, offset_ms: 0 });
+        let inner = |matching| join(&[0], None, JoinKind::Inner, matching);
+        for (was, is, says) in [
+            (inner(latest()), inner(all(1000, 0)), "match = latest-before, now it is all, after 0s"),
+            (inner(latest()), join(&[1], None, JoinKind::Inner, latest()), "fields of the right = (a: i64), now it is (b: i64)"),
+            (inner(latest()), join(&[0], Some(1), JoinKind::Inner, latest()), "tie = (), now it is (b: i64)"),
+            (inner(latest()), join(&[0], None, JoinKind::Left, latest()), "join = inner, now it is left"),
+            (inner(all(1000, 0)), inner(all(1000, 1)), "match = all, after 0s, now it is all, after 1ms"),
+            (inner(all(1000, 0)), inner(all(1001, 0)), "within = 1s, now it is 1001ms"),
+            (inner(all(1000, 0)), inner(window(1000)), "match = all, after 0s, now it is window"),
+            (inner(window(1000)), inner(window(2000)), "window = tumbling 1s, offset 0s, now it is tumbling 2s, offset 0s"),
+            (
+                join(&[0], None, JoinKind::Left, window(1000)),
+                join(&[0], None, JoinKind::Full, window(1000)),
+                "fields of the right = (a: i64), now it is (a: i64, b: i64)",
+            ),
+            (
+                join(&[0], None, JoinKind::Right, window(1000)),
+                join(&[0], None, JoinKind::Full, window(1000)),
+                "join = right, now it is full",
+            ),
         ] {
+            assert_eq!(checked(&was, &was), Ok(()));
             assert_eq!(checked(&was, &is), Err(format!("stage \"tested\" had {says}")));
         }
     }

@@ -25,6 +25,7 @@ pub fn pass(schema: Schema, mark: usize) -> NativePlugin {
         outputs: vec![("out".to_owned(), schema)],
         key: Schema::default(),
         state: None,
+        takes_right_alone: false,
         sdk: "native".to_owned(),
     };
     NativePlugin::new("pass", declaration, move |request| {
@@ -54,6 +55,7 @@ pub fn tally(key: Schema) -> NativePlugin {
         outputs: vec![("out".to_owned(), output)],
         key,
         state: Some(StateVersion { name: "Tally".to_owned(), version: 1, reads: Vec::new() }),
+        takes_right_alone: false,
         sdk: "native".to_owned(),
     };
     NativePlugin::new("tally", declaration, |request| match request {
@@ -102,10 +104,11 @@ pub fn pairs(left: Schema, right: Schema) -> NativePlugin {
         outputs: vec![("out".to_owned(), output)],
         key: Schema::default(),
         state: None,
+        takes_right_alone: false,
         sdk: "native".to_owned(),
     };
     NativePlugin::new("pairs", declaration, |request| {
-        let Request::Pair { left, right, matched } = request else { return Err(wrong_call(request)) };
+        let Request::Pair { left, right, matched, has_left: None } = request else { return Err(wrong_call(request)) };
         let right = right.columns().iter().map(|column| where_matched(column, matched));
         let columns = left.columns().iter().cloned().chain(right).collect();
         let rows = Rows::new(left.len(), columns).expect("all columns have a value for each pair");

@@ -27,6 +27,7 @@ pub fn rolling(key: &str, span_ms: i64, lateness_ms: i64) -> NativePlugin {
         outputs: vec![("out".to_owned(), output)],
         key,
         state: Some(StateVersion { name: "Rolling".to_owned(), version: 1, reads: Vec::new() }),
+        takes_right_alone: false,
         sdk: "native".to_owned(),
     };
     NativePlugin::new("rolling", declaration, move |request| match request {

@@ -91,6 +91,25 @@ fn a_join_sees_which_rows_matched() {
 }
 
 #[test]
+fn a_join_that_takes_right_rows_alone_sees_which_have_a_left_one() {
+    let plugin = load("join", "{}", LIMITS);
+    assert!(plugin.declaration().takes_right_alone);
+    // Nine rows: each bitmap has two bytes.
+    let has_left = Bitmap::from_bytes(vec![0b1111_1101, 1], 9).unwrap();
+    let matched = Bitmap::from_bytes(vec![0b0000_0010, 1], 9).unwrap();
+    let rows: Vec<i64> = (1..10).collect();
+    let request = Request::Pair { left: int_rows(&rows), right: int_rows(&rows), matched, has_left: Some(has_left) };
+    let answer = instance("join", "{}", LIMITS).call(&request).unwrap();
+    let column = |is_there: fn(i64) -> bool| {
+        let mut column = Column::empty(Kind::Int);
+        rows.iter().for_each(|row| column.push(if is_there(*row) { Value::Int(*row) } else { Value::Null }));
+        column
+    };
+    let columns = vec![column(|row| row != 2), column(|row| row == 2 || row == 9)];
+    assert_eq!(out(&answer), &Rows::new(9, columns).unwrap());
+}
+
+#[test]
 fn a_process_takes_rows_and_fires_timers() {
     let mut instance = instance("process", "{}", LIMITS);
     let rows = |rows: &[[i64; 5]]| {
@@ -130,7 +149,7 @@ fn a_process_may_forget_and_refuse() {
 
 #[test]
 fn all_rows_matched_is_no_bitmap_at_all() {
-    let request = Request::Pair { left: int_rows(&[1]), right: int_rows(&[2]), matched: Bitmap::filled(true, 1) };
+    let request = Request::Pair { left: int_rows(&[1]), right: int_rows(&[2]), matched: Bitmap::filled(true, 1), has_left: None };
     let answer = instance("join", "{}", LIMITS).call(&request).unwrap();
     assert_eq!(out(&answer).column(1).validity(), None);
 }

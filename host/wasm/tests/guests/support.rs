@@ -148,7 +148,7 @@ pub fn request_for(at: &str) -> Request {
         }
         "pair" => {
             let matched = Bitmap::from_bytes(vec![0b01], 2).unwrap();
-            Request::Pair { left: int_rows(&[1, 2]), right: int_rows(&[10, 0]), matched }
+            Request::Pair { left: int_rows(&[1, 2]), right: int_rows(&[10, 0]), matched, has_left: None }
         }
         other => panic!("no guest exports {other}"),
     }

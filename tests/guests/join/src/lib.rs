@@ -9,9 +9,9 @@ use reelflow::plugin::types::{Column, Routed, Values};
 wit_bindgen::generate!({ path: "../../../wit/plugin", world: "join-plugin" });
 
 const TRUTH: &str = r#"{
-    "format": 1, "sdk": "guest", "kind": "join",
+    "format": 1, "sdk": "guest", "kind": "join", "right_alone": true,
     "inputs": [{"fields": [{"name": "l", "type": "i64"}]}, {"fields": [{"name": "r", "type": "i64"}]}],
-    "outputs": [{"name": "out", "fields": [{"name": "l", "type": "i64"}, {"name": "r", "type": "i64", "required": false}]}]
+    "outputs": [{"name": "out", "fields": [{"name": "l", "type": "i64", "required": false}, {"name": "r", "type": "i64", "required": false}]}]
 }"#;
 
 struct Join;
@@ -26,21 +26,18 @@ impl join::Guest for Join {
     fn pair(left: Rows, right: Rows, matched: Vec<u8>) -> Emitted {
         guest_shared::misbehave("pair");
         let origins = if guest_shared::mode_at("pair") == "origins-short" { Vec::new() } else { (0..left.len).collect() };
-        let rights = ints(&right).iter().enumerate();
-        let rights = rights.map(|(row, r)| if matched[row / 8] & (1 << (row % 8)) == 0 { 0 } else { *r }).collect();
-        let columns = vec![
-            Column { values: Values::Ints(ints(&left).to_vec()), validity: Vec::new() },
-            Column { values: Values::Ints(rights), validity: matched },
-        ];
+        let (matched, has_left) = matched.split_at((left.len as usize).div_ceil(8));
+        let columns = vec![where_present(&left, has_left), where_present(&right, matched)];
         Emitted { outputs: vec![Routed { output: 0, rows: Rows { len: left.len, columns }, origins }], rejects: Vec::new() }
     }
 }
 
-fn ints(rows: &Rows) -> &[i64] {
-    match &rows.columns[0].values {
-        Values::Ints(values) => values,
-        _ => unreachable!("declared as i64"),
-    }
+/// The values of the rows that `present` has; without any bits, of all.
+fn where_present(rows: &Rows, present: &[u8]) -> Column {
+    let Values::Ints(values) = &rows.columns[0].values else { unreachable!("declared as i64") };
+    let is_present = |row: usize| present.is_empty() || present[row / 8] & (1 << (row % 8)) != 0;
+    let values = values.iter().enumerate().map(|(row, value)| if is_present(row) { *value } else { 0 }).collect();
+    Column { values: Values::Ints(values), validity: present.to_vec() }
 }
 
 export!(Join);

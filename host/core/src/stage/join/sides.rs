@@ -1,30 +1,15 @@
-//! What a join keeps: right rows by key, and left rows until they are final.
+//! What a latest-before join keeps: right rows by key, and left rows until they are final.
 
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, VecDeque},
 };
 
-use hashbrown::HashTable;
+use super::keys::{KeyIdx, Keys};
+use crate::time::EventTime;
 
-use crate::{
-    key::{HashedKey, KeyHash, decode_int, encode_int},
-    time::EventTime,
-};
-
-/// Index of a key for as long as it has rows.
-pub(super) type KeyIdx = u32;
 /// A left row: its time, and a number that rises in the order in which left rows came.
 pub(super) type LeftId = (EventTime, u64);
-
-/// A right row of an interval join.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RightId {
-    pub(super) key: KeyIdx,
-    pub(super) time: EventTime,
-    /// Rises in the order in which right rows came; kept where other joins keep the tie.
-    pub(super) number: i64,
-}
 
 /// About what a row costs beside its bytes and key, for `state_bytes`.
 const ROW_BYTES: usize = 12;
@@ -55,11 +40,6 @@ impl Right {
         &self.bytes[..self.tie_len as usize]
     }
 
-    /// Of a right row of an interval join.
-    fn number(&self) -> i64 {
-        decode_int(self.tie()).expect("numbers stand where they were put, and are checked when restored")
-    }
-
     pub(super) fn row(&self) -> &[u8] {
         &self.bytes[self.tie_len as usize..]
     }
@@ -87,30 +67,20 @@ pub(super) enum Dirty {
     Row,
 }
 
+/// The rows of a key.
 #[derive(Debug, Default)]
-struct Key {
-    bytes: Box<[u8]>,
+struct OfKey {
     /// Sorted by (time, tie, row), each different.
     rights: VecDeque<Right>,
     /// Sorted.
     lefts: VecDeque<LeftId>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    hash: KeyHash,
-    key: KeyIdx,
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Sides {
-    table: HashTable<Slot>,
-    keys: Vec<Key>,
-    free: Vec<KeyIdx>,
+    keys: Keys<OfKey>,
     lefts: BTreeMap<LeftId, Left>,
     next_left: u64,
-    /// Of the right row of an interval join that came last.
-    last_number: i64,
     /// When right rows are to be purged: an entry for each, and stale ones for keys that were purged before; a purge looks at the
     /// key, so an entry for another key in the same place does no harm.
     purges: BinaryHeap<Reverse<(EventTime, KeyIdx)>>,
@@ -122,35 +92,17 @@ pub(super) struct Sides {
 impl Sides {
     /// The key's index; it is made if need be.
     pub(super) fn find_or_insert(&mut self, key: &[u8]) -> KeyIdx {
-        let key = HashedKey::new(key);
-        let Sides { table, keys, free, .. } = self;
-        if let Some(slot) =
-            table.find(key.hash.spread(), |slot| slot.hash == key.hash && *keys[slot.key as usize].bytes == *key.bytes)
-        {
-            return slot.key;
-        }
-        let made = Key { bytes: key.bytes.into(), ..Key::default() };
-        let key_idx = match free.pop() {
-            Some(key_idx) => {
-                keys[key_idx as usize] = made;
-                key_idx
-            }
-            None => {
-                keys.push(made);
-                (keys.len() - 1) as KeyIdx
-            }
-        };
-        table.insert_unique(key.hash.spread(), Slot { hash: key.hash, key: key_idx }, |slot| slot.hash.spread());
-        key_idx
+        self.keys.find_or_insert(key)
     }
 
     pub(super) fn key(&self, key: KeyIdx) -> &[u8] {
-        &self.keys[key as usize].bytes
+        self.keys.bytes(key)
     }
 
     /// Keeps a right row. Returns the times of the left rows that it is now the match of, first and last, if there can be any.
     pub(super) fn add_right(&mut self, key_idx: KeyIdx, right: Right, within_ms: i64) -> Option<(EventTime, EventTime)> {
-        let key = &mut self.keys[key_idx as usize];
+        let key_len = self.keys.bytes(key_idx).len();
+        let key = self.keys.rows_mut(key_idx);
         let at = match key.rights.binary_search_by(|one| one.rank().cmp(&right.rank())) {
             // The very same row again changes nothing.
             Ok(_) => return None,
@@ -164,44 +116,15 @@ impl Sides {
         if right.is_dirty {
             self.dirty_keys.push(key_idx);
         }
-        self.n_bytes += key.bytes.len() + right.bytes.len() + ROW_BYTES;
+        self.n_bytes += key_len + right.bytes.len() + ROW_BYTES;
         key.rights.insert(at, right);
         self.purges.push(Reverse((time, key_idx)));
         (time.0 <= last).then_some((time, EventTime(last)))
     }
 
-    /// Appends the key bytes of the next number of a right row.
-    pub(super) fn number_right(&mut self, to: &mut Vec<u8>) {
-        self.last_number += 1;
-        encode_int(self.last_number, to);
-    }
-
-    pub(super) fn last_number(&self) -> i64 {
-        self.last_number
-    }
-
-    /// A right row with a number is already written down.
-    pub(super) fn restore_number(&mut self, number: i64) {
-        self.last_number = self.last_number.max(number);
-    }
-
-    /// The numbered right rows of `key` with `first <= time <= last`, in the order of (time, number).
-    pub(super) fn rights_between(&self, key: KeyIdx, first: EventTime, last: EventTime) -> impl Iterator<Item = RightId> + '_ {
-        let rights = &self.keys[key as usize].rights;
-        let start = rights.partition_point(|right| right.time < first);
-        let found = rights.range(start..).take_while(move |right| right.time <= last);
-        found.map(move |right| RightId { key, time: right.time, number: right.number() })
-    }
-
-    pub(super) fn right(&self, id: RightId) -> Option<&Right> {
-        let rights = &self.keys[id.key as usize].rights;
-        let at = rights.partition_point(|right| (right.time, right.number()) < (id.time, id.number));
-        rights.get(at).filter(|right| right.time == id.time && right.number() == id.number)
-    }
-
     /// The latest right row of `key` with `at − within <= time <= at`; the greatest tie among those of one time.
     pub(super) fn latest_before(&self, key: KeyIdx, at: EventTime, within_ms: i64) -> Option<&Right> {
-        let rights = &self.keys[key as usize].rights;
+        let rights = &self.keys.rows(key).rights;
         let after = rights.partition_point(|right| right.time <= at);
         let latest = rights.get(after.checked_sub(1)?)?;
         (latest.time.0 >= at.0 - within_ms).then_some(latest)
@@ -213,10 +136,11 @@ impl Sides {
             && time < before
         {
             self.purges.pop();
-            let key = &mut self.keys[key_idx as usize];
+            let key_len = self.keys.bytes(key_idx).len();
+            let key = self.keys.rows_mut(key_idx);
             while key.rights.front().is_some_and(|right| right.time < before) {
                 let right = key.rights.pop_front().expect("there is a first one");
-                self.n_bytes -= key.bytes.len() + right.bytes.len() + ROW_BYTES;
+                self.n_bytes -= key_len + right.bytes.len() + ROW_BYTES;
             }
             self.forget_if_empty(key_idx);
         }
@@ -232,8 +156,8 @@ impl Sides {
 
     /// Keeps a left row that has an id already.
     pub(super) fn restore_left(&mut self, id: LeftId, left: Left) {
-        let key = &mut self.keys[left.key as usize];
-        self.n_bytes += key.bytes.len() + left.row.len() + ROW_BYTES;
+        self.n_bytes += self.keys.bytes(left.key).len() + left.row.len() + ROW_BYTES;
+        let key = self.keys.rows_mut(left.key);
         key.lefts.insert(key.lefts.partition_point(|one| *one < id), id);
         self.next_left = self.next_left.max(id.1 + 1);
         self.lefts.insert(id, left);
@@ -255,7 +179,7 @@ impl Sides {
 
     /// The left rows of `key` with `first <= time <= last`.
     pub(super) fn lefts_between(&self, key: KeyIdx, first: EventTime, last: EventTime) -> impl Iterator<Item = LeftId> + '_ {
-        let lefts = &self.keys[key as usize].lefts;
+        let lefts = &self.keys.rows(key).lefts;
         let start = lefts.partition_point(|(time, _)| *time < first);
         lefts.range(start..).copied().take_while(move |(time, _)| *time <= last)
     }
@@ -268,8 +192,8 @@ impl Sides {
     /// Takes out a left row that is final.
     pub(super) fn remove_left(&mut self, id: LeftId) -> Option<Left> {
         let left = self.lefts.remove(&id)?;
-        let key = &mut self.keys[left.key as usize];
-        self.n_bytes -= key.bytes.len() + left.row.len() + ROW_BYTES;
+        self.n_bytes -= self.keys.bytes(left.key).len() + left.row.len() + ROW_BYTES;
+        let key = self.keys.rows_mut(left.key);
         // Left rows become final in the order of their ids: it is the first one.
         let at = key.lefts.partition_point(|one| *one < id);
         key.lefts.remove(at);
@@ -283,7 +207,7 @@ impl Sides {
 
     /// All right rows, each with its key.
     pub(super) fn rights(&self) -> impl Iterator<Item = (&[u8], &Right)> {
-        self.keys.iter().flat_map(|key| key.rights.iter().map(|right| (&*key.bytes, right)))
+        self.keys.iter().flat_map(|(key, rows)| rows.rights.iter().map(move |right| (key, right)))
     }
 
     /// The left rows that changed since the last call and are still there, and what of them changed.
@@ -304,7 +228,7 @@ impl Sides {
         keys.dedup();
         let mut taken = Vec::new();
         for key_idx in keys {
-            for right in self.keys[key_idx as usize].rights.iter_mut().filter(|right| right.is_dirty) {
+            for right in self.keys.rows_mut(key_idx).rights.iter_mut().filter(|right| right.is_dirty) {
                 right.is_dirty = false;
                 taken.push((key_idx, right.clone()));
             }
@@ -319,16 +243,10 @@ impl Sides {
 
     /// Forgets a key without rows, also one that was made for nothing.
     pub(super) fn forget_if_empty(&mut self, key_idx: KeyIdx) {
-        let key = &mut self.keys[key_idx as usize];
-        if !key.rights.is_empty() || !key.lefts.is_empty() {
-            return;
-        }
-        let hash = HashedKey::new(&key.bytes).hash;
-        // Stale purges come here for keys that are forgotten already.
-        if let Ok(found) = self.table.find_entry(hash.spread(), |slot| slot.key == key_idx) {
-            found.remove();
-            *key = Key::default();
-            self.free.push(key_idx);
+        let OfKey { rights, lefts } = self.keys.rows(key_idx);
+        if rights.is_empty() && lefts.is_empty() {
+            // Stale purges come here for keys that are forgotten already.
+            self.keys.forget(key_idx);
         }
     }
 }
@@ -380,9 +298,9 @@ mod tests {
         sides.purge_rights(EventTime(10));
         assert_eq!(sides.rights().count(), 10);
         sides.purge_rights(EventTime(20));
-        assert_eq!((sides.rights().count(), sides.table.len()), (0, 1));
+        assert_eq!((sides.rights().count(), sides.keys.len()), (0, 1));
         assert!(sides.remove_left(id).is_some());
-        assert_eq!((sides.n_bytes(), sides.table.len(), sides.purges.len()), (0, 0, 0));
+        assert_eq!((sides.n_bytes(), sides.keys.len(), sides.purges.len()), (0, 0, 0));
         assert_eq!(sides.find_or_insert(b"m"), key);
     }
 }

@@ -1,30 +1,32 @@
 //! The stored form of a join's state (I-10): belongs to chunk format 1.
 //!
 //! ```text
-//! change = 01 watermark (signed)                                                 left rows were emitted up to here
-//!        | 02 key bytes time (signed) tie bytes, packed row bytes                a right row; of an interval join, its number as tie
+//! change = 01 watermark (signed)                                                 rows were emitted up to here
+//!        | 02 key bytes time (signed) tie bytes, packed row bytes                a right row; of all pairs, its number as tie
 //!        | 03 key bytes time (signed) id (varint) n emitted (varint) packed row  a left row
 //!        | 04 time (signed) id (varint) n emitted (varint)                       a left row was emitted again
+//!        | 05 time (signed) number (varint)                                      a right row was emitted with a partner
 //! ```
 //!
-//! Rows that were purged or became final are not written: the watermark says which they are.
+//! Of a join of all pairs (`pairs::store`), a left row has as n emitted whether it had a partner: 0 or 1. Rows that were purged or became
+//! final are not written: the watermark says which they are.
 
 use super::{
     Join,
     sides::{Dirty, Left, LeftId, Right},
 };
 use crate::{
-    key::{decode_int, decode_key_bytes, empty_columns},
+    key::{decode_key_bytes, empty_columns},
     packed_row::check_row,
-    plan::Matching,
     state::{ChangeReader, ChangeWriter, StateError},
     time::{EventTime, Watermark},
 };
 
-const WATERMARK: u8 = 1;
-const RIGHT: u8 = 2;
-const LEFT: u8 = 3;
-const EMITTED: u8 = 4;
+pub(super) const WATERMARK: u8 = 1;
+pub(super) const RIGHT: u8 = 2;
+pub(super) const LEFT: u8 = 3;
+pub(super) const EMITTED: u8 = 4;
+pub(super) const RIGHT_EMITTED: u8 = 5;
 
 pub(super) fn write_changes(join: &mut Join, to: &mut ChangeWriter) {
     if std::mem::take(&mut join.is_watermark_dirty) {
@@ -81,7 +83,7 @@ pub(super) fn restore(join: &mut Join, from: &mut ChangeReader<'_>) -> Result<()
     Ok(())
 }
 
-fn write_watermark(watermark: Watermark, to: &mut ChangeWriter) {
+pub(super) fn write_watermark(watermark: Watermark, to: &mut ChangeWriter) {
     to.body().u8(WATERMARK);
     to.body().signed(watermark.0);
     to.end_change();
@@ -112,7 +114,7 @@ fn write_emitted(id: LeftId, n_emitted: u32, to: &mut ChangeWriter) {
     to.end_change();
 }
 
-fn write_id(id: LeftId, to: &mut ChangeWriter) {
+pub(super) fn write_id(id: LeftId, to: &mut ChangeWriter) {
     to.body().signed(id.0.0);
     to.body().varint(id.1);
 }
@@ -122,10 +124,7 @@ fn restore_right(join: &mut Join, from: &mut ChangeReader<'_>) -> Result<(), Sta
     let time = read_time(from)?;
     let (tie, row) = (from.bytes()?, from.bytes()?);
     decode_key_bytes(tie, &mut empty_columns(join.facts.tie_kind.as_slice()))?;
-    if let Matching::All { .. } = join.facts.matching {
-        join.sides.restore_number(decode_int(tie).ok_or(StateError::Damaged("the number of a right row"))?);
-    }
-    check_row(row, &join.facts.right_kinds)?;
+    check_row(row, &join.facts.columns.kinds[1])?;
     let key = join.sides.find_or_insert(key);
     join.sides.add_right(key, Right::restored(time, tie, row), join.facts.within_ms);
     Ok(())
@@ -136,7 +135,7 @@ fn restore_left(join: &mut Join, from: &mut ChangeReader<'_>) -> Result<(), Stat
     let id = read_id(from)?;
     let n_emitted = read_count(from)?;
     let row = from.bytes()?;
-    check_row(row, &join.facts.left_kinds)?;
+    check_row(row, &join.facts.columns.kinds[0])?;
     let key = join.sides.find_or_insert(key);
     join.sides.restore_left(id, Left { key, n_emitted, row: row.into(), dirty: Dirty::Nothing });
     Ok(())
@@ -148,16 +147,16 @@ fn read_key<'a>(join: &Join, from: &mut ChangeReader<'a>) -> Result<&'a [u8], St
     Ok(key)
 }
 
-fn read_id(from: &mut ChangeReader<'_>) -> Result<LeftId, StateError> {
+pub(super) fn read_id(from: &mut ChangeReader<'_>) -> Result<LeftId, StateError> {
     let time = read_time(from)?;
     let id = from.varint()?;
     if id == u64::MAX { Err(StateError::Damaged("a left row's id")) } else { Ok((time, id)) }
 }
 
-fn read_time(from: &mut ChangeReader<'_>) -> Result<EventTime, StateError> {
+pub(super) fn read_time(from: &mut ChangeReader<'_>) -> Result<EventTime, StateError> {
     EventTime::checked(from.signed()?).ok_or(StateError::Damaged("an event time"))
 }
 
-fn read_count(from: &mut ChangeReader<'_>) -> Result<u32, StateError> {
+pub(super) fn read_count(from: &mut ChangeReader<'_>) -> Result<u32, StateError> {
     u32::try_from(from.varint()?).map_err(|_| StateError::Damaged("a count"))
 }

@@ -1,10 +1,9 @@
-//! The join against a brute-force recomputation.
+//! The join latest before, against a brute-force recomputation.
 
 mod harness;
-mod interval;
 mod properties;
 
-use super::*;
+use super::{testing::*, *};
 use crate::stage::testing::{self};
 
 use harness::*;

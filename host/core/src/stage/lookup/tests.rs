@@ -86,7 +86,7 @@ fn int(rows: &Rows, column: usize, row: usize) -> Option<i64> {
 
 /// Emits (id, value or null).
 fn pair(request: &Request) -> Result<Response, PluginFault> {
-    let Request::Pair { left, right, matched } = request else { panic!("a lookup asked {request:?}") };
+    let Request::Pair { left, right, matched, has_left: None } = request else { panic!("a lookup asked {request:?}") };
     let mut columns = empty_columns(&[Kind::Int, Kind::Int]);
     let (mut origins, mut rejects) = (Vec::new(), Vec::new());
     for row in 0..left.len() {

@@ -1,0 +1,107 @@
+//! Rows that stay without a partner, found when the watermark has risen.
+
+use super::{
+    Facts, Span,
+    sides::{LEFT, RIGHT, RowId, Sides},
+};
+use crate::{
+    time::{EventTime, Watermark},
+    window::Windowing,
+};
+
+/// Where the search stands.
+#[derive(Debug)]
+pub(super) enum Alone {
+    /// Rows of an interval join of `side`, from `from` on, of which no partner can come any more.
+    Interval {
+        side: usize,
+        from: RowId,
+        watermark: Watermark,
+    },
+    /// Rows of the window that ends at `end`, of `side` and from `from` on; then of those behind it that end until `until`.
+    Windows {
+        end: EventTime,
+        side: usize,
+        from: RowId,
+        until: Watermark,
+    },
+    Done,
+}
+
+const FIRST: RowId = (EventTime(i64::MIN), 0);
+
+/// The one after `id`.
+fn next(id: RowId) -> RowId {
+    (id.0, id.1 + 1)
+}
+
+impl Alone {
+    /// The watermark has risen from `old` to `new`.
+    pub(super) fn new(facts: &Facts, sides: &Sides, old: Watermark, new: Watermark) -> Alone {
+        match &facts.span {
+            Span::Interval { .. } => Alone::Interval { side: LEFT, from: FIRST, watermark: new },
+            Span::Windows(windowing) => {
+                let [closed, until] = [old, new].map(|watermark| watermark.minus(facts.lateness_ms));
+                match first_row(facts, sides, FIRST.0) {
+                    Some(at) => {
+                        let end = windowing.first_end_after(at.max(EventTime(closed.0)));
+                        Alone::window(facts, sides, windowing, end, until)
+                    }
+                    None => Alone::Done,
+                }
+            }
+        }
+    }
+
+    /// From the first window on that holds a row and ends at `end` or later.
+    fn window(facts: &Facts, sides: &Sides, windowing: &Windowing, end: EventTime, until: Watermark) -> Alone {
+        let Some(at) = first_row(facts, sides, windowing.window_ending(end).start()) else { return Alone::Done };
+        let end = end.max(windowing.first_end_after(at));
+        match until.reached(end) {
+            true => Alone::Windows { end, side: LEFT, from: (windowing.window_ending(end).start(), 0), until },
+            false => Alone::Done,
+        }
+    }
+
+    /// The next row that is alone, its side, and the event time that it is emitted with.
+    pub(super) fn next(&mut self, facts: &Facts, sides: &Sides) -> Option<(EventTime, usize, RowId)> {
+        loop {
+            match self {
+                Alone::Done => return None,
+                Alone::Interval { side, from, watermark } => {
+                    let done_before = facts.done_before(*side, *watermark);
+                    match sides.next(*side, *from).filter(|id| facts.keeps[*side] && id.0 < done_before) {
+                        Some(id) => {
+                            *from = next(id);
+                            if !sides.has_partner(*side, id) {
+                                return Some((id.0, *side, id));
+                            }
+                        }
+                        None if *side == LEFT => (*side, *from) = (RIGHT, FIRST),
+                        None => *self = Alone::Done,
+                    }
+                }
+                Alone::Windows { end, side, from, until } => {
+                    let Span::Windows(windowing) = &facts.span else { unreachable!("the search is of windows") };
+                    let window = windowing.window_ending(*end);
+                    match sides.next(*side, *from).filter(|id| facts.keeps[*side] && id.0 < *end) {
+                        Some(id) => {
+                            *from = next(id);
+                            if sides.counts_in(*side, id, *end) && sides.partners_in(*side, id, window).next().is_none() {
+                                return Some((EventTime(end.0 - 1), *side, id));
+                            }
+                        }
+                        None if *side == LEFT => (*side, *from) = (RIGHT, (window.start(), 0)),
+                        None => *self = Alone::window(facts, sides, windowing, windowing.first_end_after(*end), *until),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The time of the first row at or after `from` that is emitted if it is alone.
+fn first_row(facts: &Facts, sides: &Sides, from: EventTime) -> Option<EventTime> {
+    let kept = [LEFT, RIGHT].into_iter().filter(|side| facts.keeps[*side]);
+    kept.filter_map(|side| sides.next(side, (from, 0))).map(|id| id.0).min()
+}
