@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use reelflow_core::{
+    format::SourceFormat,
     plan::{
         Consumer, EventTimeFrom, FilesPlan, FragmentInput, FragmentPlan, Plan, ShufflePlan, SinkPlan, SourcePlan, StageKind,
         StagePlan, Stream,
@@ -239,6 +240,7 @@ fn source_plan(source: &config::Source, stream: Stream, fragment: usize) -> Sour
         name: source.name.value.as_str().into(),
         topic: source.topic.value.as_str().into(),
         fragment,
+        format: SourceFormat::Json,
         event_time,
         stream,
         bound_ms: source.bound_ms,

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::{plugin::StateVersion, schema::Schema, window::local::LocalWindows};
+use crate::{format::SourceFormat, plugin::StateVersion, schema::Schema, window::local::LocalWindows};
 
 pub type SourceIdx = usize;
 pub type StageIdx = usize;
@@ -59,6 +59,7 @@ pub struct SourcePlan {
     pub name: Arc<str>,
     pub topic: Arc<str>,
     pub fragment: FragmentIdx,
+    pub format: SourceFormat,
     /// The decoded fields: all that anything downstream reads, and nothing else.
     pub stream: Stream,
     pub event_time: EventTimeFrom,

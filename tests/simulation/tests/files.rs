@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc, thread, time::Duration};
 
 use reelflow_core::{
+    format::SourceFormat,
     frame::{self, Frame},
     plan::{
         Consumer, Divided, EventTimeFrom, FileFormat, FilesPlan, FragmentInput, FragmentPlan, Plan, SinkPlan, SourcePlan, Stream,
@@ -30,6 +31,7 @@ fn plan() -> Plan {
         name: "in".into(),
         topic: "in".into(),
         fragment: 0,
+        format: SourceFormat::Json,
         stream: Stream { schema: schema.clone(), consumers: vec![Consumer::Sink(0)] },
         event_time: EventTimeFrom::Field(1),
         bound_ms: 0,

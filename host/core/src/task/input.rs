@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::{
     column::{RowBuilder, Values},
+    format::decoder::Decoder,
     frame::{self, Frame},
-    json::decode::Projector,
     plan::{EventTimeFrom, FragmentInput, Plan, ShuffleIdx, SourceIdx, SourcePlan},
     record::{END_KEY, Partition, RecordBatch},
     stage::{Batch, Before, Origins},
@@ -34,7 +34,7 @@ pub(super) struct SourceInput {
     pub source: SourceIdx,
     pub clock: SourceClock,
     pub counts: SourceCounts,
-    projector: Projector,
+    pub decoder: Decoder,
     rows: RowBuilder,
 }
 
@@ -73,12 +73,12 @@ impl InputState {
     pub fn new(plan: &Plan, input: FragmentInput) -> InputState {
         match input {
             FragmentInput::Source(source) => {
-                let SourcePlan { stream, bound_ms, idle_after_ms, .. } = &plan.sources[source];
-                let projector = Projector::new(&stream.schema);
-                let rows = projector.rows();
+                let SourcePlan { format, stream, bound_ms, idle_after_ms, .. } = &plan.sources[source];
+                let decoder = Decoder::new(format, &stream.schema);
+                let rows = decoder.rows();
                 // Wall time is not known yet: the first clock read counts as a sign of life, see `clock_read`.
                 let clock = SourceClock::new(*bound_ms, *idle_after_ms, WallTime(i64::MIN));
-                InputState::Source(SourceInput { source, clock, counts: SourceCounts::default(), projector, rows })
+                InputState::Source(SourceInput { source, clock, counts: SourceCounts::default(), decoder, rows })
             }
             FragmentInput::Shuffle(shuffle) => {
                 let upstreams = Upstreams::new(plan.n_partitions);
@@ -146,18 +146,19 @@ impl SourceInput {
                 continue;
             }
             self.counts.records_in += 1;
-            let value = record.value.unwrap_or_default();
-            let refused = if value.len() > plan.value_bytes_max {
-                let error = format!("value has {} bytes, the limit is {}", value.len(), plan.value_bytes_max);
+            let n_bytes = record.value.unwrap_or_default().len();
+            let refused = if n_bytes > plan.value_bytes_max {
+                let error = format!("value has {n_bytes} bytes, the limit is {}", plan.value_bytes_max);
                 Some(("too-large", error))
             } else {
-                self.projector.decode(value, &mut self.rows).err().map(|error| (error.code(), error.to_string()))
+                self.decoder.decode(&record, &mut self.rows).err().map(|error| (error.code(), error.to_string()))
             };
             match refused {
                 None => records.push(record_idx as u32),
                 Some((code, error)) => dead.push(DeadRecord { record_idx, code, error }),
             }
         }
+        self.decoder.batch_ended();
         let n_syntax_dead = dead.len();
         let Timed { rows, times, kept } = with_times(plan, batch, self.rows.finish(), &records, dead);
         if dead.len() > n_syntax_dead {
