@@ -19,13 +19,15 @@ pub enum SchemasError {
     Unavailable(String),
     #[error("the schema registry refuses access: {0}")]
     Denied(String),
+    #[error("the schema registry has no good address: {0}")]
+    BadUrl(String),
 }
 
 impl SchemasError {
     pub fn who(&self) -> Who {
         match self {
             SchemasError::Unavailable(_) => Who::Environment,
-            SchemasError::Denied(_) => Who::User,
+            SchemasError::Denied(_) | SchemasError::BadUrl(_) => Who::User,
         }
     }
 }
