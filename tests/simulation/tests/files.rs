@@ -15,6 +15,7 @@ use reelflow_core::{
 use reelflow_files::sink::LocalSink;
 use reelflow_ports::{
     log::{Log, NewTopic, Retention},
+    schemas::KnownSchemas,
     simulated::{NoFaults, SimulatedLog, VirtualClock},
 };
 use reelflow_runtime::{observe::Blind, pipeline::Pipeline, publish::FileSinks, settings::Settings, worker::Job};
@@ -83,6 +84,7 @@ fn pipeline(log: &SimulatedLog, clock: &Arc<VirtualClock>, instance: &str, folde
         plan: Arc::new(plan),
         plugins: Vec::new(),
         log: Arc::new(log.clone()),
+        schemas: Arc::new(KnownSchemas::default()),
         clock: clock.clone(),
         settings,
         observer: Arc::new(Blind),
