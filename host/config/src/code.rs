@@ -46,6 +46,7 @@ codes! {
     114 BadList Error "a list that is empty or says something twice"
     115 KeyOfAnotherKind Error "a key that belongs to another kind"
     116 BadPath Error "not a folder that can be written"
+    117 BadUrl Error "not an address of HTTP"
     201 NothingToDo Error "a pipeline without source or without sink"
     202 NameTaken Error "a source and a stage share a name"
     203 Cycle Error "stages that read from each other in a circle"
@@ -59,6 +60,8 @@ codes! {
     211 TopicTwice Error "a topic that is used twice"
     212 ReservedTopic Error "a topic that Reelflow keeps for itself"
     213 PathTwice Error "a folder that two sinks write"
+    215 SchemaNowhere Error "a format whose schemas nobody has"
+    216 UnusedRegistry Warning "a registry that no source asks"
     301 NotAMultiple Error "a window that its slide does not divide"
     302 LatenessWithoutWindow Error "lateness where nothing waits"
     303 NotPositive Error "a length of time that must be above zero"
@@ -88,6 +91,8 @@ codes! {
     417 PluginRefused Error "a plugin that cannot be loaded"
     418 UnreadPartitionKey Warning "a partition key that nothing reads"
     419 InputsDiffer Error "inputs that cannot be read as one"
+    422 FieldUnmapped Error "a field that the values of a source do not have so"
+    423 BadSchema Error "a schema that is none"
     501 MissingTopic Error "a topic that does not exist"
     502 PartitionMismatch Error "topics with different partition counts"
     503 BrokerUnreachable Error "no answer from the broker"
@@ -100,6 +105,9 @@ codes! {
     511 AccessDenied Error "the broker refuses access"
     512 PlanChanged Error "stored state of another plan"
     513 FilesUnusable Error "a folder that files cannot be published in"
+    514 SchemaUnreadable Error "a schema file that cannot be read"
+    515 RegistryUnreachable Error "no answer from the schema registry"
+    516 RegistryDenied Error "the schema registry refuses access"
 }
 
 impl Code {

@@ -1,10 +1,11 @@
 //! The manifest as the text says it: each table read on its own, its references still names.
 
+use reelflow_core::format::Binary;
 use toml::de::DeTable;
 
 use crate::{
     code::Code,
-    config::{Config, Log, Pipeline, Plugin, Sink, Source, Stage},
+    config::{Config, Log, Pipeline, Plugin, Registry, Sink, Source, Stage},
     problem::{At, Problem, Problems, Span, Valid},
     value,
     walk::{Entry, Table, read_text, wrong_type},
@@ -12,6 +13,7 @@ use crate::{
 };
 
 mod flow;
+mod format;
 mod inputs;
 mod join;
 mod pipeline;
@@ -26,6 +28,8 @@ pub(crate) use sink::check_paths;
 pub(crate) struct RawConfig {
     pub pipeline: Option<Pipeline>,
     pub log: Option<Log>,
+    /// Its inside is `None` where something in it is wrong.
+    pub registry: Option<At<Option<Registry>>>,
     pub sources: Vec<RawSource>,
     pub plugins: Vec<Raw<Plugin>>,
     pub stages: Vec<RawStage>,
@@ -40,6 +44,8 @@ pub(crate) struct Raw<T> {
 pub(crate) struct RawSource {
     pub name: At<String>,
     pub topic: Option<At<String>>,
+    /// Where it says a format whose schemas only a registry can have.
+    pub asks_registry: Option<At<Binary>>,
     pub built: Option<Source>,
 }
 
@@ -159,6 +165,7 @@ impl RawConfig {
         let mut raw = RawConfig {
             pipeline: pipeline::pipeline(&mut root, problems),
             log: pipeline::log(&mut root, problems),
+            registry: format::registry(&mut root, problems),
             ..RawConfig::default()
         };
         for (name, table) in named(&mut root, "source", problems) {

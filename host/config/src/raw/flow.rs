@@ -7,13 +7,14 @@ use reelflow_core::{
 
 use super::{
     RawSource, RawStage,
+    format::source_format,
     inputs::{inputs, required_inputs},
     join::join,
     zoned::{TIME_ZONE, local_windows, time_zone},
 };
 use crate::{
     code::Code,
-    config::{DeclaredField, EventTimeFrom, Source, Stage, StageKind},
+    config::{DeclaredField, EventTimeFrom, Source, SourceFormat, Stage, StageKind},
     problem::{At, Problem, Problems},
     value,
     walk::{Table, read_text, wrong_type},
@@ -23,6 +24,7 @@ const MINUTE_MS: i64 = 60_000;
 
 pub(super) fn source(name: At<String>, mut table: Table<'_>, problems: &mut Problems) -> RawSource {
     let topic = required_topic(&mut table, &name, problems);
+    let format = source_format(&mut table, problems);
     let event_time = table.required_string("event_time", "\"event_ts\"", problems);
     let id = table.string("id", problems);
     let key = table.strings("key", problems).map_or_else(Vec::new, |key| key.value);
@@ -48,6 +50,7 @@ pub(super) fn source(name: At<String>, mut table: Table<'_>, problems: &mut Prob
         Some(Source {
             name: name.clone(),
             topic: topic.clone()?,
+            format: format.clone()?,
             event_time: event_time?,
             id,
             key,
@@ -58,7 +61,11 @@ pub(super) fn source(name: At<String>, mut table: Table<'_>, problems: &mut Prob
             fields,
         })
     })();
-    RawSource { name, topic, built }
+    let asks_registry = match format {
+        Some(SourceFormat::Registry(format)) => Some(format),
+        _ => None,
+    };
+    RawSource { name, topic, asks_registry, built }
 }
 
 pub(super) fn required_topic(table: &mut Table<'_>, name: &At<String>, problems: &mut Problems) -> Option<At<String>> {
