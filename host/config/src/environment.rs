@@ -100,8 +100,9 @@ impl Config {
     }
 
     /// The schema file of source `name`, at its place in the manifest or at the source's name.
-    fn at_schema(&self, code: Code, name: &str, message: String, label: String) -> Problem {
+    fn at_schema(&self, code: Code, name: &str, done: &str, label: String) -> Problem {
         let source = self.sources.iter().find(|source| *source.name == name);
+        let message = format!("the schema of {} \"{name}\" cannot be {done}", source.map_or("source", Source::what));
         match source.map(|source| (&source.format, &source.name.span)) {
             Some((SourceFormat::Bare { schema, .. }, _)) => Problem::at(code, schema.span.clone(), message, label),
             Some((_, name)) => Problem::at(code, name.clone(), message, label),
@@ -111,14 +112,13 @@ impl Config {
 
     /// The schema file of source `name` cannot be read.
     pub fn schema_unreadable(&self, name: &str, why: impl Display) -> Problem {
-        let message = format!("the schema of source \"{name}\" cannot be read");
-        self.at_schema(Code::SchemaUnreadable, name, message, why.to_string())
+        self.at_schema(Code::SchemaUnreadable, name, "read", why.to_string())
             .help("mend the path, which is relative to the manifest")
     }
 
     /// The schema file of source `name` holds no schema, or not what the source wants of it.
     pub fn bad_schema(&self, name: &str, why: impl Display) -> Problem {
-        self.at_schema(Code::BadSchema, name, format!("the schema of source \"{name}\" cannot be used"), why.to_string())
+        self.at_schema(Code::BadSchema, name, "used", why.to_string())
     }
 
     fn at_registry(&self, code: Code, message: &str, label: String) -> Problem {

@@ -37,6 +37,7 @@ mod flow;
 mod input;
 mod memory;
 mod output;
+mod retime;
 mod stages;
 mod terms;
 #[cfg(test)]

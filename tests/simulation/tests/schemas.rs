@@ -97,6 +97,7 @@ fn plan() -> Plan {
         idle_after_ms: 60_000,
         future_ms_max: 1 << 40,
         value_bytes_max: 1_000,
+        table: None,
     };
     let sink = SinkPlan {
         name: "rows".into(),
@@ -105,6 +106,7 @@ fn plan() -> Plan {
         schema,
         key: Vec::new(),
         upsert: false,
+        tombstone: None,
         files: None,
     };
     Plan {

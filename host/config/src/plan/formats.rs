@@ -38,10 +38,10 @@ pub(super) fn check(config: &Config, formats: &[SourceFormat], streams: &Streams
         let Some(schema) = streams.schema_of(Origin::Source(idx)) else { continue };
         for Unmapped { field_idx, found } in format::unmapped(format, &schema) {
             let field = &schema.fields[field_idx];
-            let name = &source.name.value;
+            let (what, name) = (source.what(), &source.name.value);
             let message = match found {
-                Some(_) => format!("field \"{}\" of source \"{name}\" is of another type", field.path),
-                None => format!("source \"{name}\" has no field \"{}\"", field.path),
+                Some(_) => format!("field \"{}\" of {what} \"{name}\" is of another type", field.path),
+                None => format!("{what} \"{name}\" has no field \"{}\"", field.path),
             };
             let (by, span) = streams.asker(idx, field_idx).unwrap_or_else(|| ("a stage".to_owned(), source.name.span.clone()));
             let label = format!("{by} wants {}", field.field_type.name());

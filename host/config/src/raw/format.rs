@@ -25,12 +25,14 @@ const FORMATS: [(&str, Said); 4] = [
     ("raw", Said::Raw),
 ];
 
-/// How the values of a source are written. `None`: something is wrong with it.
-pub(super) fn source_format(table: &mut Table<'_>, problems: &mut Problems) -> Option<SourceFormat> {
+/// How the values of a source are written; those of a table have fields to look up by, so they are not raw. `None`: something is wrong
+/// with it.
+pub(super) fn source_format(table: &mut Table<'_>, is_table: bool, problems: &mut Problems) -> Option<SourceFormat> {
     let is_said = table.peek("format").is_some();
     let key_of = |key: &str| table.peek(key).map(|entry| entry.key_span.clone());
     let (schema_key, message_key) = (key_of("schema"), key_of("message"));
-    let format = table.choice("format", &FORMATS, problems);
+    let formats = if is_table { &FORMATS[..3] } else { &FORMATS[..] };
+    let format = table.choice("format", formats, problems);
     let schema = table.string("schema", problems);
     let message = table.string("message", problems);
     let binary = match format.as_ref().map(|format| format.value) {

@@ -18,6 +18,18 @@ pub(super) enum SourceFormat {
     Raw,
 }
 
+/// A table's values have fields to look up by, so they are not raw.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub(super) enum TableFormat {
+    /// An object.
+    Json,
+    /// Apache Avro, in its binary form.
+    Avro,
+    /// Protocol Buffers.
+    Protobuf,
+}
+
 /// Which of `format`, `schema` and `message` go together.
 pub(super) fn rules() -> Value {
     let has = |keys: &[&str]| json!({ "required": keys });

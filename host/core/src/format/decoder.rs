@@ -14,7 +14,7 @@ use super::{
 use crate::{
     column::RowBuilder,
     json::decode::Projector,
-    record::{END_KEY, Record, RecordBatch},
+    record::{END_KEY, Record, RecordBatch, WATERMARK_KEY},
     schema::Schema,
 };
 
@@ -92,7 +92,7 @@ impl Decoder {
     /// The ids in `batch` that nobody has said anything of, or only that they are unknown. O(records).
     pub fn lacks(&self, batch: &RecordBatch) -> BTreeSet<u32> {
         let By::Registry(registered) = &self.by else { return BTreeSet::new() };
-        let records = batch.iter().filter(|record| record.key != Some(END_KEY));
+        let records = batch.iter().filter(|record| !matches!(record.key, Some(END_KEY | WATERMARK_KEY)));
         let ids = records.filter_map(|record| framing::id(record.value?));
         ids.filter(|id| matches!(registered.known.get(id), None | Some(Known::Unknown))).collect()
     }
