@@ -1,9 +1,12 @@
 //! What goes wrong outside of the manifest, said at the place in the manifest that it concerns.
 
+use std::time::Duration;
+
 use reelflow_config::{Config, Problem, Problems, config::Log as LogSection};
 use reelflow_ports::{
     files::FilesError,
     log::{Log, LogError},
+    schemas::SchemasError,
 };
 use reelflow_runtime::error::{RecoveryError, RunError};
 
@@ -41,6 +44,7 @@ pub(crate) fn problems_of_run(config: &Config, error: RunError) -> Result<Proble
                 None => Err(Failure::new(exit_of(last.who()), format!("{gave_up}: {last}"))),
             }
         }
+        RunError::Schemas { failing_for, last } => Ok(registry_problem(config, failing_for, &last).into()),
         RunError::Topics { problems: all, .. } => {
             let mut problems = Problems::default();
             for error in all {
@@ -56,6 +60,16 @@ pub(crate) fn problems_of_run(config: &Config, error: RunError) -> Result<Proble
             Ok(config.plan_changed(format!("{task}: {why}")).into())
         }
         error => Err(Failure::new(exit_of(error.who()), &error)),
+    }
+}
+
+/// Why a schema registry was given up.
+fn registry_problem(config: &Config, failing_for: Duration, error: &SchemasError) -> Problem {
+    match error {
+        SchemasError::Unavailable(why) => {
+            config.registry_unreachable(why).note(format!("gave up after {} s", failing_for.as_secs()))
+        }
+        SchemasError::Denied(why) | SchemasError::BadUrl(why) => config.registry_denied(why),
     }
 }
 

@@ -83,6 +83,11 @@ impl Observer for Progress {
                 failing_for.as_secs_f64(),
                 after.as_secs_f64()
             )),
+            Event::AwaitingSchemas { worker, error, failing_for, after } => self.say(&format!(
+                "worker {worker}: {error}; failing for {:.0} s, asking again in {:.1} s",
+                failing_for.as_secs_f64(),
+                after.as_secs_f64()
+            )),
             Event::Assigned { .. } | Event::Recovered { .. } | Event::Sealed(_) | Event::Revoked { .. } | Event::ReachedEnd => {}
             Event::Published { sink, partition, n_files, n_rows, n_bytes } => self.say(&format!(
                 "published {n_rows} rows of sink \"{sink}\", partition {partition}: {n_files} files, {} KB",

@@ -1,15 +1,20 @@
-//! The only place that knows which logs, file sinks and plugin engine there are.
+//! The only place that knows which logs, file sinks, schema registries and plugin engine there are.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use reelflow_core::plan::Plan;
+use reelflow_core::{
+    format::{Binary, WriterSchema},
+    plan::Plan,
+};
 use reelflow_embedded::EmbeddedLog;
 use reelflow_files::sink::LocalSink;
 use reelflow_kafka::{KafkaConfig, KafkaLog};
 use reelflow_ports::{
     engine::PluginEngine,
     log::{Log, LogError},
+    schemas::{KnownSchemas, Schemas},
 };
+use reelflow_registry::client::{Account, HttpRegistry};
 use reelflow_runtime::publish::FileSinks;
 use reelflow_wasm::WasmEngine;
 
@@ -25,6 +30,28 @@ pub(crate) fn log(target: LogTarget) -> Result<Box<dyn Log>, LogError> {
         LogTarget::Embedded { folder } => Box::new(EmbeddedLog::open(&folder)?),
         LogTarget::Kafka { brokers, client } => Box::new(KafkaLog::new(KafkaConfig { client, ..KafkaConfig::new(brokers) })?),
     })
+}
+
+/// A schema registry with every reference of the manifest resolved. Holds secrets, so it has no `Debug`.
+pub(crate) struct RegistryTarget {
+    pub(crate) url: String,
+    /// User and password.
+    pub(crate) account: Option<(String, String)>,
+}
+
+/// Who says what records were written by. Does not connect yet; without a registry nobody is asked.
+pub(crate) fn schemas(target: Option<RegistryTarget>) -> Arc<dyn Schemas> {
+    match target {
+        Some(RegistryTarget { url, account }) => {
+            Arc::new(HttpRegistry::new(&url, account.map(|(user, password)| Account { user, password })))
+        }
+        None => Arc::new(KnownSchemas::default()),
+    }
+}
+
+/// What a schema file says; or what is wrong with it, in words.
+pub(crate) fn schema(format: Binary, text: &str, message: Option<&str>) -> Result<WriterSchema, String> {
+    reelflow_registry::parse(format, text, message)
 }
 
 /// The engine that runs plugins; one for the whole process.

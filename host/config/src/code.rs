@@ -46,6 +46,7 @@ codes! {
     114 BadList Error "a list that is empty or says something twice"
     115 KeyOfAnotherKind Error "a key that belongs to another kind"
     116 BadPath Error "not a folder that can be written"
+    117 BadUrl Error "not an address of HTTP"
     201 NothingToDo Error "a pipeline without source or without sink"
     202 NameTaken Error "a source and a stage share a name"
     203 Cycle Error "stages that read from each other in a circle"
@@ -60,6 +61,8 @@ codes! {
     212 ReservedTopic Error "a topic that Reelflow keeps for itself"
     213 PathTwice Error "a folder that two sinks write"
     214 TableOrStream Error "a table where a stream is read, or a stream where a table is"
+    215 SchemaNowhere Error "a format whose schemas nobody has"
+    216 UnusedRegistry Warning "a registry that no source asks"
     301 NotAMultiple Error "a window that its slide does not divide"
     302 LatenessWithoutWindow Error "lateness where nothing waits"
     303 NotPositive Error "a length of time that must be above zero"
@@ -92,6 +95,8 @@ codes! {
     419 InputsDiffer Error "inputs that cannot be read as one"
     420 NotTheTableKey Error "a lookup by other fields than the key of its table"
     421 TombstoneType Error "a tombstone that is not a bool, or without a key"
+    422 FieldUnmapped Error "a field that the values of a source do not have so"
+    423 BadSchema Error "a schema that is none"
     424 RightAlone Error "a plugin that takes no right row alone"
     430 EndType Error "an end of sessions that is not a bool"
     501 MissingTopic Error "a topic that does not exist"
@@ -106,6 +111,9 @@ codes! {
     511 AccessDenied Error "the broker refuses access"
     512 PlanChanged Error "stored state of another plan"
     513 FilesUnusable Error "a folder that files cannot be published in"
+    514 SchemaUnreadable Error "a schema file that cannot be read"
+    515 RegistryUnreachable Error "no answer from the schema registry"
+    516 RegistryDenied Error "the schema registry refuses access"
 }
 
 impl Code {

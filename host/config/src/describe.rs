@@ -2,15 +2,15 @@
 
 use reelflow_core::{
     plan::{
-        Consumer, Divided, Emission, EventTimeFrom, FilesPlan, Plan, Retime, ShufflePlan, ShuffleTo, StageKind, StagePlan,
-        WindowSpec,
+        Consumer, Divided, Emission, EventTimeFrom, FilesPlan, Plan, Retime, ShufflePlan, ShuffleTo, SourcePlan, StageKind,
+        StagePlan, WindowSpec,
     },
     schema::Schema,
     time::duration_text,
 };
 
 use crate::{
-    config::{self, Config, Guarantee},
+    config::{self, Config, Guarantee, SourceFormat},
     value::size_text,
 };
 
@@ -51,7 +51,7 @@ impl Words<'_> {
             EventTimeFrom::Field(at) => format!("field {}", source.stream.schema.fields[at].name),
             EventTimeFrom::LogTimestamp => "the log's timestamp".to_owned(),
         };
-        let lines = vec![
+        let mut lines = vec![
             format!("reads topic {}, {} partitions", source.topic, self.plan.n_partitions),
             format!("event time from {time}; records come at most {} out of order", duration_text(source.bound_ms)),
             format!("a partition that is silent for {} holds nothing back", duration_text(source.idle_after_ms)),
@@ -62,8 +62,26 @@ impl Words<'_> {
             ),
             format!("decodes {}", fields(source.table.as_ref().map_or(&source.stream.schema, |table| &table.schema))),
         ];
+        if let Some(line) = self.format_line(source) {
+            lines.insert(1, line);
+        }
         let kind = if source.table.is_some() { "table" } else { "source" };
         StageText { kind, name: source.name.to_string(), reads: Vec::new(), fragment: source.fragment, lines }
+    }
+
+    /// What the values are, if they are not JSON.
+    fn format_line(&self, source: &SourcePlan) -> Option<String> {
+        let of_config =
+            self.config.sources.iter().find(|other| **other.name == *source.name).expect("the plan is of this config");
+        Some(match &of_config.format {
+            SourceFormat::Json => return None,
+            SourceFormat::Raw => "values are taken as they are".to_owned(),
+            SourceFormat::Bare { format, schema, message: None } => format!("values are {format} of {}", **schema),
+            SourceFormat::Bare { format, schema, message: Some(message) } => {
+                format!("values are {format}, the message {} of {}", **message, **schema)
+            }
+            SourceFormat::Registry(format) => format!("values are {} of schemas in the registry", format.value),
+        })
     }
 
     fn stage(&self, idx: usize) -> StageText {

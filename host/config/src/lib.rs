@@ -29,7 +29,7 @@ pub use crate::{
     config::{Config, External},
     describe::{StageText, describe_plan},
     environment::{external_missing, manifest_unreadable},
-    plan::{Partitions, plan},
+    plan::{Outside, Partitions, plan},
     problem::{At, Problem, Problems, Severity, Span, Valid},
     raw::parse,
     render::{Report, render, report},

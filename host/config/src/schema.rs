@@ -11,9 +11,11 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
+use formats::{Registry, SourceFormat, TableFormat};
 use sinks::Sink;
 use windows::Window;
 
+mod formats;
 mod sinks;
 mod windows;
 
@@ -60,6 +62,8 @@ struct Manifest {
     pipeline: Pipeline,
     /// Where records are read from and written to. Default: on local disk, in `data/log` beside the manifest.
     log: Option<Log>,
+    /// Who has the schemas of Avro and Protobuf, where sources name none. See [formats](formats.md).
+    registry: Option<Registry>,
     /// Topics to read, by name.
     #[schemars(extend("minProperties" = 1))]
     source: BTreeMap<Name, Source>,
@@ -186,6 +190,14 @@ enum SettingOrMore {
     More(BTreeMap<String, SettingOrMore>),
 }
 
+/// Where to find a value that must not stand in a manifest.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Secret {
+    Env(Env),
+    File(File),
+}
+
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Env {
@@ -202,9 +214,15 @@ struct File {
 
 /// A topic to read.
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("allOf" = formats::rules()))]
 struct Source {
     topic: Topic,
+    /// How values are written. Default `json`. See [formats](formats.md).
+    format: Option<SourceFormat>,
+    /// A schema file of Avro or Protobuf, relative to the manifest: then values have no schema ids before them, and no registry is asked.
+    schema: Option<Text>,
+    /// Which message of the schema file values are, of Protobuf.
+    message: Option<Text>,
     /// The field that says when it happened, in ms since 1970, or `@timestamp` for the log's own.
     event_time: Text,
     /// The field that identifies a record, a string: what dedups go by.
@@ -225,9 +243,15 @@ struct Source {
 
 /// A topic of versions: what is known of a key from an event time on. A record without a value deletes its key from its log timestamp on.
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("allOf" = formats::rules()))]
 struct KeyedTable {
     topic: Topic,
+    /// How values are written. Default `json`. See [formats](formats.md).
+    format: Option<TableFormat>,
+    /// A schema file of Avro or Protobuf, relative to the manifest.
+    schema: Option<Text>,
+    /// Which message of the schema file values are, of Protobuf.
+    message: Option<Text>,
     /// The field that says from when on a version is valid, in ms since 1970, or `@timestamp` for the log's own.
     event_time: Text,
     /// The fields that identify what a version is of; the topic is partitioned by them, and they are its record key.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::{
+    format::SourceFormat,
     plugin::StateVersion,
     schema::{Field, FieldType, Schema},
     window::local::LocalWindows,
@@ -66,6 +67,7 @@ pub struct SourcePlan {
     pub name: Arc<str>,
     pub topic: Arc<str>,
     pub fragment: FragmentIdx,
+    pub format: SourceFormat,
     /// The decoded fields: all that anything downstream reads, and nothing else.
     pub stream: Stream,
     pub event_time: EventTimeFrom,

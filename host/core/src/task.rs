@@ -2,6 +2,7 @@
 //!
 //! The driver's contract with [`Task::handle`]:
 //! - before each `Records` it gives a `ClockRead`, and one about every second while nothing comes;
+//! - before `Records` it gives a `WriterSchema` for each schema that the task [lacks](Task::lacks);
 //! - it gives a `Reading` when an input comes to the end of its log, and when there is more again;
 //! - it performs effects in the order given; it answers an [`Effect::Call`] by `PluginReturned` before any other input;
 //! - `Seal` comes only when no call is open; it answers with exactly one [`Effect::Sealed`].
@@ -15,12 +16,13 @@
 //! and what the final results are, does not depend on how records are cut into batches (I-12).
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
 use crate::{
     checkpoint::{self, BASE_AFTER_BYTES},
+    format::SchemaAnswer,
     plan::{FragmentIdx, Plan, PluginIdx, ShuffleIdx, SourceIdx, StageIdx},
     plugin::{PluginFault, Request, Response},
     record::{Outgoing, Partition, RecordBatch},
@@ -56,6 +58,8 @@ use stages::Stage;
 /// Everything that can happen to a task.
 #[derive(Debug)]
 pub enum Input {
+    /// What a registry says of the schema `id`, for the source `input`.
+    WriterSchema { input: usize, id: u32, answer: SchemaAnswer },
     /// Records came on `input` (an index into the fragment's inputs), in offset order.
     Records { input: usize, batch: Arc<RecordBatch> },
     /// Whether all that the log holds of `input` was read. Until it is said, it counts as no.
@@ -188,6 +192,11 @@ impl Task {
         let is_answer = matches!(input, Input::PluginReturned { .. });
         assert!(self.is_call_open == is_answer, "an open call is answered before anything else happens");
         match input {
+            Input::WriterSchema { input, id, answer } => {
+                if let Some(source) = self.inputs[input].as_source_mut() {
+                    source.decoder.learn(id, answer);
+                }
+            }
             Input::Records { input, batch } => self.records(input, &batch, effects),
             Input::PluginReturned { result } => self.returned(result, effects),
             Input::Reading { input, is_at_end } => self.reading(input, is_at_end),
@@ -223,6 +232,11 @@ impl Task {
     /// How far a source among the inputs has come; `None` for a shuffle.
     pub fn source_mark(&self, input: usize) -> Option<InputMark> {
         self.inputs[input].as_source().map(|_| self.inputs[input].mark(self.now))
+    }
+
+    /// The schemas by which records of `batch` on `input` were written, and which the task does not know yet. O(records).
+    pub fn lacks(&self, input: usize, batch: &RecordBatch) -> BTreeSet<u32> {
+        self.inputs[input].as_source().map_or_else(BTreeSet::new, |source| source.decoder.lacks(batch))
     }
 
     /// What became of everything that entered the task since the pipeline began.

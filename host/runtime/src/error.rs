@@ -11,6 +11,7 @@ use reelflow_ports::{
     engine::LoadError,
     files::FilesError,
     log::{LogError, TopicPartition, Who},
+    schemas::SchemasError,
 };
 
 /// Why a pipeline could not start, or stopped.
@@ -27,6 +28,9 @@ pub enum RunError {
     /// The log went on failing: the last error of many.
     #[error("gave up after failing for {} s: {last}", .failing_for.as_secs())]
     GaveUp { failing_for: Duration, last: LogError },
+    /// A schema registry went on failing, or will never answer.
+    #[error("records cannot be read: {last}")]
+    Schemas { failing_for: Duration, last: SchemasError },
     #[error("the state of {task} cannot be recovered: {why}")]
     Recovery { task: String, why: RecoveryError },
     #[error("a plugin cannot be instantiated: {0}")]
@@ -67,6 +71,7 @@ impl RunError {
             }
             RunError::Log(error) => error.who(),
             RunError::Files { why, .. } => why.who(),
+            RunError::Schemas { last, .. } => last.who(),
             RunError::GaveUp { .. } => Who::Environment,
             RunError::NotOwned(_) | RunError::Panicked { .. } | RunError::PublisherPanicked { .. } => Who::Bug,
         }

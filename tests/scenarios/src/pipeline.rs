@@ -22,6 +22,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use reelflow_core::{
+    format::SourceFormat,
     plan::{
         Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, JoinKind, Matching, Plan, Retime, ShufflePlan, ShuffleTo,
         SinkPlan, SourcePlan, StageKind, StagePlan, Stream, TablePlan,
@@ -108,6 +109,7 @@ impl Builder {
             name: name.into(),
             topic: name.into(),
             fragment: self.n_fragments,
+            format: SourceFormat::Json,
             stream: Stream { schema, consumers: Vec::new() },
             event_time: match words.0.get("time") {
                 None => EventTimeFrom::Field(1),

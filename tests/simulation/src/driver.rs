@@ -11,6 +11,7 @@ use reelflow_core::{checkpoint::BASE_AFTER_BYTES, plan::Emission, time::WallTime
 use reelflow_ports::{
     clock::Clock,
     log::{Guarantee, Log, NewTopic, Retention},
+    schemas::KnownSchemas,
     simulated::{NoFaults, SimulatedLog, VirtualClock},
 };
 use reelflow_runtime::{
@@ -170,6 +171,7 @@ impl Run {
             plan: Arc::new(plan),
             plugins,
             log: Arc::new(log.clone()),
+            schemas: Arc::new(KnownSchemas::default()),
             clock: clock.clone(),
             settings,
             observer: watch.clone(),

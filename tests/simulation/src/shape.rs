@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use reelflow_core::{
+    format::SourceFormat,
     plan::{
         Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, JoinKind, Matching, Plan, SessionCuts, ShufflePlan,
         ShuffleTo, SinkPlan, SourcePlan, StageKind, StagePlan, Stream, WindowSpec,
@@ -295,6 +296,7 @@ fn source(topic: &str, prefix: &str, stage: usize) -> SourcePlan {
         name: topic.into(),
         topic: topic.into(),
         fragment: 0,
+        format: SourceFormat::Json,
         stream: Stream { schema: source_schema(prefix), consumers },
         event_time: EventTimeFrom::Field(TS),
         bound_ms: BOUND_MS,

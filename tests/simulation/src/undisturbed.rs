@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use reelflow_core::{plan::Plan, record::Offset, time::WallTime};
 use reelflow_ports::{
     log::{Log, NewTopic, Retention},
+    schemas::KnownSchemas,
     simulated::{NoFaults, SimulatedLog, VirtualClock, at},
 };
 use reelflow_runtime::{
@@ -69,7 +70,8 @@ pub fn run(shape: &Shape, slices: &[&[Event]], alignment: Option<Alignment>) -> 
         ..Settings::standard("calm".into())
     };
     let (observer, log_of_job, clock_of_job) = (Arc::new(Blind), Arc::new(log.clone()), clock.clone());
-    let job = Job { plan: Arc::new(plan), plugins, log: log_of_job, clock: clock_of_job, settings, observer };
+    let schemas = Arc::new(KnownSchemas::default());
+    let job = Job { plan: Arc::new(plan), plugins, log: log_of_job, schemas, clock: clock_of_job, settings, observer };
     let mut worker = Worker::new(0, job.clone()).expect("native plugins need nothing");
     let mut state_bytes_max = 0;
     let changelog_bytes = || {

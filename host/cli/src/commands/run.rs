@@ -35,6 +35,7 @@ pub(crate) fn run(args: &Run) -> Result<(), Failure> {
     let manifest = Manifest::load(&args.file.manifest)?;
     warn(&manifest, &manifest.warnings);
     let log: Arc<dyn Log> = manifest.open_log()?.into();
+    let schemas = manifest.schemas()?;
     let n_partitions = patient(args, &manifest, || outside::source_partitions(&manifest.config, &*log))?
         .map_err(|problems| manifest.failure(problems))?;
     let planned = manifest.plan(Partitions::all(n_partitions))?;
@@ -53,6 +54,7 @@ pub(crate) fn run(args: &Run) -> Result<(), Failure> {
         plan: Arc::new(planned.plan),
         plugins: planned.plugins,
         log,
+        schemas,
         clock: Arc::new(SystemClock),
         settings,
         observer: progress.clone(),

@@ -42,7 +42,7 @@ impl<'a> Ask<'a> {
 #[derive(Default)]
 pub(super) struct Asked {
     pub fields: Vec<Field>,
-    first: Vec<(String, Span, Role)>,
+    pub first: Vec<(String, Span, Role)>,
 }
 
 impl Asked {

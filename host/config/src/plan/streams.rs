@@ -19,7 +19,7 @@ use super::{
 use crate::{
     code::Code,
     config::{Config, EventTimeFrom, Source, StageKind},
-    problem::{At, Problem, Problems},
+    problem::{At, Problem, Problems, Span},
     value::closest,
     wiring::producer,
 };
@@ -40,6 +40,8 @@ pub(super) struct Streams<'c> {
     sink_inputs: Vec<Option<Origin>>,
     is_dedup: Vec<bool>,
     source_schemas: Vec<Schema>,
+    /// Who asked first for each field of a source, as far as it was asked for by somebody.
+    askers: Vec<Vec<(String, Span)>>,
 }
 
 /// The stage that `input` names, if it is one.
@@ -61,6 +63,7 @@ impl<'c> Streams<'c> {
             sink_inputs: Vec::new(),
             is_dedup: config.stages.iter().map(|stage| matches!(stage.kind, StageKind::Dedup { .. })).collect(),
             source_schemas: Vec::new(),
+            askers: Vec::new(),
         };
         let mut origins = |inputs: Vec<&At<String>>| -> Vec<Option<Origin>> {
             inputs.into_iter().map(|input| streams.origin(config, input, problems)).collect()
@@ -69,8 +72,9 @@ impl<'c> Streams<'c> {
         let sink_inputs = origins(config.sinks.iter().map(|sink| &sink.input).collect());
         (streams.stage_inputs, streams.sink_inputs) = (stage_inputs, sink_inputs);
         for (idx, source) in config.sources.iter().enumerate() {
-            let schema = streams.source_schema(config, idx, source, problems);
+            let (schema, askers) = streams.source_schema(config, idx, source, problems);
             streams.source_schemas.push(schema);
+            streams.askers.push(askers);
         }
         streams.infer_join_columns(config);
         for (source, schema) in
@@ -174,6 +178,11 @@ impl<'c> Streams<'c> {
         self.stage_inputs.iter().flatten().chain(&self.sink_inputs).copied().flatten()
     }
 
+    /// Who asked for a field of a source, and where; `None` if it is only a key column.
+    pub fn asker(&self, source: usize, field: usize) -> Option<(String, Span)> {
+        self.askers[source].get(field).cloned()
+    }
+
     /// The fields of a stream, or `None` where a plugin is not known.
     pub fn schema_of(&self, origin: Origin) -> Option<Schema> {
         match origin {
@@ -275,7 +284,13 @@ impl<'c> Streams<'c> {
         }
     }
 
-    fn source_schema(&self, config: &Config, idx: usize, source: &Source, problems: &mut Problems) -> Schema {
+    fn source_schema(
+        &self,
+        config: &Config,
+        idx: usize,
+        source: &Source,
+        problems: &mut Problems,
+    ) -> (Schema, Vec<(String, Span)>) {
         let mut asked = Asked::default();
         if let EventTimeFrom::Field(path) = &source.event_time.value {
             asked.ask(
@@ -320,7 +335,7 @@ impl<'c> Streams<'c> {
         for (stage, _) in self.readers(idx) {
             self.add_keys(config, stage, &mut schema);
         }
-        schema
+        (schema, asked.first.into_iter().map(|(by, span, _)| (by, span)).collect())
     }
 
     /// Key columns that no plugin reads, where their type is known: the plugin of groups declares it, ids are strings.

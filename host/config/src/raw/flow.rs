@@ -4,6 +4,7 @@ use reelflow_core::plan::{Emission, WindowSpec};
 
 use super::{
     RawSource, RawStage,
+    format::source_format,
     inputs::{inputs, required_inputs},
     join::join,
     lookup::lookup,
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::{
     code::Code,
-    config::{self, DeclaredField, EventTimeFrom, Source, Stage, StageKind, StageTime},
+    config::{self, DeclaredField, EventTimeFrom, Source, SourceFormat, Stage, StageKind, StageTime},
     problem::{At, Problem, Problems},
     value,
     walk::{Table, read_text, wrong_type},
@@ -22,6 +23,7 @@ const MINUTE_MS: i64 = 60_000;
 /// A source, or a table: one with a key by which it is looked up, and without ids.
 pub(super) fn source(name: At<String>, mut table: Table<'_>, is_table: bool, problems: &mut Problems) -> RawSource {
     let topic = required_topic(&mut table, &name, problems);
+    let format = source_format(&mut table, is_table, problems);
     let event_time = table.required_string("event_time", "\"event_ts\"", problems);
     let id = if is_table { None } else { table.string("id", problems) };
     if is_table && table.peek("key").is_none() {
@@ -52,6 +54,7 @@ pub(super) fn source(name: At<String>, mut table: Table<'_>, is_table: bool, pro
         Some(Source {
             name: name.clone(),
             topic: topic.clone()?,
+            format: format.clone()?,
             event_time: event_time?,
             id,
             key,
@@ -63,7 +66,11 @@ pub(super) fn source(name: At<String>, mut table: Table<'_>, is_table: bool, pro
             table: is_table.then(|| config::Table { is_broadcast: broadcast.is_some_and(|flag| *flag) }),
         })
     })();
-    RawSource { name, topic, is_table, built }
+    let asks_registry = match format {
+        Some(SourceFormat::Registry(format)) => Some(format),
+        _ => None,
+    };
+    RawSource { name, topic, is_table, asks_registry, built }
 }
 
 pub(super) fn required_topic(table: &mut Table<'_>, name: &At<String>, problems: &mut Problems) -> Option<At<String>> {

@@ -20,6 +20,10 @@ fn all(config: &reelflow_config::Config) -> Vec<Problem> {
         config.data_lost("impressions", 0, 100, 0, 20),
         config.access_denied("not allowed to read group \"reel.p\""),
         config.files_unusable("rows", "\"out/rows\" is a file").help("name a folder"),
+        config.schema_unreadable("plays", "no such file"),
+        config.bad_schema("impressions", "it is none"),
+        config.registry_unreachable("connection refused"),
+        config.registry_denied("it answers 401"),
         config.plan_changed("stage \"trending\" had the key (profile_id)"),
     ]
 }

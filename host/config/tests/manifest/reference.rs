@@ -46,7 +46,7 @@ impl<'a> Page<'a> {
                 .join(" or "),
             Some((name, _)) => match name {
                 "Window" | "Limits" | "Files" => format!("[{}](#{})", name.to_lowercase(), name.to_lowercase()),
-                "SettingOrMore" => "setting".to_owned(),
+                "SettingOrMore" | "Secret" => "setting".to_owned(),
                 "Columns" => "list of fields".to_owned(),
                 "Inputs" => "list of inputs".to_owned(),
                 "FieldType" => "field type".to_owned(),
@@ -110,6 +110,7 @@ fn page() -> String {
     for (title, name) in [
         ("[pipeline]", "Pipeline"),
         ("[log]", "Log"),
+        ("[registry]", "Registry"),
         ("[source.NAME]", "Source"),
         ("[plugin.NAME]", "Plugin"),
         ("Limits", "Limits"),

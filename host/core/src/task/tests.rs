@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    format::SourceFormat,
     frame::{self, Frame},
     plan::{
         Consumer, Divided, EventTimeFrom, FileFormat, FilesPlan, FragmentInput, FragmentPlan, ShufflePlan, ShuffleTo, SinkPlan,
@@ -34,6 +35,7 @@ fn plan() -> Arc<Plan> {
         name: "plays".into(),
         topic: "topic-plays".into(),
         fragment: 0,
+        format: SourceFormat::Json,
         stream: stream(&[Consumer::Stage { stage: 0, port: 0 }]),
         event_time: EventTimeFrom::Field(1),
         bound_ms: 0,

@@ -23,7 +23,7 @@ use crate::{
     observe::DeadLetter,
     recovery::{self, Recovered},
     seal::{self, TaskEpoch},
-    worker::{Job, alignment::Held},
+    worker::{Job, alignment::Held, schemas::Asking},
 };
 
 /// Tasks are told the time about this often, records or none: an idle partition is noticed by it.
@@ -36,8 +36,9 @@ pub(super) struct Life {
     pub open: OpenEpoch,
     /// (index into `tasks`, index into its fragment's inputs)
     pub by_input: BTreeMap<TopicPartition, (usize, usize)>,
-    /// What aligned reading holds back.
+    /// What aligned reading holds back, and what cannot be read yet.
     pub held: Held,
+    pub asking: Asking,
     job_watermarks: BTreeMap<Partition, Watermark>,
     ticked: WallTime,
     /// Tasks without a known change are asked at the next seal as well, since the passing of time may have changed something in
@@ -88,13 +89,14 @@ pub(super) struct SealedTotals {
 }
 
 impl Life {
-    pub fn new(session: Box<dyn Session>, now: WallTime) -> Life {
+    pub fn new(session: Box<dyn Session>, asking: Asking, now: WallTime) -> Life {
         Life {
             session,
             tasks: Vec::new(),
             open: OpenEpoch::default(),
             by_input: BTreeMap::new(),
             held: Held::default(),
+            asking,
             job_watermarks: BTreeMap::new(),
             ticked: now,
             probe: false,
