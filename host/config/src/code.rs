@@ -100,6 +100,8 @@ codes! {
     511 AccessDenied Error "the broker refuses access"
     512 PlanChanged Error "stored state of another plan"
     513 FilesUnusable Error "a folder that files cannot be published in"
+    520 NoHistory Error "a source without files to replay"
+    521 HistoryUnusable Error "files that cannot be replayed"
 }
 
 impl Code {

@@ -118,6 +118,18 @@ pub struct Source {
     pub value_bytes_max: usize,
     /// Fields to decode although no plugin asks for them.
     pub fields: Vec<DeclaredField>,
+    /// Where its history lies.
+    pub history: Option<History>,
+}
+
+/// Records of a source in files.
+#[derive(Clone, Debug, PartialEq)]
+pub struct History {
+    /// A folder, a file or a pattern of names, relative to the manifest.
+    pub path: At<String>,
+    pub format: FileFormat,
+    /// The field with what the log said of a record's time, in ms since 1970; `None`: its event time.
+    pub timestamp: Option<At<String>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

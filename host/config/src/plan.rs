@@ -34,6 +34,8 @@ mod streams;
 pub(crate) mod time;
 mod union;
 
+pub(crate) use self::streams::column;
+
 /// How many partitions topics have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Partitions {

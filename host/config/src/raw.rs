@@ -12,6 +12,7 @@ use crate::{
 };
 
 mod flow;
+mod history;
 mod inputs;
 mod join;
 mod pipeline;
@@ -41,6 +42,12 @@ pub(crate) struct RawSource {
     pub name: At<String>,
     pub topic: Option<At<String>>,
     pub built: Option<Source>,
+}
+
+impl RawSource {
+    pub fn has_history(&self) -> bool {
+        self.built.as_ref().is_some_and(|source| source.history.is_some())
+    }
 }
 
 pub(crate) struct RawStage {

@@ -11,8 +11,10 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
+use history::History;
 use sinks::Sink;
 
+mod history;
 mod sinks;
 
 /// The schema as JSON text (draft-07), with a line break at its end.
@@ -212,6 +214,8 @@ struct Source {
     max_bytes: Option<Size>,
     /// Further fields to decode although no plugin asks for them.
     fields: Option<BTreeMap<String, FieldType>>,
+    /// Where its history lies, for `reel backfill`. See [backfill](backfill.md).
+    files: Option<History>,
 }
 
 /// A WebAssembly component.

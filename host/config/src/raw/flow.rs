@@ -7,6 +7,7 @@ use reelflow_core::{
 
 use super::{
     RawSource, RawStage,
+    history::history,
     inputs::{inputs, required_inputs},
     join::join,
     zoned::{TIME_ZONE, local_windows, time_zone},
@@ -39,6 +40,7 @@ pub(super) fn source(name: At<String>, mut table: Table<'_>, problems: &mut Prob
     let future_ms_max = table.positive_duration("max_future", problems).map_or(10 * MINUTE_MS, |ms| *ms);
     let value_bytes = table.size("max_bytes", 1..=64 << 20, problems).map_or(256 << 10, |size| *size);
     let fields = declared_fields(&mut table, problems);
+    let history = history(&mut table, event_time.as_ref(), problems);
     table.finish(&[], problems);
     let built = (|| {
         let event_time = event_time.map(|field| {
@@ -56,6 +58,7 @@ pub(super) fn source(name: At<String>, mut table: Table<'_>, problems: &mut Prob
             future_ms_max,
             value_bytes_max: usize::try_from(value_bytes).expect("at most 64 MiB"),
             fields,
+            history,
         })
     })();
     RawSource { name, topic, built }
