@@ -82,7 +82,8 @@ pub fn pipeline_name(text: &str) -> Result<(), String> {
 }
 
 fn no_history(source: &Source) -> Problem {
-    let message = format!("source \"{}\" has no files to replay", *source.name);
+    let what = if source.table.is_some() { "table" } else { "source" };
+    let message = format!("{what} \"{}\" has no files to replay", *source.name);
     Problem::at(Code::NoHistory, source.name.span.clone(), message, "\"files\" is missing")
         .help("add `files = { path = \"…\", format = \"ndjson\" }`, or name the other sources with --only")
 }
@@ -94,7 +95,8 @@ fn history_plan(
     planned: &SourcePlan,
     problems: &mut Problems,
 ) -> Option<HistoryPlan> {
-    let mut schema = planned.stream.schema.clone();
+    // What a record of a table holds; that its key is deleted, files cannot say.
+    let mut schema = planned.table.as_ref().map_or(&planned.stream.schema, |table| &table.schema).clone();
     let key: Vec<Option<usize>> = source.key.iter().map(|name| key_column(source, name, &schema, problems)).collect();
     let timestamp = match &history.timestamp {
         None => None,
