@@ -120,11 +120,11 @@ impl History for LocalHistory {
 
     fn next(&mut self) -> Result<Option<Past<'_>>, HistoryError> {
         let Some(entry) = self.sorted.next()? else { return Ok(None) };
-        let Entry { source, partition, timestamp_ms, key, value, origin, .. } = entry;
+        let Entry { time_ms, source, partition, timestamp_ms, key, value, origin } = entry;
         self.origin.clear();
         self.origin.push_str(&String::from_utf8_lossy(origin.unwrap_or_default()));
         let origin = origin.map(|_| self.origin.as_str());
-        Ok(Some(Past { source: source as usize, partition, timestamp_ms, key, value, origin }))
+        Ok(Some(Past { source: source as usize, partition, time_ms, timestamp_ms, key, value, origin }))
     }
 }
 

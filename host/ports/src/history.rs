@@ -29,6 +29,9 @@ pub trait History: Send {
 pub struct Past<'a> {
     pub source: SourceIdx,
     pub partition: Partition,
+    /// What it has its place by.
+    pub time_ms: i64,
+    /// What the log would have said of its time.
     pub timestamp_ms: i64,
     pub key: Option<&'a [u8]>,
     pub value: &'a [u8],
@@ -55,6 +58,8 @@ pub enum HistoryError {
     /// Cut off, or of another format.
     #[error("\"{}\" is damaged: {why}", .path.display())]
     Damaged { path: PathBuf, why: String },
+    #[error("\"{}\" is compressed with {codec}", .path.display())]
+    Codec { path: PathBuf, codec: String },
     #[error("\"{}\" has no column \"{column}\"", .path.display())]
     ColumnMissing { path: PathBuf, column: String },
     #[error("column \"{column}\" of \"{}\" is {found}, not {wanted}", .path.display())]
@@ -83,6 +88,7 @@ impl HistoryError {
             | HistoryError::TooDeep(_)
             | HistoryError::Unreadable { .. }
             | HistoryError::Damaged { .. }
+            | HistoryError::Codec { .. }
             | HistoryError::ColumnMissing { .. }
             | HistoryError::ColumnType { .. }
             | HistoryError::Empty { .. }
@@ -98,7 +104,7 @@ impl HistoryError {
 pub struct Remembered {
     pub identity: String,
     pub sources: Vec<SourceIdx>,
-    /// In order: source, partition, timestamp, key, value.
+    /// In order: source, partition, event time, key, value.
     pub records: Vec<(SourceIdx, Partition, i64, Option<Vec<u8>>, Vec<u8>)>,
     next: usize,
 }
@@ -124,9 +130,9 @@ impl History for Remembered {
     }
 
     fn next(&mut self) -> Result<Option<Past<'_>>, HistoryError> {
-        let Some((source, partition, timestamp_ms, key, value)) = self.records.get(self.next) else { return Ok(None) };
+        let Some((source, partition, time_ms, key, value)) = self.records.get(self.next) else { return Ok(None) };
         self.next += 1;
-        let (source, partition, timestamp_ms, key) = (*source, *partition, *timestamp_ms, key.as_deref());
-        Ok(Some(Past { source, partition, timestamp_ms, key, value, origin: None }))
+        let (source, partition, time_ms, key) = (*source, *partition, *time_ms, key.as_deref());
+        Ok(Some(Past { source, partition, time_ms, timestamp_ms: time_ms, key, value, origin: None }))
     }
 }

@@ -10,8 +10,8 @@
 //! The count goes from 0 (loading has begun) to n (all records) to n + 1 (every partition is ended). Sources without a history are ended
 //! first, or they would hold all others back.
 //!
-//! Records come in the order of event time over all topics, so a partition without records holds nothing that is older than what any
-//! other one has shown; that it is left out as idle makes nothing late. The loader stays at most [`LEAD_RECORDS_MAX`] ahead of what the
+//! Records come in the order of event time over all topics, so behind each batch every partition is told how far the history has come: a
+//! partition without records, or a table that seldom changes, holds nothing back, and nothing is ever late. The loader stays at most [`LEAD_RECORDS_MAX`] ahead of what the
 //! pipeline has committed, so the log never holds much more than that: the topics are trimmed behind it.
 
 use std::{
@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use reelflow_core::record::{END_KEY, Offset, Outgoing};
+use reelflow_core::record::{END_KEY, Offset, Outgoing, WATERMARK_KEY};
 use reelflow_ports::{
     history::{History, HistoryError},
     log::{Commit, Guarantee, LogError, MemberSpec, Polled, Session, TopicPartition},
@@ -42,8 +42,8 @@ use crate::{
 pub const LEAD_RECORDS_MAX: u64 = 200_000;
 /// How often the lead is measured, in records that were loaded meanwhile.
 const LEAD_EVERY: u64 = LEAD_RECORDS_MAX / 4;
-/// One transaction holds at most so many records, or about so many bytes.
-const BATCH_RECORDS: u64 = 10_000;
+/// One transaction holds at most so many records, and no more than an epoch; or about so many bytes.
+const BATCH_RECORDS: usize = 10_000;
 const BATCH_BYTES: usize = 4 << 20;
 /// The wait for the pipeline to catch up, or for something to do.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -256,15 +256,24 @@ impl Loader {
         Ok(Some(Batch { from, to, lists }))
     }
 
-    /// Takes records out of the history, by source. Gives the count behind them.
+    /// Takes records out of the history, by source, and promises that none before the last of them will come. Gives the count behind
+    /// them.
     fn take(&mut self, count: u64, lists: &mut [Outgoing]) -> Result<u64, RunError> {
-        let mut n_bytes = 0;
-        while self.taken < count + BATCH_RECORDS && n_bytes < BATCH_BYTES {
+        let (mut n_bytes, mut time_ms) = (0, None);
+        let n_records_max = BATCH_RECORDS.min(self.job.settings.epoch_records_max) as u64;
+        while self.taken < count + n_records_max && n_bytes < BATCH_BYTES {
             let Some(past) = self.history.next()? else { break };
             let origin: Vec<_> = past.origin.iter().map(|origin| ("reel-file".into(), origin.as_bytes().to_vec())).collect();
             lists[past.source].push(past.partition, past.timestamp_ms, past.key, Some(past.value), &origin);
             n_bytes += past.value.len();
+            // What a promise may say ends with its timestamp, and Kafka's timestamps begin with 1970.
+            time_ms = Some(past.time_ms).filter(|ms| *ms >= 0);
             self.taken += 1;
+        }
+        for (source, ms) in self.history.sources().iter().zip(time_ms.into_iter().cycle()) {
+            let promise = ms.to_string();
+            (0..self.job.plan.n_partitions)
+                .for_each(|partition| lists[*source].push(partition, ms, Some(WATERMARK_KEY), Some(promise.as_bytes()), &[]));
         }
         Ok(self.taken)
     }

@@ -88,8 +88,9 @@ impl Places {
         self.before_ms = time.map_or(self.before_ms, |time| time.0);
         let timestamp_ms = match self.timestamp {
             Some(column) if column == self.time => int(column),
-            Some(column) => Some(int(column).unwrap_or(self.before_ms)),
-            None => Some(self.before_ms),
+            // Kafka has no timestamps before 1970.
+            Some(column) => Some(int(column).unwrap_or(self.before_ms).max(0)),
+            None => Some(self.before_ms.max(0)),
         };
         Place { time_ms: self.before_ms, timestamp_ms, partition, key, is_refused: time.is_none() }
     }
@@ -163,7 +164,7 @@ mod tests {
         check(&mut all, &[r#"{"at":6,"id":"longer than it may be by a few"}"#], &[(5, Some(5), true)]);
         all.begin();
         check(&mut all, &["[]"], &[(first, Some(0), true)]);
-        check(&mut places(None, 0), &[r#"{"at":-7,"sent":9}"#], &[(-7, Some(-7), false)]);
+        check(&mut places(None, 0), &[r#"{"at":-7,"sent":9}"#], &[(-7, Some(0), false)]);
     }
 
     #[test]
