@@ -74,6 +74,7 @@ fn help_with_history(error: &HistoryError) -> &'static str {
         HistoryError::TooDeep(_) => "name a folder further down, or remove the link that leads back up",
         HistoryError::Unreadable { .. } => "give this account the right to read it",
         HistoryError::Damaged { .. } => "bring the whole file, or take it out of the folder",
+        HistoryError::Codec { .. } => "write it without compression, or with snappy or zstd",
         HistoryError::ColumnMissing { .. } | HistoryError::ColumnType { .. } => {
             "write files with the columns that the pipeline reads: `reel explain` lists the fields of each source"
         }

@@ -10,6 +10,8 @@
 //! | `string` | UTF-8 |
 //! | `bytes` | bytes, and UTF-8 that holds base64 |
 //! | path `a.b` | column `b` of the struct `a` |
+//!
+//! A file may be compressed with snappy or zstd.
 
 use std::{fs::File, path::Path};
 
@@ -22,9 +24,13 @@ use arrow_array::{
     },
 };
 use arrow_schema::{DataType, Field, Fields, TimeUnit};
-use parquet::arrow::{
-    ProjectionMask,
-    arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
+use parquet::{
+    arrow::{
+        ProjectionMask,
+        arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
+    },
+    basic::Compression,
+    file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData},
 };
 use reelflow_core::{
     column::{RowBuilder, Rows, Value},
@@ -59,7 +65,8 @@ impl ParquetRows {
         let damaged =
             |why: parquet::errors::ParquetError| vec![HistoryError::Damaged { path: path.to_owned(), why: why.to_string() }];
         let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).map_err(damaged)?;
-        let (problems, read) = columns(path, builder.schema().fields(), schema);
+        let (mut problems, read) = columns(path, builder.schema().fields(), schema);
+        problems.extend(unknown_codec(builder.metadata()).map(|codec| HistoryError::Codec { path: path.to_owned(), codec }));
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -105,6 +112,14 @@ impl ParquetRows {
         self.rows = self.builder.finish();
         self.next = 0;
     }
+}
+
+/// How a file is compressed, if it cannot be read for that.
+fn unknown_codec(file: &ParquetMetaData) -> Option<String> {
+    let columns = file.row_groups().iter().flat_map(RowGroupMetaData::columns);
+    let mut codecs = columns.map(ColumnChunkMetaData::compression);
+    let is_known = |codec: &Compression| matches!(codec, Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::ZSTD(_));
+    codecs.find(|codec| !is_known(codec)).map(|codec| codec.to_string())
 }
 
 /// What is wrong with the columns of a file, and which of them are read.
