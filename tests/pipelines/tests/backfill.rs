@@ -204,7 +204,7 @@ fn a_gap_is_filled_in_place() -> Result<()> {
     let before = job.run_to_end(&[])?;
     let missing = ["backfill", "--in-place", "--from", "2026-01-02", "--to", "2026-01-03T00:00:00Z", "--format", "json"];
     let filled = summary(&job.read(&missing)?)?;
-    let count = |summary: &Value| summary["stages"][0]["total"]["accepted"].as_u64().unwrap_or(0);
+    let count = |summary: &Value| summary["stages"][0]["total"]["rows_out"].as_u64().unwrap_or(0);
     ensure!(count(&before) > 500 && count(&filled) > 100, "both have something to do: {before} {filled}");
     job.dump()?;
     let rows = fs::read_to_string(job.outputs().join("clean.ndjson"))?;
