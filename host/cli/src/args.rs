@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use reelflow_core::time::EventTime;
 
 /// Exactly the answer the batch job would have given, in seconds, after any crash.
 #[derive(Debug, Parser)]
@@ -43,6 +44,8 @@ pub(crate) enum Format {
 pub(crate) enum Command {
     /// Run a pipeline.
     Run(Run),
+    /// Run a pipeline over files in place of its topics: to mend results, or to fill a gap.
+    Backfill(Backfill),
     /// Find everything that is wrong with a manifest, without starting anything.
     #[command(alias = "validate", alias = "lint")]
     Check(Check),
@@ -82,13 +85,20 @@ pub(crate) struct ManifestArg {
 )]
 pub(crate) struct Run {
     #[command(flatten)]
+    pub(crate) process: Process,
+    /// Stop once everything is processed that was in the source topics at the start.
+    #[arg(long)]
+    pub(crate) until_end: bool,
+}
+
+/// How a process runs a pipeline.
+#[derive(Debug, Args)]
+pub(crate) struct Process {
+    #[command(flatten)]
     pub(crate) file: ManifestArg,
     /// Worker threads; each owns some of the partitions.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) workers: u16,
-    /// Stop once everything is processed that was in the source topics at the start.
-    #[arg(long)]
-    pub(crate) until_end: bool,
     /// Names this process among those that run the pipeline. Keep it over restarts: a new life then takes over at once.
     #[arg(long, default_value = "0", value_name = "NAME")]
     pub(crate) instance: String,
@@ -100,6 +110,62 @@ pub(crate) struct Run {
     /// Seconds after which the log takes a silent worker for dead.
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=300))]
     pub(crate) session_timeout: u64,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  reel backfill --suffix .fixed\n  reel backfill --in-place --from 2026-01-03 --to 2026-01-04T06:00:00Z\n  reel backfill pipeline.toml --suffix .fixed --only plays --workers 2\n\nReads what `files` of the sources names, in the order of event time. Stopped or killed, the same command goes on where it was."
+)]
+#[command(group = clap::ArgGroup::new("results").required(true))]
+pub(crate) struct Backfill {
+    #[command(flatten)]
+    pub(crate) process: Process,
+    /// Write results beside those of the live pipeline: topics and folders get this behind their names.
+    #[arg(long, group = "results", value_name = "SUFFIX", value_parser = suffix)]
+    pub(crate) suffix: Option<String>,
+    /// Write results into the topics of the live pipeline.
+    #[arg(long, group = "results")]
+    pub(crate) in_place: bool,
+    /// Only records that happened at this time or later: RFC 3339, a date (UTC), or ms since 1970.
+    #[arg(long, value_name = "TIME", value_parser = event_time, allow_hyphen_values = true)]
+    pub(crate) from: Option<EventTime>,
+    /// Only records that happened before this time.
+    #[arg(long, value_name = "TIME", value_parser = event_time, allow_hyphen_values = true)]
+    pub(crate) to: Option<EventTime>,
+    /// Only the files of this source; the others count as empty. May be given several times.
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) only: Vec<String>,
+    /// The backfill's own name, for its state and internal topics; the pipeline's with `-backfill` and the suffix if not given.
+    #[arg(long, value_name = "NAME", value_parser = pipeline_name)]
+    pub(crate) name: Option<String>,
+    /// How many partitions the backfill's own topics have; as many as the source topics if not given.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) partitions: Option<u32>,
+    /// Where records are sorted: a folder with about as much room as their files take. The manifest's folder if not given.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) spool: Option<PathBuf>,
+}
+
+/// What may stand behind a topic's name.
+fn suffix(text: &str) -> Result<String, String> {
+    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    match !text.is_empty() && text.len() <= 32 && text.bytes().all(is_good) {
+        true => Ok(text.to_owned()),
+        false => Err("must be up to 32 letters, digits, dots, dashes or underscores, such as .fixed".to_owned()),
+    }
+}
+
+fn pipeline_name(text: &str) -> Result<String, String> {
+    reelflow_config::pipeline_name(text).map(|()| text.to_owned())
+}
+
+/// A time in RFC 3339, the beginning of a date in UTC, or ms since 1970.
+fn event_time(text: &str) -> Result<EventTime, String> {
+    let ms = text.parse::<i64>().ok();
+    let ms = ms.or_else(|| text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond));
+    let ms = ms.or_else(|| format!("{text}T00:00:00Z").parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond));
+    ms.and_then(EventTime::checked)
+        .ok_or_else(|| "must be a time such as 2026-01-03T12:00:00Z, a date, or ms since 1970".to_owned())
 }
 
 #[derive(Debug, Args)]
@@ -334,4 +400,25 @@ pub(crate) struct StateExport {
     /// The file; `-` is standard output. A file that is there is replaced, once all is written.
     #[arg(long, value_name = "FILE")]
     pub(crate) to: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_in_three_ways() {
+        for (text, ms) in [
+            ("2026-01-01T00:00:00Z", Some(1_767_225_600_000)),
+            ("2026-01-01T01:00:00+01:00", Some(1_767_225_600_000)),
+            ("2026-01-01", Some(1_767_225_600_000)),
+            ("1969-12-31", Some(-86_400_000)),
+            ("-5", Some(-5)),
+            ("yesterday", None),
+            ("2026-13-01", None),
+            ("9000000000000000", None),
+        ] {
+            assert_eq!(event_time(text).ok().map(|time| time.0), ms, "{text}");
+        }
+    }
 }

@@ -11,9 +11,14 @@ use reelflow_config::{
     At, Code, Config, External, Outside, Partitions, Problem, Problems,
     config::{Log as LogSection, Plugin as PluginSection, SourceFormat},
 };
-use reelflow_core::{format::WriterSchema, plan::Plan};
+use reelflow_core::{
+    format::WriterSchema,
+    history::{HistoryPlan, TimeRange},
+    plan::Plan,
+};
 use reelflow_ports::{
     engine::{Limits, Plugin},
+    history::History,
     log::{Log, LogError},
     schemas::Schemas,
 };
@@ -85,6 +90,31 @@ impl Manifest {
     /// The folders in which the file sinks of `plan` publish.
     pub(crate) fn file_sinks(&self, plan: &Plan) -> FileSinks {
         wire::file_sinks(plan, &self.beside(""))
+    }
+
+    /// The same manifest for a run under another name.
+    pub(crate) fn renamed(self, name: &str) -> Manifest {
+        Manifest { config: self.config.renamed(name), ..self }
+    }
+
+    /// The records of `plans`, sorted in the folder `spool` or beside the manifest.
+    pub(crate) fn history(
+        &self,
+        plans: &[HistoryPlan],
+        range: TimeRange,
+        n_partitions: u32,
+        spool: Option<&Path>,
+        watch: &mut dyn FnMut(u64, u64),
+    ) -> Result<Box<dyn History>, Failure> {
+        let base = self.beside("");
+        // An empty path means the current folder, but not to the file system.
+        let beside = if base.as_os_str().is_empty() { Path::new(".") } else { &base };
+        let spool = spool.unwrap_or(beside);
+        wire::history(&base, plans, range, n_partitions, spool, watch).map_err(|unusable| {
+            let mut problems = Problems::default();
+            unusable.into_iter().for_each(|one| problems.push(outside::history_problem(&self.config, &one.source, &one.why)));
+            self.failure(problems)
+        })
     }
 
     /// Opens the log that the manifest names.

@@ -1,16 +1,21 @@
-//! The only place that knows which logs, file sinks, schema registries and plugin engine there are.
+//! The only place that knows which logs, file sinks, histories, schema registries and plugin engine there are.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use reelflow_core::{
     format::{Binary, WriterSchema},
+    history::{HistoryPlan, TimeRange},
     plan::Plan,
 };
 use reelflow_embedded::EmbeddedLog;
-use reelflow_files::sink::LocalSink;
+use reelflow_files::{
+    history::{LocalHistory, Reading, Unusable},
+    sink::LocalSink,
+};
 use reelflow_kafka::{KafkaConfig, KafkaLog};
 use reelflow_ports::{
     engine::PluginEngine,
+    history::History,
     log::{Log, LogError},
     schemas::{KnownSchemas, Schemas},
 };
@@ -67,4 +72,18 @@ pub(crate) fn file_sinks(plan: &Plan, base: &Path) -> FileSinks {
         sinks.insert(sink, Arc::new(LocalSink::new(plan, sink, base)));
     }
     sinks
+}
+
+/// The history that lies in the files of `plans`, whose paths are relative to `base`; sorted in the folder `spool`. `watch` is told how many
+/// bytes are read, and of how many.
+pub(crate) fn history(
+    base: &Path,
+    plans: &[HistoryPlan],
+    range: TimeRange,
+    n_partitions: u32,
+    spool: &Path,
+    watch: &mut dyn FnMut(u64, u64),
+) -> Result<Box<dyn History>, Vec<Unusable>> {
+    let mut read = |Reading { n_bytes, n_bytes_all }| watch(n_bytes, n_bytes_all);
+    Ok(Box::new(LocalHistory::open(base, plans, range, n_partitions, spool, &mut read)?))
 }

@@ -114,6 +114,8 @@ codes! {
     514 SchemaUnreadable Error "a schema file that cannot be read"
     515 RegistryUnreachable Error "no answer from the schema registry"
     516 RegistryDenied Error "the schema registry refuses access"
+    520 NoHistory Error "a source without files to replay"
+    521 HistoryUnusable Error "files that cannot be replayed"
 }
 
 impl Code {

@@ -132,6 +132,8 @@ pub struct Source {
     pub fields: Vec<DeclaredField>,
     /// `None`: a stream.
     pub table: Option<Table>,
+    /// Where its history lies.
+    pub history: Option<History>,
 }
 
 /// A source that is a table: its records are versions of what is known of a key.
@@ -163,6 +165,16 @@ impl Source {
     pub fn what(&self) -> &'static str {
         if self.table.is_some() { "table" } else { "source" }
     }
+}
+
+/// Records of a source in files.
+#[derive(Clone, Debug, PartialEq)]
+pub struct History {
+    /// A folder, a file or a pattern of names, relative to the manifest.
+    pub path: At<String>,
+    pub format: FileFormat,
+    /// The field with what the log said of a record's time, in ms since 1970; `None`: its event time.
+    pub timestamp: Option<At<String>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -39,6 +39,8 @@ pub(crate) mod time;
 mod union;
 mod window;
 
+pub(crate) use self::streams::column;
+
 /// How many partitions topics have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Partitions {

@@ -14,6 +14,7 @@ use crate::{
 
 mod flow;
 mod format;
+mod history;
 mod inputs;
 mod join;
 mod lookup;
@@ -57,6 +58,10 @@ impl RawSource {
     /// The word for it in messages.
     pub fn what(&self) -> &'static str {
         if self.is_table { "table" } else { "source" }
+    }
+
+    pub fn has_history(&self) -> bool {
+        self.built.as_ref().is_some_and(|source| source.history.is_some())
     }
 }
 

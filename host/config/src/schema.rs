@@ -12,10 +12,12 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
 use formats::{Registry, SourceFormat, TableFormat};
+use history::History;
 use sinks::Sink;
 use windows::Window;
 
 mod formats;
+mod history;
 mod sinks;
 mod windows;
 
@@ -239,6 +241,8 @@ struct Source {
     max_bytes: Option<Size>,
     /// Further fields to decode although no plugin asks for them.
     fields: Option<BTreeMap<String, FieldType>>,
+    /// Where its history lies, for `reel backfill`. See [backfill](backfill.md).
+    files: Option<History>,
 }
 
 /// A topic of versions: what is known of a key from an event time on. A record without a value deletes its key from its log timestamp on.
@@ -268,6 +272,8 @@ struct KeyedTable {
     max_bytes: Option<Size>,
     /// Further fields to decode although no plugin asks for them.
     fields: Option<BTreeMap<String, FieldType>>,
+    /// Where its history lies, for `reel backfill`. See [backfill](backfill.md).
+    files: Option<History>,
 }
 
 /// A WebAssembly component.

@@ -74,6 +74,10 @@ fn names(raw: &RawConfig, problems: &mut Problems) {
                     .note(format!("an input says only a name, so {what}s and stages share them")),
             );
         }
+        if stage.name.value == "history" && raw.sources.iter().any(|source| source.has_history()) {
+            let message = "a stage cannot be called \"history\" where sources have files";
+            problems.push(Problem::at(Code::BadName, stage.name.span.clone(), message, "topics of the pipeline are called so"));
+        }
         if stage.name.value == "changelog" {
             let message = "a stage cannot be called \"changelog\"";
             problems.push(Problem::at(Code::BadName, stage.name.span.clone(), message, "the pipeline's own topic is called so"));

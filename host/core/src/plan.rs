@@ -421,6 +421,43 @@ impl Plan {
         }
     }
 
+    /// The topic that `source` is read from while its history is replayed from files.
+    pub fn history_topic(&self, source: SourceIdx) -> Arc<str> {
+        format!("reel.{}.history.{}", self.name, self.sources[source].name).into()
+    }
+
+    /// This plan with every source read from its history.
+    pub fn of_history(&self) -> Plan {
+        let mut plan = self.clone();
+        for source in 0..plan.sources.len() {
+            plan.sources[source].topic = plan.history_topic(source);
+        }
+        plan
+    }
+
+    /// This plan with all that others read under another name: results, late records and dead letters, in topics and in folders.
+    pub fn with_suffix(&self, suffix: &str) -> Plan {
+        let behind = |name: &Arc<str>| -> Arc<str> { format!("{name}{suffix}").into() };
+        let mut plan = self.clone();
+        for sink in &mut plan.sinks {
+            match &mut sink.files {
+                // The topic is the pipeline's own.
+                Some(files) => files.path = behind(&files.path.trim_end_matches('/').into()),
+                None => sink.topic = behind(&sink.topic),
+            }
+        }
+        for stage in &mut plan.stages {
+            stage.late_topic = stage.late_topic.as_ref().map(behind);
+        }
+        plan.dead_letter_topic = behind(&plan.dead_letter_topic);
+        plan
+    }
+
+    /// Whether `topic` is kept, and trimmed, by the pipeline itself.
+    pub fn is_own_topic(&self, topic: &str) -> bool {
+        topic.strip_prefix("reel.").and_then(|rest| rest.strip_prefix(&*self.name)).is_some_and(|rest| rest.starts_with('.'))
+    }
+
     /// The rows that `input` gives.
     pub fn input_stream(&self, input: FragmentInput) -> &Stream {
         match input {

@@ -12,8 +12,8 @@ use std::{
 use reelflow_core::{
     column::Packed,
     plan::{
-        Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, Plan, SourcePlan, StageKind, StagePlan, Stream,
-        WindowSpec,
+        Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, Plan, SourceFormat, SourcePlan, StageKind, StagePlan,
+        Stream, WindowSpec,
     },
     plugin::{Declaration, PluginFault, Request, Response, StateVersion, World},
     record::Outgoing,
@@ -24,6 +24,7 @@ use reelflow_ports::{
     clock::SystemClock,
     log::{Guarantee, Log, NewTopic, Retention, TopicPartition},
     native::NativePlugin,
+    schemas::KnownSchemas,
 };
 use reelflow_runtime::{
     inspect::inspect,
@@ -63,6 +64,7 @@ fn measure(n_bytes: u64, state_bytes: usize) {
         plan: plan.clone(),
         plugins: vec![Arc::new(blob(state_bytes))],
         log: log.clone(),
+        schemas: Arc::new(KnownSchemas::default()),
         clock: Arc::new(SystemClock),
         settings: Settings { until_end: true, epoch_records_max: (n_keys / 8) as usize, ..Settings::standard("0".into()) },
         observer: seen.clone(),
@@ -134,6 +136,7 @@ fn blob(state_bytes: usize) -> NativePlugin {
         key: Schema { fields: vec![int("key")] },
         state: Some(StateVersion { name: "Blob".to_owned(), version: 1, reads: Vec::new() }),
         sdk: "native".to_owned(),
+        takes_right_alone: false,
     };
     let seed = std::sync::atomic::AtomicU64::new(1);
     NativePlugin::new("blob", declaration, move |request| {
@@ -165,6 +168,7 @@ fn plan() -> Plan {
         future_ms_max: 1 << 40,
         value_bytes_max: 1024,
         table: None,
+        format: SourceFormat::Json,
     };
     let stage = StagePlan {
         name: "blobs".into(),
@@ -178,6 +182,7 @@ fn plan() -> Plan {
             window: WindowSpec::Tumbling { size_ms: 3_600_000, offset_ms: 0 },
             lateness_ms: 0,
             emission: Emission::Final,
+            early_ms: None,
         },
         state: None,
         outputs: vec![Stream { schema: Schema::default(), consumers: Vec::new() }],

@@ -10,6 +10,7 @@ use reelflow_core::{
 use reelflow_ports::{
     engine::LoadError,
     files::FilesError,
+    history::HistoryError,
     log::{LogError, TopicPartition, Who},
     schemas::SchemasError,
 };
@@ -37,6 +38,8 @@ pub enum RunError {
     Plugin(#[from] LoadError),
     #[error("the files of sink \"{sink}\" cannot be published: {why}")]
     Files { sink: Arc<str>, why: FilesError },
+    #[error("the history cannot be replayed: {0}")]
+    History(#[from] HistoryError),
     /// The log broke its contract.
     #[error("the log gave {0}, which this worker does not own")]
     NotOwned(TopicPartition),
@@ -44,6 +47,8 @@ pub enum RunError {
     Panicked { worker: usize, message: String },
     #[error("the publisher of files panicked: {message}")]
     PublisherPanicked { message: String },
+    #[error("the loader of the history panicked: {message}")]
+    LoaderPanicked { message: String },
 }
 
 /// Why committed state cannot be read back. Nothing was changed; nothing is started over.
@@ -72,8 +77,12 @@ impl RunError {
             RunError::Log(error) => error.who(),
             RunError::Files { why, .. } => why.who(),
             RunError::Schemas { last, .. } => last.who(),
+            RunError::History(why) => why.who(),
             RunError::GaveUp { .. } => Who::Environment,
-            RunError::NotOwned(_) | RunError::Panicked { .. } | RunError::PublisherPanicked { .. } => Who::Bug,
+            RunError::NotOwned(_)
+            | RunError::Panicked { .. }
+            | RunError::PublisherPanicked { .. }
+            | RunError::LoaderPanicked { .. } => Who::Bug,
         }
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn stage_of(config: &Config, input: &str) -> Option<usize> {
 }
 
 /// The column that the manifest calls `name`: a field's name or its path.
-pub(super) fn column(schema: &Schema, name: &str) -> Option<usize> {
+pub(crate) fn column(schema: &Schema, name: &str) -> Option<usize> {
     schema.position(name).or_else(|| schema.fields.iter().position(|field| field.path == name))
 }
 

@@ -5,6 +5,7 @@ use reelflow_core::plan::{Emission, WindowSpec};
 use super::{
     RawSource, RawStage,
     format::source_format,
+    history::history,
     inputs::{inputs, required_inputs},
     join::join,
     lookup::lookup,
@@ -44,6 +45,7 @@ pub(super) fn source(name: At<String>, mut table: Table<'_>, is_table: bool, pro
     let future_ms_max = table.positive_duration("max_future", problems).map_or(10 * MINUTE_MS, |ms| *ms);
     let value_bytes = table.size("max_bytes", 1..=64 << 20, problems).map_or(256 << 10, |size| *size);
     let fields = declared_fields(&mut table, problems);
+    let history = history(&mut table, event_time.as_ref(), problems);
     let elsewhere = if is_table { ("id", "sources: a version replaces the one before it") } else { ("broadcast", "tables") };
     table.finish(&[elsewhere], problems);
     let built = (|| {
@@ -64,6 +66,7 @@ pub(super) fn source(name: At<String>, mut table: Table<'_>, is_table: bool, pro
             value_bytes_max: usize::try_from(value_bytes).expect("at most 64 MiB"),
             fields,
             table: is_table.then(|| config::Table { is_broadcast: broadcast.is_some_and(|flag| *flag) }),
+            history,
         })
     })();
     let asks_registry = match format {

@@ -1,6 +1,8 @@
 //! Problems of the world outside: with a place in the manifest where there is one, and without.
 
-use reelflow_config::{Code, Problem, Problems, config::Log, external_missing, manifest_unreadable, parse, render, report};
+use reelflow_config::{
+    Code, Partitions, Problem, Problems, config::Log, external_missing, manifest_unreadable, parse, render, report,
+};
 
 use crate::cases;
 
@@ -24,6 +26,9 @@ fn all(config: &reelflow_config::Config) -> Vec<Problem> {
         config.bad_schema("impressions", "it is none"),
         config.registry_unreachable("connection refused"),
         config.registry_denied("it answers 401"),
+        config.history_unusable("plays", "\"history/plays\" does not exist"),
+        config.history_unusable("impressions", "no space is left"),
+        config.backfill_stuck("other records"),
         config.plan_changed("stage \"trending\" had the key (profile_id)"),
     ]
 }
@@ -35,6 +40,9 @@ fn the_environment_is_drawn_at_the_manifest() {
     let config = parse(&text).expect("the case is a good manifest").value;
     let mut problems = Problems::default();
     all(&config).into_iter().for_each(|problem| problems.push(problem));
+    problems.append(config.files_of_another_run());
+    let planned = reelflow_config::plan(&config, &cases::declarations(), Partitions::all(1)).expect("it fits its plugin").value;
+    problems.append(config.histories(&planned, &[]).expect_err("a source has no files"));
     cases::check(&path.with_extension("txt"), &format!("{}\n", render(&problems, "kafka.toml", &text, false)));
 }
 

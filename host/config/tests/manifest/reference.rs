@@ -45,7 +45,7 @@ impl<'a> Page<'a> {
                 .collect::<Vec<_>>()
                 .join(" or "),
             Some((name, _)) => match name {
-                "Window" | "Limits" | "Files" => format!("[{}](#{})", name.to_lowercase(), name.to_lowercase()),
+                "Window" | "Limits" | "Files" | "History" => format!("[{}](#{})", name.to_lowercase(), name.to_lowercase()),
                 "SettingOrMore" | "Secret" => "setting".to_owned(),
                 "Columns" => "list of fields".to_owned(),
                 "Inputs" => "list of inputs".to_owned(),
@@ -112,6 +112,7 @@ fn page() -> String {
         ("[log]", "Log"),
         ("[registry]", "Registry"),
         ("[source.NAME]", "Source"),
+        ("History", "History"),
         ("[plugin.NAME]", "Plugin"),
         ("Limits", "Limits"),
         ("[stage.NAME]", "Stage"),

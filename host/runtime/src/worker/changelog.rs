@@ -62,7 +62,7 @@ impl Life {
             let changelog = TopicPartition { topic: job.plan.changelog_topic.clone(), partition: owned.partition };
             let base = owned.point.base;
             unneeded.entry(changelog).and_modify(|before| *before = base.min(*before)).or_insert(base);
-            let is_internal = |at: &TopicPartition| job.plan.shuffles.iter().any(|shuffle| shuffle.topic == at.topic);
+            let is_internal = |at: &TopicPartition| job.plan.is_own_topic(&at.topic);
             let read = owned.inputs.iter().zip(&owned.committed).filter(|(at, _)| is_internal(at));
             unneeded.extend(read.map(|(at, committed)| (at.clone(), *committed)));
         }

@@ -5,6 +5,7 @@
 
 mod cases;
 mod files;
+mod histories;
 mod logs;
 mod plugins;
 mod records;
