@@ -5,9 +5,9 @@
 //! heartbeat changes it; and a last one, which is `final`. `rev` counts them; with `provisional = false` only the last one is written. A
 //! playback whose play never came has no row, and neither has one without heartbeats. State: sums, and which rows were written.
 //!
-//! A row is final when nothing can come any more that belongs to it: when the watermark is past the playback's last event by more than the
-//! lateness, which the stage and the setting `lateness_ms` must say alike. A heartbeat after a longer silence would be one of a playback that
-//! is over.
+//! A row is final when nothing can come any more that belongs to it. The next heartbeat of a playback is at most `pause_ms` behind its last one
+//! and at most the stage's lateness behind the watermark (which the setting `lateness_ms` must say alike), so the watermark must be past the last
+//! one by both. A heartbeat that comes later still belongs to a playback that is over, and counts nowhere.
 
 use reelflow::prelude::*;
 
@@ -86,11 +86,10 @@ pub struct Completions {
 }
 
 fn check(settings: &Completions) -> Result<(), String> {
-    let Completions { lateness_ms, pause_ms, .. } = *settings;
-    if (0..=lateness_ms).contains(&pause_ms) {
-        Ok(())
-    } else {
-        Err(format!("pause_ms is {pause_ms}, not in 0..={lateness_ms} (lateness_ms)"))
+    match settings {
+        Completions { lateness_ms: ..0, .. } => Err("lateness_ms is negative".to_owned()),
+        Completions { pause_ms: ..0, .. } => Err("pause_ms is negative".to_owned()),
+        _ => Ok(()),
     }
 }
 
@@ -101,7 +100,7 @@ impl Completions {
 
     /// A heartbeat at exactly `watermark − lateness` is still accepted, so one ms later.
     fn final_at(&self, last_ts: i64) -> Timer {
-        Timer::EventTime(last_ts + self.lateness_ms + 1)
+        Timer::EventTime(last_ts + self.pause_ms + self.lateness_ms + 1)
     }
 
     /// Moves the timer of the end to behind an event at `at`.
@@ -229,8 +228,8 @@ mod tests {
             told[0],
             r#"{"playback_id":"p","profile_id":7,"title_id":70,"play_ts":0,"last_ts":20,"max_pos_ms":950,"watched_ms":950,"catalog_version":2,"runtime_ms":1000,"completion":0.95,"completed":true,"closed_by":"stop","rev":0,"final":false}"#
         );
-        assert!(key.watermark(120).out("out").is_empty());
-        check(&key.watermark(121).out("out"), vec![(1, 950, "stop", true)]);
+        assert!(key.watermark(150).out("out").is_empty());
+        check(&key.watermark(151).out("out"), vec![(1, 950, "stop", true)]);
         assert!(!key.has_state() && key.timers().is_empty());
     }
 
@@ -279,8 +278,13 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_is_no_longer_than_the_lateness() {
-        let refused = reelflow::testing::configure::<Completions>(r#"{"lateness_ms":100}"#).err().unwrap();
-        assert_eq!(refused, "pause_ms is 1800000, not in 0..=100 (lateness_ms)");
+    fn times_are_not_negative_and_the_lateness_must_be_said() {
+        for (config, expected) in [
+            (r#"{"lateness_ms":-1}"#, "lateness_ms is negative"),
+            (r#"{"lateness_ms":0,"pause_ms":-1}"#, "pause_ms is negative"),
+            ("{}", "\"lateness_ms\" is missing"),
+        ] {
+            assert_eq!(reelflow::testing::configure::<Completions>(config).err().unwrap(), expected);
+        }
     }
 }
