@@ -90,11 +90,7 @@ fn a_run_that_is_killed_again_and_again_gives_the_same_rows() -> Result<()> {
 /// The example of sessions with `edits` of its manifest, its topics written and ended.
 fn sessions(data: &Path, edits: &[(&str, &str)]) -> Result<Job> {
     let job = Job::example("viewing-sessions", &LogKind::Embedded, edits)?;
-    for topic in ["play_starts", "playback_events"] {
-        let file = data.join(format!("topics/{topic}.tsv"));
-        let file = file.to_str().context("a path that is text")?;
-        job.read(&["topic", "write", topic, file, "--lines", "tsv", "--partitions", "4", "--end"])?;
-    }
+    job.load_topics(data, &["play_starts", "playback_events"])?;
     Ok(job)
 }
 
@@ -150,10 +146,8 @@ fn sessions_of_a_union_are_the_same_wherever_the_streams_are_united() -> Result<
 /// Runs an example over the plays, is killed so often, and runs to its end; the batch oracle says whether the rows are right.
 fn check_plays(example: &str, edits: &[(&str, &str)], n_kills: u64) -> Result<()> {
     let data = workload(N_EVENTS, 11);
-    let topic = data.join("topics/play_starts.tsv");
-    let topic = topic.to_str().context("a path that is text")?;
     let job = Job::example(example, &LogKind::Embedded, edits)?;
-    job.read(&["topic", "write", "play_starts", topic, "--lines", "tsv", "--partitions", "4", "--end"])?;
+    job.load_topics(&data, &["play_starts"])?;
     let mut rng = ChaCha8Rng::seed_from_u64(n_kills);
     for _ in 0..n_kills {
         let mut child = job.reel(&["run", "--until-end"]).stderr(Stdio::null()).stdout(Stdio::null()).spawn()?;
