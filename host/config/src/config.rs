@@ -118,6 +118,15 @@ pub struct Source {
     pub value_bytes_max: usize,
     /// Fields to decode although no plugin asks for them.
     pub fields: Vec<DeclaredField>,
+    /// `None`: a stream.
+    pub table: Option<Table>,
+}
+
+/// A source that is a table: its records are versions of what is known of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Whether every task gets all of it, so that rows which lie by another key need not be moved.
+    pub is_broadcast: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,6 +175,16 @@ impl Limits {
 pub struct Stage {
     pub name: At<String>,
     pub kind: StageKind,
+    /// Another event time for the rows that it emits.
+    pub event_time: Option<StageTime>,
+}
+
+/// Rows get their event time from a field that the stage emits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StageTime {
+    pub field: At<String>,
+    /// How far it may lie before the event time that the row had, in ms.
+    pub behind_ms: i64,
 }
 
 /// Inputs are names of sources and stages; `plays.x` is the output `x` of the stage `plays`. Several `inputs` are read as one stream.
@@ -203,6 +222,16 @@ pub enum StageKind {
         emission: Emission,
         plugin: At<String>,
     },
+    Lookup {
+        input: At<String>,
+        table: At<String>,
+        on: Vec<At<String>>,
+        /// Whether a row without a version is emitted too.
+        outer: bool,
+        /// `None`: no record is late.
+        lateness_ms: Option<At<i64>>,
+        plugin: At<String>,
+    },
     Process {
         inputs: Vec<At<String>>,
         key: Vec<At<String>>,
@@ -222,6 +251,7 @@ impl StageKind {
             StageKind::Dedup { .. } => "dedup",
             StageKind::Aggregate { .. } => "aggregate",
             StageKind::Join { .. } => "join",
+            StageKind::Lookup { .. } => "lookup",
             StageKind::Process { .. } => "process",
         }
     }
@@ -234,6 +264,7 @@ impl StageKind {
             | StageKind::Aggregate { inputs, .. }
             | StageKind::Process { inputs, .. } => inputs.iter().collect(),
             StageKind::Join { left, right, .. } => vec![left, right],
+            StageKind::Lookup { input, table, .. } => vec![input, table],
         }
     }
 
@@ -243,6 +274,7 @@ impl StageKind {
             StageKind::Transform { plugin, .. }
             | StageKind::Aggregate { plugin, .. }
             | StageKind::Join { plugin, .. }
+            | StageKind::Lookup { plugin, .. }
             | StageKind::Process { plugin, .. } => Some(plugin),
         }
     }
@@ -264,6 +296,8 @@ pub enum SinkTo {
         key: Vec<At<String>>,
         /// `None`: as many as the sources have.
         partitions: Option<At<u32>>,
+        /// The field that says that a record has no value.
+        tombstone: Option<At<String>>,
     },
     Files(Files),
 }

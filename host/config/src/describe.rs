@@ -2,7 +2,8 @@
 
 use reelflow_core::{
     plan::{
-        Consumer, Divided, Emission, EventTimeFrom, FilesPlan, Matching, Plan, ShufflePlan, StageKind, StagePlan, WindowSpec,
+        Consumer, Divided, Emission, EventTimeFrom, FilesPlan, Matching, Plan, Retime, ShufflePlan, ShuffleTo, StageKind,
+        StagePlan, WindowSpec,
     },
     schema::Schema,
     time::duration_text,
@@ -16,7 +17,7 @@ use crate::{
 /// One source, stage or sink in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StageText {
-    /// `source`, `transform`, `dedup`, `aggregate`, `join`, `process` or `sink`.
+    /// `source`, `table`, `transform`, `dedup`, `aggregate`, `join`, `lookup`, `process` or `sink`.
     pub kind: &'static str,
     pub name: String,
     /// The names of what it reads, by port; `plays.x` is output `x` of the stage `plays`. Empty for a source.
@@ -57,20 +58,30 @@ impl Words<'_> {
                 duration_text(source.future_ms_max),
                 size_text(source.value_bytes_max as u64)
             ),
-            format!("decodes {}", fields(&source.stream.schema)),
+            format!("decodes {}", fields(source.table.as_ref().map_or(&source.stream.schema, |table| &table.schema))),
         ];
-        StageText { kind: "source", name: source.name.to_string(), reads: Vec::new(), fragment: source.fragment, lines }
+        let kind = if source.table.is_some() { "table" } else { "source" };
+        StageText { kind, name: source.name.to_string(), reads: Vec::new(), fragment: source.fragment, lines }
     }
 
     fn stage(&self, idx: usize) -> StageText {
         let stage = &self.plan.stages[idx];
         let mut lines = Vec::new();
         for shuffle in self.shuffles_to(idx) {
-            let key = columns(&shuffle.stream.schema, &shuffle.key);
-            lines.push(format!("rows are repartitioned by {key} through topic {}", shuffle.topic));
+            lines.push(match &shuffle.to {
+                ShuffleTo::Key(key) => {
+                    let key = columns(&shuffle.stream.schema, key);
+                    format!("rows are repartitioned by {key} through topic {}", shuffle.topic)
+                }
+                ShuffleTo::Everyone => format!("the table is copied to all tasks through topic {}", shuffle.topic),
+            });
         }
         self.kind_lines(stage, &mut lines);
         self.null_lines(stage, &mut lines);
+        if let Some(Retime { columns, behind_ms }) = &stage.retime {
+            let field = &stage.outputs[0].schema.fields[columns[0]].name;
+            lines.push(format!("what it emits has the event time {field}, at most {} behind", duration_text(*behind_ms)));
+        }
         if let Some(late) = &stage.late_topic {
             lines.push(format!("records that come too late go to topic {late}"));
         }
@@ -136,16 +147,30 @@ impl Words<'_> {
                 lines.push(emission_text(*emission, "the watermark has passed the left row", *lateness_ms));
                 lines.push(format!("state: right rows are kept for {within}{}, left rows until final", plus(*lateness_ms)));
             }
+            StageKind::Lookup { plugin, left_key, outer, lateness_ms, .. } => {
+                let (key, table) = (columns(&stage.inputs[0], left_key), self.of_config(stage).kind.inputs()[1]);
+                lines.push(format!(
+                    "plugin {} gets each row with the version of {} that was valid for its {key} at its event time{}",
+                    self.plugin(*plugin),
+                    table.value,
+                    if *outer { ", or alone" } else { "" }
+                ));
+                lines.push("a row waits until the table's watermark has passed it".to_owned());
+                lines.push(lateness_text(*lateness_ms));
+                lines.push(match lateness_ms {
+                    Some(ms) => {
+                        format!("state: of each key the last version, and those that rows {} late can need", duration_text(*ms))
+                    }
+                    None => "state: all versions".to_owned(),
+                });
+            }
             StageKind::Process { plugin, key, lateness_ms, state_ttl_ms, .. } => {
                 let key = columns(&stage.inputs[0], key);
                 lines.push(format!(
                     "plugin {} gets the rows of each {key}, with its state, and the timers it sets",
                     self.plugin(*plugin)
                 ));
-                lines.push(match lateness_ms {
-                    Some(ms) => format!("a row counts until the watermark is more than {} past it", duration_text(*ms)),
-                    None => "no row is too late".to_owned(),
-                });
+                lines.push(lateness_text(*lateness_ms));
                 lines.push(match state_ttl_ms {
                     Some(ms) => format!("state: a key is kept for {} of event time after its last row", duration_text(*ms)),
                     None => "state: a key is kept until the plugin forgets it".to_owned(),
@@ -160,7 +185,7 @@ impl Words<'_> {
             StageKind::Transform { columns, .. } | StageKind::Aggregate { columns, .. } | StageKind::Process { columns, .. } => {
                 columns
             }
-            StageKind::Dedup { .. } | StageKind::Join { .. } => return,
+            StageKind::Dedup { .. } | StageKind::Join { .. } | StageKind::Lookup { .. } => return,
         };
         for (columns, input) in stage.union.iter().zip(self.of_config(stage).kind.inputs()) {
             let missing: Vec<&str> = read
@@ -194,6 +219,9 @@ impl Words<'_> {
         if sink.files.is_some() {
             lines.push(format!("rows wait in topic {} until they are published", sink.topic));
         }
+        if let Some(column) = sink.tombstone {
+            lines.push(format!("where {} is true, the record has no value: its key is deleted", sink.schema.fields[column].name));
+        }
         if sink.upsert {
             lines.push("rows carry rev and final: the last row of a key counts".to_owned());
         }
@@ -226,6 +254,7 @@ fn kind_name(kind: &StageKind) -> &'static str {
         StageKind::Dedup { .. } => "dedup",
         StageKind::Aggregate { .. } => "aggregate",
         StageKind::Join { .. } => "join",
+        StageKind::Lookup { .. } => "lookup",
         StageKind::Process { .. } => "process",
     }
 }
@@ -268,6 +297,13 @@ fn emission_text(emission: Emission, when: &str, lateness_ms: i64) -> String {
         Emission::Upsert => {
             format!("a result is written when {when}, again when late records change it, and a last time when it is final")
         }
+    }
+}
+
+fn lateness_text(lateness_ms: Option<i64>) -> String {
+    match lateness_ms {
+        Some(ms) => format!("a row counts until the watermark is more than {} past it", duration_text(ms)),
+        None => "no row is too late".to_owned(),
     }
 }
 

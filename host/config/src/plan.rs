@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use reelflow_core::{
     plan::{
         Consumer, EventTimeFrom, FilesPlan, FragmentInput, FragmentPlan, Plan, ShufflePlan, SinkPlan, SourcePlan, StageKind,
-        StagePlan, Stream,
+        StagePlan, Stream, TablePlan,
     },
     plugin::Declaration,
 };
@@ -134,11 +134,11 @@ fn assemble(
     let place = Places { sources: &sources, order };
     let consumers = |origin: Origin| consumers(origin, &place, streams, cut);
 
-    let sink_plans = (0..config.sinks.len()).map(|idx| sink_plan(config, idx, streams, &built.sink_keys[idx], partitions));
+    let sink_plans = (0..config.sinks.len()).map(|idx| sink_plan(config, idx, streams, &built, partitions));
     let sink_plans: Vec<SinkPlan> = sink_plans.collect();
     let source_plans = sources.iter().map(|idx| {
-        let stream = Stream { schema: streams.schema(Origin::Source(*idx)), consumers: consumers(Origin::Source(*idx)) };
-        source_plan(&config.sources[*idx], stream, cut.fragment_of_source(*idx))
+        let stream = Stream { schema: streams.flowing(Origin::Source(*idx)), consumers: consumers(Origin::Source(*idx)) };
+        source_plan(&config.sources[*idx], stream, streams.table(*idx), cut.fragment_of_source(*idx))
     });
     let stage_plans = order.iter().map(|idx| {
         let stage = &config.stages[*idx];
@@ -152,12 +152,13 @@ fn assemble(
             name: stage.name.value.as_str().into(),
             fragment: cut.fragment_of_stage(*idx),
             inputs: match &union {
-                None => streams.of_stage(*idx).iter().map(|origin| streams.schema(*origin)).collect(),
+                None => streams.of_stage(*idx).iter().map(|origin| streams.flowing(*origin)).collect(),
                 Some(union) => vec![union.schema.clone()],
             },
             union: union.map_or_else(Vec::new, |union| union.columns),
             state: streams.declaration(*idx).and_then(|declaration| declaration.state.clone()),
             outputs: (0..streams.n_outputs(*idx)).map(stream).collect(),
+            retime: built.retimes[*idx].take(),
             late_topic: knows_lateness(&kind).then(|| format!("late.{}", *stage.name).into()),
             kind,
         }
@@ -166,9 +167,9 @@ fn assemble(
         topic: shuffle.topic(config).into(),
         from_fragment: cut.fragment_of(shuffle.from),
         to_fragment: cut.fragment_of_stage(shuffle.stage),
-        key: shuffle.key.clone(),
+        to: shuffle.to.clone(),
         stream: Stream {
-            schema: streams.schema(shuffle.from),
+            schema: streams.flowing(shuffle.from),
             consumers: vec![Consumer::Stage { stage: place.stage(shuffle.stage), port: shuffle.port }],
         },
     });
@@ -188,13 +189,14 @@ fn assemble(
 
 fn knows_lateness(kind: &StageKind) -> bool {
     match kind {
-        StageKind::Aggregate { .. } | StageKind::Join { .. } => true,
+        // Of a lookup versions at least may be late.
+        StageKind::Aggregate { .. } | StageKind::Join { .. } | StageKind::Lookup { .. } => true,
         StageKind::Process { lateness_ms, .. } => lateness_ms.is_some(),
         StageKind::Transform { .. } | StageKind::Dedup { .. } => false,
     }
 }
 
-fn sink_plan(config: &Config, idx: usize, streams: &Streams<'_>, key: &[usize], partitions: Partitions) -> SinkPlan {
+fn sink_plan(config: &Config, idx: usize, streams: &Streams<'_>, built: &Built, partitions: Partitions) -> SinkPlan {
     let sink = &config.sinks[idx];
     let (topic, n_partitions, files) = sink_target(sink, &config.pipeline.name, partitions);
     SinkPlan {
@@ -202,7 +204,8 @@ fn sink_plan(config: &Config, idx: usize, streams: &Streams<'_>, key: &[usize], 
         topic,
         n_partitions,
         schema: streams.schema(streams.of_sink(idx)),
-        key: key.to_vec(),
+        key: built.sink_keys[idx].clone(),
+        tombstone: built.tombstones[idx],
         upsert: streams.is_upsert(config, streams.of_sink(idx)),
         files,
     }
@@ -228,7 +231,7 @@ fn sink_target(sink: &config::Sink, pipeline: &str, partitions: Partitions) -> (
     }
 }
 
-fn source_plan(source: &config::Source, stream: Stream, fragment: usize) -> SourcePlan {
+fn source_plan(source: &config::Source, stream: Stream, table: Option<TablePlan>, fragment: usize) -> SourcePlan {
     let event_time = match &source.event_time.value {
         config::EventTimeFrom::LogTimestamp => EventTimeFrom::LogTimestamp,
         config::EventTimeFrom::Field(path) => {
@@ -245,6 +248,7 @@ fn source_plan(source: &config::Source, stream: Stream, fragment: usize) -> Sour
         idle_after_ms: source.idle_after_ms,
         future_ms_max: source.future_ms_max,
         value_bytes_max: source.value_bytes_max,
+        table,
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
 mod flow;
 mod inputs;
 mod join;
+mod lookup;
 mod pipeline;
 mod sink;
 mod zoned;
@@ -40,14 +41,26 @@ pub(crate) struct Raw<T> {
 pub(crate) struct RawSource {
     pub name: At<String>,
     pub topic: Option<At<String>>,
+    /// Whether it stands under `[table]`.
+    pub is_table: bool,
     pub built: Option<Source>,
+}
+
+impl RawSource {
+    /// The word for it in messages.
+    pub fn what(&self) -> &'static str {
+        if self.is_table { "table" } else { "source" }
+    }
 }
 
 pub(crate) struct RawStage {
     pub name: At<String>,
     /// As the text says it; `None` if it says none that exists.
     pub kind: Option<&'static str>,
+    /// The table of a lookup among them.
     pub inputs: Vec<At<String>>,
+    /// The table of a lookup.
+    pub table: Option<At<String>>,
     pub plugin: Option<At<String>>,
     pub built: Option<Stage>,
 }
@@ -162,7 +175,10 @@ impl RawConfig {
             ..RawConfig::default()
         };
         for (name, table) in named(&mut root, "source", problems) {
-            raw.sources.push(flow::source(name, table, problems));
+            raw.sources.push(flow::source(name, table, false, problems));
+        }
+        for (name, table) in named(&mut root, "table", problems) {
+            raw.sources.push(flow::source(name, table, true, problems));
         }
         for (name, table) in named(&mut root, "plugin", problems) {
             let built = pipeline::plugin(name.clone(), table, problems);

@@ -61,6 +61,8 @@ struct Manifest {
     /// Topics to read, by name.
     #[schemars(extend("minProperties" = 1))]
     source: BTreeMap<Name, Source>,
+    /// Topics that say what is known of a key, from when on, by name: for stages of kind `lookup`.
+    table: Option<BTreeMap<Name, KeyedTable>>,
     /// WebAssembly components with the business logic, by name.
     plugin: Option<BTreeMap<Name, Plugin>>,
     /// What happens to records, by name. Sources and stages share their names.
@@ -214,6 +216,29 @@ struct Source {
     fields: Option<BTreeMap<String, FieldType>>,
 }
 
+/// A topic of versions: what is known of a key from an event time on. A record without a value deletes its key from its log timestamp on.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct KeyedTable {
+    topic: Topic,
+    /// The field that says from when on a version is valid, in ms since 1970, or `@timestamp` for the log's own.
+    event_time: Text,
+    /// The fields that identify what a version is of; the topic is partitioned by them, and they are its record key.
+    key: Columns,
+    /// Every task gets all of it, so that rows which lie by another key need not be moved. Default `false`.
+    broadcast: Option<bool>,
+    /// Versions come at most this long after one with a later event time; later ones are late.
+    bound: Duration,
+    /// Rows do not wait for a partition silent for this long. Default 60s.
+    idle_after: Option<Duration>,
+    /// Records further ahead of the log's timestamp are refused. Default 10m.
+    max_future: Option<Duration>,
+    /// Longer values are refused. Default 256KiB.
+    max_bytes: Option<Size>,
+    /// Further fields to decode although no plugin asks for them.
+    fields: Option<BTreeMap<String, FieldType>>,
+}
+
 /// A WebAssembly component.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -245,7 +270,7 @@ struct Limits {
 enum Stage {
     /// Each row becomes any number of rows.
     #[schemars(extend("oneOf" = one_of_inputs()))]
-    Transform { input: Option<Input>, inputs: Option<Inputs>, plugin: Name },
+    Transform { input: Option<Input>, inputs: Option<Inputs>, event_time: Option<StageTime>, plugin: Name },
     /// The first row of each id passes, the others are counted and dropped.
     #[schemars(extend("oneOf" = one_of_inputs()))]
     Dedup {
@@ -267,6 +292,7 @@ enum Stage {
         lateness: Option<Duration>,
         /// Default `final`.
         emit: Option<Emit>,
+        event_time: Option<StageTime>,
         plugin: Name,
     },
     /// Rows of two inputs that are near each other in event time: each left row with the latest right row before it, or with all.
@@ -290,6 +316,21 @@ enum Stage {
         lateness: Option<Duration>,
         /// With `match = "latest-before"`. Default `final`.
         emit: Option<Emit>,
+        event_time: Option<StageTime>,
+        plugin: Name,
+    },
+    /// Each row with the version of a table that was valid at its event time.
+    Lookup {
+        input: Input,
+        /// The name of a table.
+        table: Name,
+        /// The fields in which row and version are equal: the key of the table.
+        on: Columns,
+        /// Whether rows without a version are emitted: `left`. Default `inner`.
+        join: Option<JoinKind>,
+        /// How long behind the watermark records still count. Without it none is late, and every version is kept.
+        lateness: Option<Duration>,
+        event_time: Option<StageTime>,
         plugin: Name,
     },
     /// Rows and timers of a key, with a state for each key.
@@ -302,8 +343,19 @@ enum Stage {
         lateness: Option<Duration>,
         /// How long a key is kept after its last record, in event time. Without it, until the plugin forgets it.
         state_ttl: Option<Duration>,
+        event_time: Option<StageTime>,
         plugin: Name,
     },
+}
+
+/// Another event time for the rows that a stage emits.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct StageTime {
+    /// An i64 field of all outputs, in ms since 1970.
+    field: Text,
+    /// How far it may lie before the event time that the row had. Rows further back are dead letters.
+    behind: Duration,
 }
 
 /// `[start, end)` in event time. Those of fixed size start at multiples of the size or slide since 1970, plus `offset`.

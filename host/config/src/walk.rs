@@ -174,6 +174,15 @@ impl<'t> Table<'t> {
         self.in_range(key, At::new(number, entry.value.span()), range, u64::to_string, problems)
     }
 
+    pub fn flag(&mut self, key: &'static str, problems: &mut Problems) -> Option<At<bool>> {
+        let entry = self.take(key)?;
+        let flag = entry.value.get_ref().as_bool();
+        if flag.is_none() {
+            problems.push(wrong_type(key, &self.what, "true or false", entry.value));
+        }
+        Some(At::new(flag?, entry.value.span()))
+    }
+
     fn in_range(
         &self,
         key: &str,

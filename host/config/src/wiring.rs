@@ -17,6 +17,7 @@ pub(crate) fn check(raw: RawConfig, problems: &mut Problems) -> Option<Config> {
     names(&raw, problems);
     let n_before = problems.len();
     inputs(&raw, problems);
+    tables(&raw, problems);
     plugins(&raw, problems);
     // What a misspelt reference meant would be reported as unused too: one mistake, one problem.
     let references_hold = problems.len() == n_before;
@@ -52,19 +53,63 @@ fn not_empty(raw: &RawConfig, problems: &mut Problems) {
 }
 
 fn names(raw: &RawConfig, problems: &mut Problems) {
+    for table in raw.sources.iter().filter(|source| source.is_table) {
+        if let Some(source) = raw.sources.iter().find(|source| !source.is_table && source.name.value == table.name.value) {
+            let message = format!("a source and a table are both called \"{}\"", *table.name);
+            problems.push(
+                Problem::at(Code::NameTaken, table.name.span.clone(), message, "the table")
+                    .also(source.name.span.clone(), "the source"),
+            );
+        }
+    }
     for stage in &raw.stages {
         if let Some(source) = raw.sources.iter().find(|source| source.name.value == stage.name.value) {
-            let message = format!("a source and a stage are both called \"{}\"", *stage.name);
+            let what = source.what();
+            let message = format!("a {what} and a stage are both called \"{}\"", *stage.name);
             problems.push(
                 Problem::at(Code::NameTaken, stage.name.span.clone(), message, "the stage")
-                    .also(source.name.span.clone(), "the source")
-                    .note("an input says only a name, so sources and stages share them"),
+                    .also(source.name.span.clone(), format!("the {what}"))
+                    .note(format!("an input says only a name, so {what}s and stages share them")),
             );
         }
         if stage.name.value == "changelog" {
             let message = "a stage cannot be called \"changelog\"";
             problems.push(Problem::at(Code::BadName, stage.name.span.clone(), message, "the pipeline's own topic is called so"));
         }
+    }
+}
+
+/// A table is looked up and nothing else, and nothing else is looked up.
+fn tables(raw: &RawConfig, problems: &mut Problems) {
+    let source = |name: &str| raw.sources.iter().find(|source| source.name.value == name);
+    let mut read_as_stream = |user: &str, input: &At<String>| {
+        let Some(table) = source(input).filter(|source| source.is_table) else { return };
+        let message = format!("{user} reads table \"{}\" as a stream", **input);
+        problems.push(
+            Problem::at(Code::TableOrStream, input.span.clone(), message, "this is a table")
+                .also(table.name.span.clone(), "declared here")
+                .help("look it up with a stage of kind \"lookup\", or declare it as `[source.…]`"),
+        );
+    };
+    for stage in &raw.stages {
+        let is_table = |input: &&At<String>| stage.table.as_ref().is_some_and(|table| table.span == input.span);
+        let user = format!("stage \"{}\"", *stage.name);
+        stage.inputs.iter().filter(|input| !is_table(input)).for_each(|input| read_as_stream(&user, input));
+    }
+    for sink in &raw.sinks {
+        let user = format!("sink \"{}\"", *sink.name);
+        sink.input.iter().for_each(|input| read_as_stream(&user, input));
+    }
+    for (stage, table) in raw.stages.iter().filter_map(|stage| Some((stage, stage.table.as_ref()?))) {
+        let is_stage = raw.stages.iter().any(|other| other.name.value == producer(table));
+        if !is_stage && source(table).is_none_or(|source| source.is_table) {
+            continue;
+        }
+        let message = format!("stage \"{}\" looks up \"{}\", which is a stream", *stage.name, **table);
+        problems.push(
+            Problem::at(Code::TableOrStream, table.span.clone(), message, "only tables have versions")
+                .help("declare the topic as `[table.…]`, or write what a stage makes to a topic and that as a table"),
+        );
     }
 }
 
@@ -207,7 +252,7 @@ fn unused(raw: &RawConfig, problems: &mut Problems) {
         .map(|input| producer(input))
         .collect();
     for source in raw.sources.iter().filter(|source| !read.contains(&source.name.value.as_str())) {
-        let message = format!("source \"{}\" is never read", *source.name);
+        let message = format!("{} \"{}\" is never read", source.what(), *source.name);
         problems.push(Problem::at(Code::UnusedSource, source.name.span.clone(), message, "no stage or sink has it as input"));
     }
     for stage in raw.stages.iter().filter(|stage| !read.contains(&stage.name.value.as_str())) {
@@ -230,7 +275,7 @@ fn topics(raw: &RawConfig, problems: &mut Problems) {
         .sources
         .iter()
         .filter_map(|source| Some((source, source.topic.as_ref()?)))
-        .map(|(source, topic)| (format!("source \"{}\"", *source.name), topic.value.as_str(), topic.span.clone()))
+        .map(|(source, topic)| (format!("{} \"{}\"", source.what(), *source.name), topic.value.as_str(), topic.span.clone()))
         .collect();
     let written: Vec<Topic<'_>> = raw
         .sinks

@@ -62,6 +62,7 @@ impl Run {
             inputs,
             kind,
             state: None,
+            retime: None,
             outputs: Vec::new(),
             late_topic: None,
             union: Vec::new(),

@@ -5,7 +5,11 @@
 
 use std::sync::Arc;
 
-use crate::{plugin::StateVersion, schema::Schema, window::local::LocalWindows};
+use crate::{
+    plugin::StateVersion,
+    schema::{Field, FieldType, Schema},
+    window::local::LocalWindows,
+};
 
 pub type SourceIdx = usize;
 pub type StageIdx = usize;
@@ -37,7 +41,8 @@ pub struct Plan {
 /// Who reads the rows of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consumer {
-    /// Input `port` of a stage of the same fragment: 0; or 0 = left and 1 = right of a join; or which stream of a union.
+    /// Input `port` of a stage of the same fragment: 0; or 0 = left and 1 = right of a join; or 0 = rows and 1 = table of a lookup; or which
+    /// stream of a union.
     Stage {
         stage: StageIdx,
         port: usize,
@@ -70,6 +75,33 @@ pub struct SourcePlan {
     pub future_ms_max: i64,
     /// A longer value is dead-lettered.
     pub value_bytes_max: usize,
+    /// Of a table: how its records are read. Its stream has the columns of [`TablePlan::stream_schema`].
+    pub table: Option<TablePlan>,
+}
+
+/// A source whose records are versions: each says what is known of a key from its event time on, one without a value that nothing is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TablePlan {
+    /// What a record with a value holds.
+    pub schema: Schema,
+    /// The columns that identify what a version is of, in the order of the record key.
+    pub key: Vec<usize>,
+}
+
+impl TablePlan {
+    /// Name of the column that says that a key was deleted. No field of a record can be called so in a manifest.
+    pub const DELETED: &str = "@deleted";
+
+    /// The columns of the table's stream: those of its records, null but for the key where the key was deleted, and
+    /// [`TablePlan::DELETED`] behind them.
+    pub fn stream_schema(&self) -> Schema {
+        let in_stream =
+            |(at, field): (usize, &Field)| Field { required: field.required && self.key.contains(&at), ..field.clone() };
+        let mut fields: Vec<Field> = self.schema.fields.iter().enumerate().map(in_stream).collect();
+        let name = TablePlan::DELETED.to_owned();
+        fields.push(Field { path: name.clone(), name, field_type: FieldType::Bool, required: true });
+        Schema { fields }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,8 +126,19 @@ pub struct StagePlan {
     /// What the plugin declares of its state, if it has one.
     pub state: Option<StateVersion>,
     pub outputs: Vec<Stream>,
+    /// Another event time than the kind of stage gives its rows.
+    pub retime: Option<Retime>,
     /// `late.<stage>`, for stages that know lateness.
     pub late_topic: Option<Arc<str>>,
+}
+
+/// Rows that a stage emits get their event time from one of their columns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retime {
+    /// Of each output: which column it is, a required [`FieldType::Int`] with ms since 1970.
+    pub columns: Vec<usize>,
+    /// How far it may lie before the event time that the row had, in ms. Rows further back are dead letters.
+    pub behind_ms: i64,
 }
 
 /// Which of the right rows that match a left row make a pair with it.
@@ -155,6 +198,21 @@ pub enum StageKind {
         lateness_ms: i64,
         emission: Emission,
     },
+    /// Port 0 are rows, port 1 a table: each row with the version that was valid at its event time.
+    Lookup {
+        plugin: PluginIdx,
+        /// The columns of the rows, and of the table, that the plugin reads, in its order.
+        left_columns: Vec<usize>,
+        right_columns: Vec<usize>,
+        left_key: Vec<usize>,
+        right_key: Vec<usize>,
+        /// The table's column [`TablePlan::DELETED`].
+        deleted: usize,
+        /// Whether a row without a version is emitted too.
+        outer: bool,
+        /// `None`: no row is late, and every version is kept.
+        lateness_ms: Option<i64>,
+    },
     Process {
         plugin: PluginIdx,
         /// The input columns that the plugin reads, in its order.
@@ -207,9 +265,17 @@ pub struct ShufflePlan {
     pub topic: Arc<str>,
     pub from_fragment: FragmentIdx,
     pub to_fragment: FragmentIdx,
-    /// The columns whose values choose the partition.
-    pub key: Vec<usize>,
+    /// Which partition a row goes to.
+    pub to: ShuffleTo,
     pub stream: Stream,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShuffleTo {
+    /// That of the values of these columns.
+    Key(Vec<usize>),
+    /// All of them: each task gets the whole stream.
+    Everyone,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -222,6 +288,8 @@ pub struct SinkPlan {
     pub key: Vec<usize>,
     /// Whether rows carry `rev` and `final`.
     pub upsert: bool,
+    /// A boolean column: where it is true, the record has the row's key and no value.
+    pub tombstone: Option<usize>,
     /// Where rows are published as files. `topic` is then one of the pipeline's own: it holds frames until they are published, each
     /// in the partition of its task.
     pub files: Option<FilesPlan>,

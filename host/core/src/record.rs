@@ -10,6 +10,9 @@ pub type Partition = u32;
 /// The key of a control record that says: nothing more will come on this partition (watermark +∞).
 pub const END_KEY: &[u8] = b"__end";
 
+/// The key of a control record whose value says, as a decimal number of ms: nothing with an event time below it will come on this partition.
+pub const WATERMARK_KEY: &[u8] = b"__watermark";
+
 /// A header of a record: name and bytes.
 pub type Header = (Arc<str>, Vec<u8>);
 

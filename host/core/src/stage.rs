@@ -22,6 +22,7 @@ pub mod bisect;
 pub mod dedup;
 pub mod join;
 mod lateness;
+pub mod lookup;
 pub mod process;
 pub mod session;
 #[cfg(test)]
@@ -166,13 +167,20 @@ pub enum RowsOf {
     Input(usize),
     /// The key columns of an aggregate or a process, in the plan's order.
     Key,
+    /// Those of this output: the stage made them, and nobody can take them.
+    Output(usize),
 }
 
 /// Why a row is dead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeadReason {
-    Rejected { code: u32, message: String },
+    Rejected {
+        code: u32,
+        message: String,
+    },
     Fault(PluginFault),
+    /// The event time that the row says it has cannot be.
+    EventTime(String),
 }
 
 /// What became of the rows that entered a stage since the pipeline began:
@@ -191,7 +199,8 @@ pub struct StageCounts {
     pub rows_out: u64,
     /// (row, window) pairs that were late although the row was accepted elsewhere.
     pub late_panes: u64,
-    /// Firings of windows or timers that the plugin refused or broke on.
+    /// What was refused after the rows behind it were accepted: firings of windows or timers, and rows that wait, on which the plugin broke;
+    /// results with an event time that cannot be.
     pub dead_panes: u64,
 }
 
@@ -209,6 +218,9 @@ pub trait Operator {
 
     /// The stage's watermark has risen to `watermark`.
     fn advance(&mut self, watermark: Watermark, out: &mut Outbox);
+
+    /// The watermark of the table alone, of a stage that has one, has risen to `watermark`. Comes before [`Operator::advance`].
+    fn advance_table(&mut self, _watermark: Watermark, _out: &mut Outbox) {}
 
     /// The lowest watermark of all that this record could still reach, in this partition's tasks: what dedup forgets by.
     fn advance_job(&mut self, _watermark: Watermark) {}

@@ -35,6 +35,7 @@ mod flow;
 mod input;
 mod memory;
 mod output;
+mod retime;
 mod stages;
 mod terms;
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //!
 //! Three steps, each a pure value that never goes back (I-4):
 //!
-//! - [`SourceClock`]: one source partition; greatest accepted event time − bound, idle after silence at the end of its log,
-//!   [`Watermark::END`] after its `__end`;
+//! - [`SourceClock`]: one source partition; greatest accepted event time − bound, or what a `__watermark` record promised, whichever is
+//!   later; idle after silence at the end of its log; [`Watermark::END`] after its `__end`;
 //! - [`Upstreams`]: one shuffle input; the minimum over what the upstream tasks said last;
 //! - [`LowWatermark`]: a task; the minimum over its inputs.
 //!
@@ -97,6 +97,11 @@ impl SourceClock {
     /// A record with event time `at` was accepted. Refused records (dead letters) must not come here.
     pub fn accepted(&mut self, at: EventTime) {
         self.watermark = self.watermark.max(Watermark(at.0.saturating_sub(self.bound_ms)));
+    }
+
+    /// The partition's own records promise that nothing below `watermark` will come.
+    pub fn promised(&mut self, watermark: Watermark) {
+        self.watermark = self.watermark.max(watermark);
     }
 
     /// The partition's `__end` record came. Stays, whatever comes after it.

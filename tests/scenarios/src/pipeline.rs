@@ -3,23 +3,26 @@
 //! ```text
 //! pipeline partitions=2
 //!   source NAME [bound=0s] [idle=60s] [future=10m] [bytes=1000] [time=@timestamp] [fields=key,ts,id,n]
+//!   table NAME [the same]                                 (of the key `key`)
 //!   transform NAME <- STREAM plugin=marks                 (its second output is the stream NAME.side)
 //!   dedup NAME <- STREAM horizon=10s
 //!   aggregate NAME <- STREAM window=tumbling(10s[@3s])|tumbling(24h[@5h]/ZONE)|hopping(30s,10s[@3s])|session(10s) [lateness=0s] [emit=final|upsert] [key=key] plugin=count
 //!   join NAME <- LEFT,RIGHT within=10s [match=all [after=0s]] [lateness=0s] [emit=final|upsert] [kind=left|inner] [tie=id] plugin=pair
+//!   lookup NAME <- STREAM,TABLE [lateness=0s] [kind=left|inner] plugin=pair
 //!   process NAME <- STREAM [lateness=0s] [ttl=10s] [key=key] plugin=timers
-//!   shuffle NAME <- STREAM key=FIELD
-//!   sink NAME <- STREAM [key=FIELD,FIELD] [partitions=…]
+//!   shuffle NAME <- STREAM key=FIELD|to=everyone
+//!   sink NAME <- STREAM [key=FIELD,FIELD] [tombstone=FIELD] [partitions=…]
 //! ```
 //!
-//! Any stage but a join reads several streams as one: `<- STREAM,STREAM`.
+//! Any stage but a join and a lookup reads several streams as one: `<- STREAM,STREAM`. Any stage may say `time=FIELD behind=10s`: its rows get
+//! the event time of that field.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use reelflow_core::{
     plan::{
-        Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, Matching, Plan, ShufflePlan, SinkPlan, SourcePlan,
-        StageKind, StagePlan, Stream, WindowSpec,
+        Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, Matching, Plan, Retime, ShufflePlan, ShuffleTo, SinkPlan,
+        SourcePlan, StageKind, StagePlan, Stream, TablePlan, WindowSpec,
     },
     schema::Schema,
     window::local::LocalWindows,
@@ -111,8 +114,8 @@ impl Builder {
         let mut words = line.split_whitespace();
         let kind = words.next().ok_or("an empty line")?;
         let name = words.next().ok_or("a name is missing")?;
-        if kind == "source" {
-            return self.source(name, words);
+        if kind == "source" || kind == "table" {
+            return self.source(kind == "table", name, words);
         }
         let (Some("<-"), Some(inputs)) = (words.next(), words.next()) else { return Err("\"<- STREAM\" is missing".into()) };
         let inputs = inputs.split(',').map(|input| self.stream(input)).collect::<Result<Vec<_>, _>>()?;
@@ -123,12 +126,14 @@ impl Builder {
         }
     }
 
-    fn source<'a>(&mut self, name: &str, words: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    fn source<'a>(&mut self, is_table: bool, name: &str, words: impl Iterator<Item = &'a str>) -> Result<(), String> {
         let words = Words::parse(words, &["bound", "idle", "future", "bytes", "time", "fields"])?;
         let mut schema = record_schema();
         if let Some(decoded) = words.0.get("fields") {
             schema.fields.retain(|field| decoded.split(',').any(|name| name == field.name));
         }
+        let table = is_table.then(|| TablePlan { key: schema.position("key").into_iter().collect(), schema: schema.clone() });
+        let schema = table.as_ref().map_or(schema, TablePlan::stream_schema);
         self.plan.sources.push(SourcePlan {
             name: name.into(),
             topic: name.into(),
@@ -142,6 +147,7 @@ impl Builder {
             idle_after_ms: words.time("idle", "60s")?,
             future_ms_max: words.time("future", "10m")?,
             value_bytes_max: words.number("bytes", 1000)? as usize,
+            table,
         });
         self.n_fragments += 1;
         self.streams.insert(name.to_owned(), From::Source(self.plan.sources.len() - 1));
@@ -149,11 +155,14 @@ impl Builder {
     }
 
     fn stage<'a>(&mut self, kind: &str, name: &str, inputs: &[From], words: impl Iterator<Item = &'a str>) -> Result<(), String> {
-        let known = ["plugin", "horizon", "window", "lateness", "emit", "key", "within", "match", "after", "kind", "tie", "ttl"];
+        let known = [
+            "plugin", "horizon", "window", "lateness", "emit", "key", "within", "match", "after", "kind", "tie", "ttl", "time",
+            "behind",
+        ];
         let words = Words::parse(words, &known)?;
         let mut schemas: Vec<Schema> = inputs.iter().map(|input| self.stream_mut(*input).schema.clone()).collect();
         let mut union = Vec::new();
-        if kind != "join" && schemas.len() > 1 {
+        if !matches!(kind, "join" | "lookup") && schemas.len() > 1 {
             (schemas, union) = united(&schemas);
         }
         let kind = stage_kind(kind, &schemas, self.plugins.len(), &words)?;
@@ -176,6 +185,7 @@ impl Builder {
             self.streams.insert(stream, From::Stage(stage, output));
         }
         let late_topic = knows_lateness(&kind).then(|| format!("late.{name}").into());
+        let retime = words.0.get("time").map(|field| retime(field, &outputs, words.time("behind", "0s")?)).transpose()?;
         self.plan.stages.push(StagePlan {
             name: name.into(),
             fragment,
@@ -183,6 +193,7 @@ impl Builder {
             kind,
             outputs: outputs.into_iter().map(|(_, schema)| Stream { schema, consumers: Vec::new() }).collect(),
             state: None,
+            retime,
             late_topic,
             union,
         });
@@ -190,24 +201,30 @@ impl Builder {
     }
 
     fn shuffle<'a>(&mut self, name: &str, input: From, words: impl Iterator<Item = &'a str>) -> Result<(), String> {
-        let words = Words::parse(words, &["key"])?;
+        let words = Words::parse(words, &["key", "to"])?;
         let shuffle = self.plan.shuffles.len();
         let from_fragment = self.fragment(input);
         let stream = self.stream_mut(input);
         stream.consumers.push(Consumer::Shuffle(shuffle));
         let schema = stream.schema.clone();
-        let field = words.text("key")?;
-        let key = vec![schema.position(field).ok_or_else(|| format!("no field \"{field}\""))?];
+        let to = match words.0.get("to") {
+            Some(&"everyone") => ShuffleTo::Everyone,
+            Some(other) => return Err(format!("to={other}")),
+            None => {
+                let field = words.text("key")?;
+                ShuffleTo::Key(vec![schema.position(field).ok_or_else(|| format!("no field \"{field}\""))?])
+            }
+        };
         let stream = Stream { schema, consumers: Vec::new() };
         let topic = format!("reel.case.{name}").into();
-        self.plan.shuffles.push(ShufflePlan { topic, from_fragment, to_fragment: self.n_fragments, key, stream });
+        self.plan.shuffles.push(ShufflePlan { topic, from_fragment, to_fragment: self.n_fragments, to, stream });
         self.n_fragments += 1;
         self.streams.insert(name.to_owned(), From::Shuffle(shuffle));
         Ok(())
     }
 
     fn sink<'a>(&mut self, name: &str, input: From, words: impl Iterator<Item = &'a str>) -> Result<(), String> {
-        let words = Words::parse(words, &["key", "partitions"])?;
+        let words = Words::parse(words, &["key", "tombstone", "partitions"])?;
         let sink = self.plan.sinks.len();
         let n_partitions = words.number("partitions", self.plan.n_partitions)?;
         let upsert = self.is_upsert(input);
@@ -215,10 +232,9 @@ impl Builder {
         stream.consumers.push(Consumer::Sink(sink));
         let schema = stream.schema.clone();
         let fields = words.0.get("key").map_or_else(Vec::new, |fields| fields.split(',').collect());
-        let key = fields
-            .into_iter()
-            .map(|field| schema.position(field).ok_or_else(|| format!("no field \"{field}\"")))
-            .collect::<Result<_, _>>()?;
+        let column = |field: &str| schema.position(field).ok_or_else(|| format!("no field \"{field}\""));
+        let key = fields.into_iter().map(column).collect::<Result<_, _>>()?;
+        let tombstone = words.0.get("tombstone").map(|field| column(field)).transpose()?;
         self.plan.sinks.push(SinkPlan {
             name: name.into(),
             topic: format!("out.{name}").into(),
@@ -226,6 +242,7 @@ impl Builder {
             schema,
             key,
             upsert,
+            tombstone,
             files: None,
         });
         Ok(())
@@ -320,6 +337,11 @@ fn united(streams: &[Schema]) -> (Vec<Schema>, Vec<Vec<Option<usize>>>) {
     (vec![all], columns)
 }
 
+fn retime(field: &str, outputs: &[(String, Schema)], behind_ms: i64) -> Result<Retime, String> {
+    let column = |(_, schema): &(String, Schema)| schema.position(field).ok_or_else(|| format!("no field \"{field}\""));
+    Ok(Retime { columns: outputs.iter().map(column).collect::<Result<_, _>>()?, behind_ms })
+}
+
 /// The stage that `words` describe, over `schemas`.
 fn stage_kind(kind: &str, schemas: &[Schema], plugin: usize, words: &Words<'_>) -> Result<StageKind, String> {
     let column = |schema: &Schema, field: &str| schema.position(field).ok_or_else(|| format!("no field \"{field}\""));
@@ -353,6 +375,16 @@ fn stage_kind(kind: &str, schemas: &[Schema], plugin: usize, words: &Words<'_>) 
             lateness_ms: words.time("lateness", "0s")?,
             emission: words.emission()?,
         },
+        "lookup" => StageKind::Lookup {
+            plugin,
+            left_columns: columns(&schemas[0], "key,ts,id,n")?,
+            right_columns: columns(&schemas[1], "key,ts,id,n")?,
+            left_key: columns(&schemas[0], "key")?,
+            right_key: columns(&schemas[1], "key")?,
+            deleted: column(&schemas[1], TablePlan::DELETED)?,
+            outer: words.0.get("kind") != Some(&"inner"),
+            lateness_ms: words.0.get("lateness").map(|text| parse_time(text)).transpose()?,
+        },
         "process" => StageKind::Process {
             plugin,
             columns: columns(&schemas[0], "key,ts,id,n")?,
@@ -366,7 +398,7 @@ fn stage_kind(kind: &str, schemas: &[Schema], plugin: usize, words: &Words<'_>) 
 
 fn knows_lateness(kind: &StageKind) -> bool {
     match kind {
-        StageKind::Aggregate { .. } | StageKind::Join { .. } => true,
+        StageKind::Aggregate { .. } | StageKind::Join { .. } | StageKind::Lookup { .. } => true,
         StageKind::Process { lateness_ms, .. } => lateness_ms.is_some(),
         StageKind::Transform { .. } | StageKind::Dedup { .. } => false,
     }

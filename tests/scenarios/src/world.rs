@@ -1,7 +1,8 @@
 //! The tasks of a pipeline, the plugins they call, and a log that is a list.
 //!
 //! ```text
-//! records [SOURCE] pN KEY[#ID][=N]@TIME[^LOGGED] …   one batch; `end` is the end of the partition; ^ is the log's timestamp
+//! records [SOURCE] pN KEY[#ID][=N]@TIME[^LOGGED] …   one batch; ^ is the log's timestamp. `end` is the end of the partition,
+//!                                                    `from@TIME` its promise to hold nothing older, `-KEY@TIME` a record without a value
 //! raw [SOURCE] pN VALUE                              one record with these bytes; \xff, \n as in Rust
 //! end                                                the end of every partition
 //! behind [SOURCE] pN                                 the log has more of it, which is not read now; until its next records
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 use reelflow_core::{
     plan::{FragmentInput, Plan},
-    record::{END_KEY, Outgoing, Partition, Record, RecordBatch},
+    record::{END_KEY, Outgoing, Partition, Record, RecordBatch, WATERMARK_KEY},
     task::{Task, TaskCounts},
     time::{WallTime, Watermark},
 };
@@ -171,7 +172,7 @@ impl World {
         Ok((source, partition(second).ok_or_else(|| format!("\"{second}\" is no partition"))?, after))
     }
 
-    /// `KEY[#ID][=N]@TIME[^LOGGED]` or `end`
+    /// `KEY[#ID][=N]@TIME[^LOGGED]`, `-KEY@TIME`, `from@TIME`, or `end`
     fn push_record(&mut self, word: &str, batch: &mut RecordBatch) -> Result<(), String> {
         if word == "end" {
             self.push(batch, Some(END_KEY), Some(b"{}"), 0);
@@ -179,6 +180,15 @@ impl World {
         }
         let (what, times) = word.split_once('@').ok_or_else(|| format!("\"{word}\" has no @time"))?;
         let (time, logged) = times.split_once('^').map_or((times, times), |(time, logged)| (time, logged));
+        if what == "from" {
+            let promise = print::parse_time(time)?.to_string();
+            self.push(batch, Some(WATERMARK_KEY), Some(promise.as_bytes()), print::parse_time(logged)?);
+            return Ok(());
+        }
+        if let Some(key) = what.strip_prefix('-') {
+            self.push(batch, Some(key.as_bytes()), None, print::parse_time(logged)?);
+            return Ok(());
+        }
         let (named, n) = what.split_once('=').map_or((what, None), |(named, n)| (named, Some(n)));
         let (key, id) = named.split_once('#').map_or((named, None), |(key, id)| (key, Some(id)));
         let mut value = format!(r#"{{"key":"{key}","ts":{}"#, print::parse_time(time)?);
@@ -242,7 +252,10 @@ impl World {
         for (record, partition) in outgoing.records.iter().zip(&outgoing.partitions) {
             let value = || record.value.expect("outputs have values");
             let line = match outgoing.topic.split_once('.') {
-                Some(("out", sink)) => print::sink_row(sink, value()),
+                Some(("out", sink)) => match record.value {
+                    Some(value) => print::sink_row(sink, value),
+                    None => format!("{sink} {} (tombstone)", record.key.expect("it says whose").escape_ascii()),
+                },
                 Some(("late", _)) => print::late(&outgoing.topic, value()),
                 Some(("reel", _)) => {
                     self.in_flight.push((outgoing.topic.clone(), *partition, value().to_vec()));

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use reelflow_scenarios::world::World;
 
-/// Pipelines over `plays` and, where there are two sources, `imps`. With `emit=upsert` only final rows are compared: how often a result was
+/// Pipelines over `plays` and, where there are two inputs, `imps`. With `emit=upsert` only final rows are compared: how often a result was
 /// told before depends on when somebody looked.
 const PIPELINES: &[&str] = &[
     "pipeline\n  source plays bound=3s\n  aggregate count <- plays window=tumbling(10s) lateness=2s plugin=count\n  sink counts <- count",
@@ -19,6 +19,12 @@ const PIPELINES: &[&str] = &[
     // Rows and timers of a key, with and without an end of their own.
     "pipeline\n  source plays bound=1s\n  process timed <- plays plugin=timers\n  sink out <- timed",
     "pipeline\n  source plays\n  process timed <- plays lateness=4s ttl=6s plugin=timers\n  sink out <- timed",
+    // Rows that wait for a table, and what becomes of those that come too late.
+    "pipeline\n  source plays bound=2s\n  table imps bound=1s\n  lookup found <- plays,imps kind=left plugin=pair\n  sink found <- found",
+    "pipeline\n  source plays\n  table imps\n  lookup found <- plays,imps lateness=4s plugin=pair\n  aggregate count <- found window=tumbling(10s) lateness=2s plugin=count\n  sink counts <- count",
+    "pipeline\n  source plays\n  table imps\n  lookup found <- plays,imps plugin=pair\n  dedup once <- found horizon=1000s\n  aggregate count <- once window=session(5s) plugin=count\n  sink counts <- count",
+    // Rows that go back to the time of the other side.
+    "pipeline\n  source plays\n  source imps\n  join found <- plays,imps within=10s kind=inner plugin=pair time=with_ts behind=6s\n  aggregate count <- found window=tumbling(5s) plugin=count\n  sink counts <- count",
     // A join of a stream with what was made of it: both sides go back to one input.
     "pipeline\n  source plays\n  transform mark <- plays plugin=marks\n  join found <- plays,mark within=4s lateness=1s plugin=pair\n  sink found <- found",
     // Through a change of key, with two partitions upstream.
@@ -62,7 +68,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 fn run(pipeline: &str, steps: &[Step], mut is_cut: impl FnMut(usize) -> bool) -> Vec<String> {
     let lines: Vec<String> = pipeline.lines().map(str::to_owned).collect();
     let has_two = |what: &str| pipeline.contains(what);
-    let (two_sources, two_partitions) = (has_two("source imps"), has_two("partitions=2"));
+    let (two_sources, two_partitions) = (has_two(" imps"), has_two("partitions=2"));
     let mut world = World::new(&lines).expect("a good pipeline");
     let mut out = Vec::new();
     let mut batch: Option<(String, Vec<String>)> = None;
@@ -78,7 +84,12 @@ fn run(pipeline: &str, steps: &[Step], mut is_cut: impl FnMut(usize) -> bool) ->
             }
             Step::Record { source, partition, key, id, at } => {
                 let id = if pipeline.contains("timers") { timer_word(idx, *at) } else { id.clone() };
-                let word = format!("{key}#{id}@{at}s");
+                let is_version = two_sources && *source == 1 && pipeline.contains("table imps");
+                let word = match idx % 6 {
+                    0 if is_version => format!("from@{at}s"),
+                    1 if is_version => format!("-{key}@{at}s"),
+                    _ => format!("{key}#{id}@{at}s"),
+                };
                 let source = if two_sources && *source == 1 { "imps" } else { "plays" };
                 let to = format!("{source} p{}", if two_partitions { *partition } else { 0 });
                 if batch.as_ref().is_some_and(|(open, _)| *open != to) || is_cut(idx) {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use reelflow_core::{
     plan::{
-        Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, Matching, Plan, ShufflePlan, SinkPlan, SourcePlan,
-        StageKind, StagePlan, Stream, WindowSpec,
+        Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, Matching, Plan, ShufflePlan, ShuffleTo, SinkPlan,
+        SourcePlan, StageKind, StagePlan, Stream, WindowSpec,
     },
     schema::{FieldType, Schema},
 };
@@ -150,6 +150,7 @@ impl Shape {
             },
             outputs: vec![Stream { schema: output.clone(), consumers: vec![Consumer::Sink(0)] }],
             state: None,
+            retime: None,
             union: Vec::new(),
             late_topic: Some("late.rolling".into()),
         });
@@ -168,7 +169,7 @@ impl Shape {
             topic: "reel.sim.tally".into(),
             from_fragment: 0,
             to_fragment: 1,
-            key: vec![COUNTRY],
+            to: ShuffleTo::Key(vec![COUNTRY]),
             stream: Stream { schema: source_schema(""), consumers: vec![Consumer::Stage { stage: 2, port: 0 }] },
         });
         plan.stages.push(self.aggregate(1, COUNTRY, WindowSpec::Hopping { size_ms, slide_ms, offset_ms: 0 }));
@@ -207,6 +208,7 @@ impl Shape {
             },
             outputs: vec![Stream { schema: output.clone(), consumers: vec![Consumer::Sink(0)] }],
             state: None,
+            retime: None,
             late_topic: Some("late.pairs".into()),
             union: Vec::new(),
         });
@@ -253,6 +255,7 @@ impl Shape {
             },
             outputs: vec![Stream { schema: output, consumers: vec![Consumer::Sink(0)] }],
             state: None,
+            retime: None,
             late_topic: Some("late.tally".into()),
             union: Vec::new(),
         }
@@ -266,13 +269,23 @@ impl Shape {
             kind: StageKind::Dedup { id: ID, horizon_ms: self.horizon_ms },
             outputs: vec![Stream { schema, consumers: vec![next] }],
             state: None,
+            retime: None,
             late_topic: None,
             union: Vec::new(),
         }
     }
 
     fn sink(&self, schema: Schema, key: Vec<usize>) -> SinkPlan {
-        SinkPlan { name: "out".into(), topic: "out".into(), n_partitions: 2, schema, key, upsert: self.upsert(), files: None }
+        SinkPlan {
+            name: "out".into(),
+            topic: "out".into(),
+            n_partitions: 2,
+            schema,
+            key,
+            upsert: self.upsert(),
+            tombstone: None,
+            files: None,
+        }
     }
 }
 
@@ -288,6 +301,7 @@ fn source(topic: &str, prefix: &str, stage: usize) -> SourcePlan {
         idle_after_ms: 60_000,
         future_ms_max: FUTURE_MS,
         value_bytes_max: 1_000,
+        table: None,
     }
 }
 
@@ -299,6 +313,7 @@ fn transform(name: &str, plugin: usize, schema: Schema, next: usize) -> StagePla
         inputs: vec![schema.clone()],
         outputs: vec![Stream { schema, consumers: vec![Consumer::Stage { stage: next, port: 0 }] }],
         state: None,
+        retime: None,
         late_topic: None,
         union: Vec::new(),
     }

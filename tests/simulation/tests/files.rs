@@ -36,6 +36,7 @@ fn plan() -> Plan {
         idle_after_ms: 60_000,
         future_ms_max: 1 << 40,
         value_bytes_max: 1_000,
+        table: None,
     };
     let files = FilesPlan {
         path: "out".into(),
@@ -51,6 +52,7 @@ fn plan() -> Plan {
         schema,
         key: Vec::new(),
         upsert: false,
+        tombstone: None,
         files: Some(files),
     };
     Plan {

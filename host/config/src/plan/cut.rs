@@ -5,7 +5,7 @@
 //! without a shuffle is a fragment.
 
 use reelflow_core::{
-    plan::StageKind,
+    plan::{ShuffleTo, StageKind},
     schema::{Field, Schema},
 };
 
@@ -25,16 +25,17 @@ pub(super) struct Shuffle {
     pub from: Origin,
     pub stage: usize,
     pub port: usize,
-    /// Columns of the stream.
-    pub key: Vec<usize>,
+    pub to: ShuffleTo,
     reads: Reads,
 }
 
-/// What a shuffled stream is to its stage: each side of a join and each stream of a union has a topic of its own, so that a topic holds
+/// What a shuffled stream is to its stage: each side of a join or lookup and each stream of a union has a topic of its own, so that a topic holds
 /// rows of one kind, and a stream that is added or taken away leaves the topics of the others alone.
 enum Reads {
     One,
     Side,
+    /// The table of a lookup.
+    Table,
     OneOfSeveral,
 }
 
@@ -45,7 +46,7 @@ impl Shuffle {
             (Reads::One, _) => String::new(),
             (Reads::Side, 0) => ".left".to_owned(),
             (Reads::Side, _) => ".right".to_owned(),
-            (Reads::OneOfSeveral, port) => format!(".{}", **stage.kind.inputs()[port]),
+            (Reads::OneOfSeveral | Reads::Table, port) => format!(".{}", **stage.kind.inputs()[port]),
         };
         format!("reel.{}.{}{which}", *config.pipeline.name, *stage.name)
     }
@@ -69,6 +70,8 @@ enum Needs {
     Alike { columns: Vec<Vec<Option<usize>>>, ids: Vec<usize> },
     /// Equal keys in one partition; the key columns of each stream.
     ByKey(Vec<Vec<usize>>),
+    /// The first stream may lie anywhere, the second one is needed everywhere.
+    Everywhere,
 }
 
 pub(super) struct Cut {
@@ -104,22 +107,34 @@ impl Cut {
                     Origin::Stage { stage, output } => spreads[*stage][*output].clone(),
                 })
                 .collect();
-            let Some(shuffled) = cut.shuffled(&inputs, &keys(kind, union.as_ref()), &by_port) else {
+            let needs = match (kind, inputs.get(1)) {
+                (StageKind::Lookup { .. }, Some(Origin::Source(table)))
+                    if config.sources[*table].table.is_some_and(|table| table.is_broadcast) =>
+                {
+                    Needs::Everywhere
+                }
+                _ => keys(kind, union.as_ref()),
+            };
+            let Some(shuffled) = cut.shuffled(&inputs, &needs, &by_port) else {
                 problems.push(behind_itself(config, *stage));
                 spreads[*stage] = vec![None; streams.n_outputs(*stage)];
                 continue;
             };
-            for (port, key) in shuffled.into_iter().enumerate() {
-                match key {
+            for (port, to) in shuffled.into_iter().enumerate() {
+                match to {
                     None => cut.unite(inputs[port], *stage),
-                    Some(key) => {
-                        by_port[port] = Some(Spread { columns: key.clone(), is_ours: true });
+                    Some(to) => {
+                        by_port[port] = match &to {
+                            ShuffleTo::Key(key) => Some(Spread { columns: key.clone(), is_ours: true }),
+                            ShuffleTo::Everyone => None,
+                        };
                         let reads = match kind {
                             StageKind::Join { .. } => Reads::Side,
+                            StageKind::Lookup { .. } if port == 1 => Reads::Table,
                             _ if union.is_some() => Reads::OneOfSeveral,
                             _ => Reads::One,
                         };
-                        cut.shuffles.push(Shuffle { from: inputs[port], stage: *stage, port, key, reads });
+                        cut.shuffles.push(Shuffle { from: inputs[port], stage: *stage, port, to, reads });
                     }
                 }
             }
@@ -140,11 +155,12 @@ impl Cut {
         cut
     }
 
-    /// For each port: the key of the shuffle that its edge becomes, or `None` if rows can be read as they lie. `None` for all of them
-    /// if neither is possible.
-    fn shuffled(&self, inputs: &[Origin], needs: &Needs, spreads: &[Option<Spread>]) -> Option<Vec<Option<Vec<usize>>>> {
+    /// For each port: the shuffle that its edge becomes, or `None` if rows can be read as they lie. `None` for all of them if neither is
+    /// possible.
+    fn shuffled(&self, inputs: &[Origin], needs: &Needs, spreads: &[Option<Spread>]) -> Option<Vec<Option<ShuffleTo>>> {
         let shuffles: Vec<bool> = match needs {
             Needs::Nothing => vec![false; inputs.len()],
+            Needs::Everywhere => vec![false, true],
             Needs::Alike { columns, ids } => {
                 let is_alike = united(columns, spreads).is_some();
                 ids.iter().zip(spreads).map(|(id, spread)| !is_alike && !lies_whole(&[*id], spread)).collect()
@@ -172,12 +188,19 @@ impl Cut {
         });
         match needs {
             Needs::Nothing => (!is_circle).then(|| vec![None; inputs.len()]),
-            Needs::Alike { ids, .. } => {
-                Some(ids.iter().zip(&shuffles).map(|(id, shuffled)| (*shuffled || is_circle).then(|| vec![*id])).collect())
-            }
-            Needs::ByKey(keys) => {
-                Some(keys.iter().zip(&shuffles).map(|(key, shuffled)| (*shuffled || is_circle).then(|| key.clone())).collect())
-            }
+            Needs::Everywhere => (!is_circle).then(|| vec![None, Some(ShuffleTo::Everyone)]),
+            Needs::Alike { ids, .. } => Some(
+                ids.iter()
+                    .zip(&shuffles)
+                    .map(|(id, shuffled)| (*shuffled || is_circle).then(|| ShuffleTo::Key(vec![*id])))
+                    .collect(),
+            ),
+            Needs::ByKey(keys) => Some(
+                keys.iter()
+                    .zip(&shuffles)
+                    .map(|(key, shuffled)| (*shuffled || is_circle).then(|| ShuffleTo::Key(key.clone())))
+                    .collect(),
+            ),
         }
     }
 
@@ -268,7 +291,9 @@ fn keys(kind: &StageKind, union: Option<&Union>) -> Needs {
             Some(union) => Needs::Alike { columns: union.columns.clone(), ids: of_stream(&[*id]).concat() },
         },
         StageKind::Aggregate { key, .. } | StageKind::Process { key, .. } => Needs::ByKey(of_stream(key)),
-        StageKind::Join { left_key, right_key, .. } => Needs::ByKey(vec![left_key.clone(), right_key.clone()]),
+        StageKind::Join { left_key, right_key, .. } | StageKind::Lookup { left_key, right_key, .. } => {
+            Needs::ByKey(vec![left_key.clone(), right_key.clone()])
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Every stage and sink against its plugin and its streams.
 
 use reelflow_core::{
-    plan::StageKind,
+    plan::{Retime, StageKind},
     schema::{FieldType, Schema},
 };
 
@@ -21,7 +21,11 @@ use crate::{
 pub(super) struct Built {
     /// By stage of the config.
     pub kinds: Vec<Option<StageKind>>,
+    /// By stage of the config: the columns from which the rows of each output get their event time.
+    pub retimes: Vec<Option<Retime>>,
     pub sink_keys: Vec<Vec<usize>>,
+    /// By sink: the column that says that a record has no value.
+    pub tombstones: Vec<Option<usize>>,
     /// By source: the columns that it is partitioned by, if that is known.
     pub source_keys: Vec<Option<Vec<usize>>>,
 }
@@ -29,11 +33,13 @@ pub(super) struct Built {
 /// Checks all stages, sinks and source keys. `None` if any is wrong or hangs on a plugin that is not known.
 pub(super) fn check(config: &Config, streams: &Streams<'_>, problems: &mut Problems) -> Option<Built> {
     let kinds: Vec<_> = (0..config.stages.len()).map(|idx| Check { config, streams, idx, problems }.stage()).collect();
+    let retimes = (0..config.stages.len()).map(|idx| retime(config, streams, idx, problems)).collect();
+    let tombstones = (0..config.sinks.len()).map(|idx| tombstone(config, streams, idx, problems)).collect();
     let sink_keys: Vec<_> = (0..config.sinks.len()).map(|idx| sink_key(config, streams, idx, problems)).collect();
     let source_keys = (0..config.sources.len()).map(|idx| source_key(config, streams, idx, problems)).collect();
     let all_known = kinds.iter().all(Option::is_some);
     let sink_keys = sink_keys.into_iter().collect::<Option<Vec<_>>>()?;
-    all_known.then_some(Built { kinds, sink_keys, source_keys })
+    all_known.then_some(Built { kinds, retimes, sink_keys, tombstones, source_keys })
 }
 
 /// The stream that a check looks into, with the words for it.
@@ -55,6 +61,32 @@ impl<'a> Check<'a, '_, '_> {
     fn stage(mut self) -> Option<StageKind> {
         let stage = &self.config.stages[self.idx];
         match &stage.kind {
+            config::StageKind::Lookup { input, table, on, outer, lateness_ms, plugin } => {
+                let (rows, versions) = (self.input(0, input), self.input(1, table));
+                let mut side = |port, input: &Option<Input<'a>>| match input {
+                    Some(input) => {
+                        (self.plugin_columns(stage, port, plugin, input), self.columns(stage, "on", on, input, |_| false))
+                    }
+                    None => (None, None),
+                };
+                let (left_columns, left_key) = side(0, &rows);
+                let (right_columns, right_key) = side(1, &versions);
+                let (left_key, right_key, versions) = (left_key?, right_key?, versions?);
+                let on_fits = self.join_types(on, &rows?, &left_key, &versions, &right_key);
+                let is_key = self.is_table_key(stage, table, on, &right_key, &versions);
+                (on_fits && is_key).then_some(())?;
+                Some(StageKind::Lookup {
+                    plugin: self.plugin_idx(plugin),
+                    left_columns: left_columns?,
+                    right_columns: right_columns?,
+                    left_key,
+                    right_key,
+                    // Behind the fields of its records: `TablePlan::stream_schema`.
+                    deleted: versions.schema.len(),
+                    outer: *outer,
+                    lateness_ms: lateness_ms.as_ref().map(|ms| ms.value),
+                })
+            }
             config::StageKind::Transform { inputs, plugin } => {
                 let inputs = self.inputs(inputs)?;
                 let (columns, agree) = (self.plugin_columns_of(stage, plugin, &inputs), self.same_revisions(stage, &inputs));
@@ -216,6 +248,33 @@ impl<'a> Check<'a, '_, '_> {
         fits
     }
 
+    /// Whether a lookup goes by the fields that identify a version, all of them, in whatever order.
+    fn is_table_key(
+        &mut self,
+        stage: &Stage,
+        table: &At<String>,
+        on: &[At<String>],
+        right_key: &[usize],
+        versions: &Input<'_>,
+    ) -> bool {
+        let source = self.config.sources.iter().find(|source| *source.name == table.value).expect("a lookup's table is a source");
+        let mut key: Vec<Option<usize>> = source.key.iter().map(|name| column(&versions.schema, name)).collect();
+        let mut by: Vec<Option<usize>> = right_key.iter().copied().map(Some).collect();
+        key.sort_unstable();
+        by.sort_unstable();
+        if key == by {
+            return true;
+        }
+        let names: Vec<String> = source.key.iter().map(|name| format!("\"{}\"", **name)).collect();
+        let span = on[0].span.start..on[on.len() - 1].span.end;
+        let message = format!("stage \"{}\" looks up a table by other fields than its key", *stage.name);
+        self.problems.push(
+            Problem::at(Code::NotTheTableKey, span, message, "a version is found by its whole key")
+                .also(source.key[0].span.clone(), format!("the key is {}", names.join(", "))),
+        );
+        false
+    }
+
     /// The outer `Option` is whether all is well.
     fn tie(&mut self, stage: &Stage, tie: Option<&At<String>>, right: &Input<'_>) -> Option<Option<usize>> {
         let Some(tie) = tie else { return Some(None) };
@@ -279,6 +338,55 @@ fn sink_key(config: &Config, streams: &Streams<'_>, idx: usize, problems: &mut P
     (columns.len() == sink.key().len()).then_some(columns)
 }
 
+/// The field that says which rows delete their key. What is wrong is reported.
+fn tombstone(config: &Config, streams: &Streams<'_>, idx: usize, problems: &mut Problems) -> Option<usize> {
+    let sink = &config.sinks[idx];
+    let config::SinkTo::Topic { tombstone: Some(name), .. } = &sink.to else { return None };
+    let input = input(streams, streams.sink_input(idx)?, &sink.input)?;
+    let what = format!("\"tombstone\" of sink \"{}\"", *sink.name);
+    let Some(at) = column(&input.schema, name) else {
+        problems.push(unknown_column(Code::UnknownColumn, &what, name, &input));
+        return None;
+    };
+    let field = &input.schema.fields[at];
+    if field.field_type != FieldType::Bool || !field.required {
+        let label = format!("field \"{}\" is {}", field.name, type_text(field));
+        let problem =
+            Problem::at(Code::TombstoneType, name.span.clone(), format!("{what} must be a bool that is never null"), label);
+        problems.push(problem.also(input.from.span.clone(), "in this stream"));
+    }
+    Some(at)
+}
+
+/// Where the rows of a stage get their event time from, if not from its kind. What is wrong is reported.
+fn retime(config: &Config, streams: &Streams<'_>, idx: usize, problems: &mut Problems) -> Option<Retime> {
+    let stage = &config.stages[idx];
+    let time = stage.event_time.as_ref()?;
+    let (declaration, plugin) = (streams.declaration(idx)?, stage.kind.plugin()?);
+    let mut columns = Vec::new();
+    for (name, schema) in &declaration.outputs {
+        let at = schema.position(&time.field);
+        let label = match at.map(|at| &schema.fields[at]) {
+            Some(field) if field.field_type == FieldType::Int && field.required => {
+                columns.extend(at);
+                continue;
+            }
+            Some(field) => format!("field \"{}\" of output \"{name}\" is {}", *time.field, type_text(field)),
+            None => format!("output \"{name}\" has no field \"{}\"", *time.field),
+        };
+        let message = format!("\"event_time\" of stage \"{}\" must be an i64 that is never null, in all outputs", *stage.name);
+        let mut problem =
+            Problem::at(Code::EventTimeType, time.field.span.clone(), message, label).also(plugin.span.clone(), "of this plugin");
+        if at.is_none()
+            && let Some(meant) = closest(&time.field, schema.fields.iter().map(|field| field.name.as_str()))
+        {
+            problem = problem.patch("a field with a similar name exists", time.field.span.clone(), format!("\"{meant}\""));
+        }
+        problems.push(problem);
+    }
+    (columns.len() == declaration.outputs.len()).then_some(Retime { columns, behind_ms: time.behind_ms })
+}
+
 /// Where a key field is not decoded because nothing reads it, no stage can be keyed by it either: only a warning.
 fn source_key(config: &Config, streams: &Streams<'_>, idx: usize, problems: &mut Problems) -> Option<Vec<usize>> {
     let source = &config.sources[idx];
@@ -291,8 +399,9 @@ fn source_key(config: &Config, streams: &Streams<'_>, idx: usize, problems: &mut
         match column(&schema, name) {
             Some(at) => columns.push(at),
             None => {
+                let noun = if source.table.is_some() { "table" } else { "source" };
                 let message =
-                    format!("nothing reads field \"{}\", by which source \"{}\" is partitioned", name.value, *source.name);
+                    format!("nothing reads field \"{}\", by which {noun} \"{}\" is partitioned", name.value, *source.name);
                 let mut problem = Problem::at(Code::UnreadPartitionKey, name.span.clone(), message, "so it is not decoded");
                 problem = match closest(name, schema.fields.iter().map(|field| field.name.as_str())) {
                     Some(meant) => {

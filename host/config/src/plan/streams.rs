@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use reelflow_core::{
-    plan::Emission,
+    plan::{Emission, TablePlan},
     plugin::{Declaration, World},
     schema::{Field, FieldType, Schema},
 };
@@ -72,6 +72,13 @@ impl<'c> Streams<'c> {
             streams.source_schemas.push(schema);
         }
         streams.infer_join_columns(config);
+        for (source, schema) in
+            config.sources.iter().zip(&mut streams.source_schemas).filter(|(source, _)| source.table.is_some())
+        {
+            // A version of no key at all could never be found.
+            let key = source.key.iter().filter_map(|name| column(schema, name)).collect::<Vec<_>>();
+            key.into_iter().for_each(|at| schema.fields[at].required = true);
+        }
         streams
     }
 
@@ -187,7 +194,7 @@ impl<'c> Streams<'c> {
     pub fn union(&self, stage: usize) -> Option<Union> {
         let inputs = self.stage_inputs[stage].iter().copied().collect::<Option<Vec<_>>>()?;
         let of_config = &self.config.stages[stage].kind;
-        if inputs.len() == 1 || matches!(of_config, StageKind::Join { .. }) {
+        if inputs.len() == 1 || matches!(of_config, StageKind::Join { .. } | StageKind::Lookup { .. }) {
             return None;
         }
         let schemas = inputs.iter().map(|origin| self.schema_of(*origin)).collect::<Option<Vec<_>>>()?;
@@ -206,7 +213,7 @@ impl<'c> Streams<'c> {
             StageKind::Dedup { id: None, .. } => {
                 self.source_ids(stage).into_iter().flatten().map(|id| id.value.as_str()).collect()
             }
-            StageKind::Transform { .. } | StageKind::Join { .. } => Vec::new(),
+            StageKind::Transform { .. } | StageKind::Join { .. } | StageKind::Lookup { .. } => Vec::new(),
         };
         for name in by_name {
             let columns: Vec<Option<usize>> = schemas.iter().map(|schema| column(schema, name)).collect();
@@ -223,7 +230,9 @@ impl<'c> Streams<'c> {
             Some(Origin::Source(source)) => vec![self.config.sources[source].id.as_ref()],
             Some(Origin::Stage { stage, .. }) => match self.config.stages[stage].kind {
                 StageKind::Transform { .. } | StageKind::Dedup { .. } => self.source_ids(stage),
-                StageKind::Aggregate { .. } | StageKind::Join { .. } | StageKind::Process { .. } => vec![None],
+                StageKind::Aggregate { .. } | StageKind::Join { .. } | StageKind::Lookup { .. } | StageKind::Process { .. } => {
+                    vec![None]
+                }
             },
             None => vec![None],
         };
@@ -240,6 +249,21 @@ impl<'c> Streams<'c> {
         self.schema_of(origin).expect("schemas were checked")
     }
 
+    /// How the records of `source` are read, if it is a table. Once everything has been checked.
+    pub fn table(&self, source: usize) -> Option<TablePlan> {
+        self.config.sources[source].table?;
+        let schema = self.schema(Origin::Source(source));
+        let key = self.config.sources[source].key.iter();
+        let key = key.map(|name| column(&schema, name).expect("the key of a table is decoded")).collect();
+        Some(TablePlan { schema, key })
+    }
+
+    /// The columns that flow from `origin`: of a table those of its versions. Once everything has been checked.
+    pub fn flowing(&self, origin: Origin) -> Schema {
+        let table = if let Origin::Source(source) = origin { self.table(source) } else { None };
+        table.map_or_else(|| self.schema(origin), |table| table.stream_schema())
+    }
+
     /// Whether rows of `origin` carry `rev` and `final`: transforms hand them on, stages that keep state take final rows only.
     pub fn is_upsert(&self, config: &Config, origin: Origin) -> bool {
         let Origin::Stage { stage, .. } = origin else { return false };
@@ -247,7 +271,7 @@ impl<'c> Streams<'c> {
             StageKind::Aggregate { emission, .. } | StageKind::Join { emission, .. } => *emission == Emission::Upsert,
             // Those that a transform reads as one are all of one kind.
             StageKind::Transform { .. } => self.stage_inputs[stage][0].is_some_and(|input| self.is_upsert(config, input)),
-            StageKind::Dedup { .. } | StageKind::Process { .. } => false,
+            StageKind::Dedup { .. } | StageKind::Lookup { .. } | StageKind::Process { .. } => false,
         }
     }
 
@@ -310,7 +334,7 @@ impl<'c> Streams<'c> {
         // What one join adds, another one may need: at most once through all of them for each.
         for _ in 0..config.stages.len() {
             for stage in 0..config.stages.len() {
-                let StageKind::Join { on, .. } = &config.stages[stage].kind else { continue };
+                let (StageKind::Join { on, .. } | StageKind::Lookup { on, .. }) = &config.stages[stage].kind else { continue };
                 for (port, other) in [(0, 1), (1, 0)] {
                     let (Some(origin), Some(other)) = (self.stage_inputs[stage][port], self.stage_inputs[stage][other]) else {
                         continue;
@@ -371,7 +395,7 @@ fn of_stages<'c>(
         let (world, n_inputs) = match kind {
             StageKind::Transform { .. } => (World::Transform, 1),
             StageKind::Aggregate { .. } => (World::Aggregate, 1),
-            StageKind::Join { .. } => (World::Join, 2),
+            StageKind::Join { .. } | StageKind::Lookup { .. } => (World::Join, 2),
             StageKind::Process { .. } => (World::Process, 1),
             StageKind::Dedup { .. } => return None,
         };

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The longest time that a record may come behind the watermark and still count, over all stages downstream of `dedup`, with
-/// the stage that waits so long: lateness plus window, lateness plus what a join looks back, or the lateness of a process. `None`: nothing waits.
+/// the stage that waits so long: lateness plus window, lateness plus what a join looks back, or the lateness of a process or lookup. `None`: nothing waits.
 fn needed(config: &Config, dedup: usize) -> Option<(i64, usize)> {
     let mut is_below = vec![false; config.stages.len()];
     is_below[dedup] = true;
@@ -27,8 +27,12 @@ fn needed(config: &Config, dedup: usize) -> Option<(i64, usize)> {
                 within_ms.value.max(matching.after_ms()) + lateness_ms.value
             }
             // Without a lateness a record of any age counts: no horizon is long enough, so the manifest must say one.
-            StageKind::Process { lateness_ms: None, .. } | StageKind::Transform { .. } | StageKind::Dedup { .. } => continue,
-            StageKind::Process { lateness_ms: Some(lateness_ms), .. } => lateness_ms.value,
+            StageKind::Process { lateness_ms: None, .. }
+            | StageKind::Lookup { lateness_ms: None, .. }
+            | StageKind::Transform { .. }
+            | StageKind::Dedup { .. } => continue,
+            StageKind::Process { lateness_ms: Some(lateness_ms), .. }
+            | StageKind::Lookup { lateness_ms: Some(lateness_ms), .. } => lateness_ms.value,
         };
         if longest.is_none_or(|(ms, _)| waits_ms > ms) {
             longest = Some((waits_ms, idx));
@@ -81,12 +85,14 @@ pub(crate) fn check(config: &Config, problems: &mut Problems) {
                             }
                         },
                     ),
-                    StageKind::Process { lateness_ms: Some(lateness_ms), .. } => {
+                    StageKind::Process { lateness_ms: Some(lateness_ms), .. }
+                    | StageKind::Lookup { lateness_ms: Some(lateness_ms), .. } => {
                         (&lateness_ms.span, format!("lateness {}", duration_text(lateness_ms.value)))
                     }
-                    StageKind::Process { lateness_ms: None, .. } | StageKind::Transform { .. } | StageKind::Dedup { .. } => {
-                        continue;
-                    }
+                    StageKind::Process { lateness_ms: None, .. }
+                    | StageKind::Lookup { lateness_ms: None, .. }
+                    | StageKind::Transform { .. }
+                    | StageKind::Dedup { .. } => continue,
                 };
                 problems.push(
                     Problem::at(

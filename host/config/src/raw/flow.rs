@@ -1,4 +1,4 @@
-//! `[source.…]` and `[stage.…]`: what records flow through.
+//! `[source.…]`, `[table.…]` and `[stage.…]`: what records flow through.
 
 use reelflow_core::{
     plan::{Emission, WindowSpec},
@@ -9,11 +9,12 @@ use super::{
     RawSource, RawStage,
     inputs::{inputs, required_inputs},
     join::join,
+    lookup::lookup,
     zoned::{TIME_ZONE, local_windows, time_zone},
 };
 use crate::{
     code::Code,
-    config::{DeclaredField, EventTimeFrom, Source, Stage, StageKind},
+    config::{self, DeclaredField, EventTimeFrom, Source, Stage, StageKind, StageTime},
     problem::{At, Problem, Problems},
     value,
     walk::{Table, read_text, wrong_type},
@@ -21,11 +22,16 @@ use crate::{
 
 const MINUTE_MS: i64 = 60_000;
 
-pub(super) fn source(name: At<String>, mut table: Table<'_>, problems: &mut Problems) -> RawSource {
+/// A source, or a table: one with a key by which it is looked up, and without ids.
+pub(super) fn source(name: At<String>, mut table: Table<'_>, is_table: bool, problems: &mut Problems) -> RawSource {
     let topic = required_topic(&mut table, &name, problems);
     let event_time = table.required_string("event_time", "\"event_ts\"", problems);
-    let id = table.string("id", problems);
+    let id = if is_table { None } else { table.string("id", problems) };
+    if is_table && table.peek("key").is_none() {
+        table.missing("key", "[\"title_id\"]", problems);
+    }
     let key = table.strings("key", problems).map_or_else(Vec::new, |key| key.value);
+    let broadcast = if is_table { table.flag("broadcast", problems) } else { None };
     if table.peek("bound").is_none() {
         let message = format!("{} has no disorder bound", table.what);
         problems.push(
@@ -39,7 +45,8 @@ pub(super) fn source(name: At<String>, mut table: Table<'_>, problems: &mut Prob
     let future_ms_max = table.positive_duration("max_future", problems).map_or(10 * MINUTE_MS, |ms| *ms);
     let value_bytes = table.size("max_bytes", 1..=64 << 20, problems).map_or(256 << 10, |size| *size);
     let fields = declared_fields(&mut table, problems);
-    table.finish(&[], problems);
+    let elsewhere = if is_table { ("id", "sources: a version replaces the one before it") } else { ("broadcast", "tables") };
+    table.finish(&[elsewhere], problems);
     let built = (|| {
         let event_time = event_time.map(|field| {
             let from = if field.value == "@timestamp" { EventTimeFrom::LogTimestamp } else { EventTimeFrom::Field(field.value) };
@@ -56,9 +63,10 @@ pub(super) fn source(name: At<String>, mut table: Table<'_>, problems: &mut Prob
             future_ms_max,
             value_bytes_max: usize::try_from(value_bytes).expect("at most 64 MiB"),
             fields,
+            table: is_table.then(|| config::Table { is_broadcast: broadcast.is_some_and(|flag| *flag) }),
         })
     })();
-    RawSource { name, topic, built }
+    RawSource { name, topic, is_table, built }
 }
 
 pub(super) fn required_topic(table: &mut Table<'_>, name: &At<String>, problems: &mut Problems) -> Option<At<String>> {
@@ -90,10 +98,11 @@ fn declared_fields(table: &mut Table<'_>, problems: &mut Problems) -> Vec<Declar
 }
 
 /// The keys of each kind of stage, for the message about a key that belongs to another kind.
-const ELSEWHERE: [(&str, &str); 17] = [
-    ("input", "stages of kind \"transform\", \"dedup\", \"aggregate\" and \"process\""),
+const ELSEWHERE: [(&str, &str); 19] = [
+    ("input", "stages of kind \"transform\", \"dedup\", \"aggregate\", \"lookup\" and \"process\""),
     ("inputs", "stages of kind \"transform\", \"dedup\", \"aggregate\" and \"process\""),
-    ("plugin", "stages of kind \"transform\", \"aggregate\", \"join\" and \"process\""),
+    ("plugin", "stages of kind \"transform\", \"aggregate\", \"join\", \"lookup\" and \"process\""),
+    ("event_time", "stages with a plugin"),
     ("id", "stages of kind \"dedup\""),
     ("horizon", "stages of kind \"dedup\""),
     ("key", "stages of kind \"aggregate\" and \"process\""),
@@ -101,26 +110,28 @@ const ELSEWHERE: [(&str, &str); 17] = [
     ("emit", "stages of kind \"aggregate\" and \"join\""),
     ("left", "stages of kind \"join\""),
     ("right", "stages of kind \"join\""),
-    ("on", "stages of kind \"join\""),
+    ("table", "stages of kind \"lookup\""),
+    ("on", "stages of kind \"join\" and \"lookup\""),
     ("match", "stages of kind \"join\""),
     ("within", "stages of kind \"join\""),
     ("after", "stages of kind \"join\""),
-    ("join", "stages of kind \"join\""),
+    ("join", "stages of kind \"join\" and \"lookup\""),
     ("tie", "stages of kind \"join\""),
     ("state_ttl", "stages of kind \"process\""),
 ];
 
 pub(super) fn stage(name: At<String>, mut table: Table<'_>, problems: &mut Problems) -> RawStage {
     if table.peek("kind").is_none() {
-        table.missing("kind", "\"transform\"`, `\"dedup\"`, `\"aggregate\"`, `\"join\"` or `\"process\"", problems);
+        table.missing("kind", "\"transform\"`, `\"dedup\"`, `\"aggregate\"`, `\"join\"`, `\"lookup\"` or `\"process\"", problems);
     }
-    let kinds = ["transform", "dedup", "aggregate", "join", "process"].map(|kind| (kind, kind));
+    let kinds = ["transform", "dedup", "aggregate", "join", "lookup", "process"].map(|kind| (kind, kind));
     let kind = table.choice("kind", &kinds, problems).map(|kind| *kind);
     let ports = match kind {
         Some("join") => Ports::Sides(["left", "right"].map(|key| table.required_string(key, "\"…\"", problems))),
+        Some("lookup") => Ports::Sides(["input", "table"].map(|key| table.required_string(key, "\"…\"", problems))),
         Some(_) => Ports::Streams(required_inputs(&mut table, problems)),
         None => {
-            let sides = ["left", "right"].map(|key| table.string(key, problems));
+            let sides = ["left", "right", "table"].map(|key| table.string(key, problems));
             Ports::Streams(inputs(&mut table, problems).into_iter().chain(sides.into_iter().flatten()).collect())
         }
     };
@@ -130,11 +141,17 @@ pub(super) fn stage(name: At<String>, mut table: Table<'_>, problems: &mut Probl
         None => table.string("plugin", problems),
     };
     let inputs = ports.names();
+    let looked_up = match (&ports, kind) {
+        (Ports::Sides([_, table]), Some("lookup")) => table.clone(),
+        _ => None,
+    };
+    let event_time = if plugin.is_some() { event_time(&mut table, problems) } else { None };
     let stage_kind = match (kind, ports) {
         (Some("transform"), Ports::Streams(inputs)) => transform(&mut table, inputs, &plugin, problems),
         (Some("dedup"), Ports::Streams(inputs)) => dedup(&mut table, inputs, problems),
         (Some("aggregate"), Ports::Streams(inputs)) => aggregate(&mut table, inputs, &plugin, problems),
         (Some("process"), Ports::Streams(inputs)) => process(&mut table, inputs, &plugin, problems),
+        (Some("lookup"), Ports::Sides(sides)) => lookup(&mut table, sides, &plugin, problems),
         (_, Ports::Sides(sides)) => join(&mut table, sides, &plugin, problems),
         (_, Ports::Streams(_)) => {
             // Of which kind the keys are is not known: only what no stage has is worth a word.
@@ -146,11 +163,24 @@ pub(super) fn stage(name: At<String>, mut table: Table<'_>, problems: &mut Probl
         }
     };
     table.finish(&ELSEWHERE, problems);
-    let built = stage_kind.map(|kind| Stage { name: name.clone(), kind });
-    RawStage { name, kind, inputs, plugin, built }
+    let built = stage_kind.map(|kind| Stage { name: name.clone(), kind, event_time });
+    RawStage { name, kind, inputs, table: looked_up, plugin, built }
 }
 
-/// What a stage reads: the sides of a join, or streams that count as one.
+/// `event_time = { field = "…", behind = "…" }`. What is wrong with it was reported; the stage is then as if it had none.
+fn event_time(table: &mut Table<'_>, problems: &mut Problems) -> Option<StageTime> {
+    let what = format!("\"event_time\" of {}", table.what);
+    let mut time = table.table("event_time", what, problems)?;
+    let field = time.required_string("field", "\"imp_ts\"", problems);
+    if time.peek("behind").is_none() {
+        time.missing("behind", "\"6h\"", problems);
+    }
+    let behind = time.duration("behind", problems);
+    time.finish(&[], problems);
+    Some(StageTime { field: field?, behind_ms: *behind? })
+}
+
+/// What a stage reads: the sides of a join, rows and table of a lookup, or streams that count as one.
 enum Ports {
     Sides([Option<At<String>>; 2]),
     Streams(Vec<At<String>>),
@@ -190,7 +220,7 @@ fn no_lateness(table: &mut Table<'_>, problems: &mut Problems) {
         let message = format!("{} has no lateness", table.what);
         problems.push(
             Problem::at(Code::LatenessWithoutWindow, entry.key_span, message, "nothing here waits for late records")
-                .note("\"lateness\" is a key of stages of kind \"aggregate\", \"join\" and \"process\""),
+                .note("\"lateness\" is a key of stages of kind \"aggregate\", \"join\", \"lookup\" and \"process\""),
         );
     }
 }

@@ -16,8 +16,12 @@ const ROLL_EVERY_MS: i64 = 5 * 60_000;
 const ROLL_BYTES: u64 = 128 << 20;
 
 /// Keys that say something about records, for the message about them in a sink that writes files.
-const OF_TOPICS: [(&str, &str); 3] =
-    [("topic", "sinks without \"files\""), ("key", "sinks that write a topic"), ("partitions", "sinks that write a topic")];
+const OF_TOPICS: [(&str, &str); 4] = [
+    ("topic", "sinks without \"files\""),
+    ("key", "sinks that write a topic"),
+    ("partitions", "sinks that write a topic"),
+    ("tombstone", "sinks that write a topic"),
+];
 
 pub(super) fn sink(name: At<String>, mut table: Table<'_>, problems: &mut Problems) -> RawSink {
     if table.peek("input").is_none() {
@@ -35,10 +39,16 @@ pub(super) fn sink(name: At<String>, mut table: Table<'_>, problems: &mut Proble
     let key = table.strings("key", problems).map_or_else(Vec::new, |key| key.value);
     let partitions = table.integer("partitions", 1..=100_000, problems);
     let partitions = partitions.map(|n| At::new(u32::try_from(*n).expect("in range"), n.span));
+    let tombstone = table.string("tombstone", problems);
+    if let (Some(field), true) = (&tombstone, key.is_empty()) {
+        let message = format!("{} writes records without a value that have no key", table.what);
+        let problem = Problem::at(Code::TombstoneType, field.span.clone(), message, "what would they delete?");
+        problems.push(problem.help("add `key = […]` with the fields that identify a record"));
+    }
     table.take("files");
     table.finish(&[], problems);
     let built = (|| {
-        let to = SinkTo::Topic { topic: topic.clone()?, key, partitions };
+        let to = SinkTo::Topic { topic: topic.clone()?, key, partitions, tombstone };
         Some(Sink { name: name.clone(), input: input.clone()?, to })
     })();
     RawSink { name, input, topic, path: None, built }

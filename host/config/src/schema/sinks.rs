@@ -17,6 +17,8 @@ pub(super) struct Sink {
     /// Default: as many as the sources have.
     #[schemars(range(min = 1, max = 100_000))]
     partitions: Option<u32>,
+    /// A boolean field: rows in which it is true are written as a record with their key and no value.
+    tombstone: Option<Text>,
     /// Files instead of a topic, each row in one of them. See [files](files.md).
     files: Option<Files>,
 }
@@ -24,7 +26,7 @@ pub(super) struct Sink {
 /// A topic, or files and then nothing that only a topic has.
 fn one_target() -> Value {
     let has = |key: &str| json!({ "required": [key] });
-    let of_topics = json!({ "anyOf": [has("topic"), has("key"), has("partitions")] });
+    let of_topics = json!({ "anyOf": [has("topic"), has("key"), has("partitions"), has("tombstone")] });
     json!([{ "required": ["topic"], "not": has("files") }, { "required": ["files"], "not": of_topics }])
 }
 

@@ -2,7 +2,7 @@
 
 use reelflow_config::config::Limits;
 use reelflow_core::{
-    plan::{Consumer, EventTimeFrom, FragmentInput, Plan, StageKind, StagePlan},
+    plan::{Consumer, EventTimeFrom, FragmentInput, Plan, ShuffleTo, StageKind, StagePlan},
     schema::Schema,
 };
 
@@ -183,7 +183,7 @@ fn another_key_cuts_the_pipeline() {
     let plan = plan(&stages, &["by_country"]);
     assert_eq!(fragments(&plan), ["plays: plays -> once", "by_country: reel.p.by_country -> by_country"]);
     let shuffle = &plan.shuffles[0];
-    assert_eq!(shuffle.key, [shuffle.stream.schema.position("country").expect("it is the key")]);
+    assert_eq!(shuffle.to, ShuffleTo::Key(vec![shuffle.stream.schema.position("country").expect("it is the key")]));
     assert_eq!(plan.stages[1].late_topic.as_deref(), Some("late.by_country"));
     assert_eq!(plan.stages[0].late_topic, None);
 }

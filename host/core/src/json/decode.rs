@@ -47,6 +47,9 @@ pub enum DecodeError {
     Missing { field: String },
     #[error("required field \"{field}\" at byte {at} is null")]
     Null { field: String, at: usize },
+    /// Of a record that deletes a key of a table.
+    #[error("record key is not that of the table: {why}")]
+    Key { why: String },
 }
 
 impl DecodeError {
@@ -58,6 +61,7 @@ impl DecodeError {
             DecodeError::Json { .. } => "json",
             DecodeError::Type { .. } => "type",
             DecodeError::Missing { .. } | DecodeError::Null { .. } => "missing",
+            DecodeError::Key { .. } => "key",
         }
     }
 }

@@ -36,6 +36,11 @@ pub(super) fn advance(stage: &mut dyn Operator, watermark: i64, plugin: Native<'
     answer(stage, plugin, out);
 }
 
+pub(super) fn advance_table(stage: &mut dyn Operator, watermark: i64, plugin: Native<'_>, out: &mut Outbox) {
+    stage.advance_table(Watermark(watermark), out);
+    answer(stage, plugin, out);
+}
+
 pub(super) fn clock(stage: &mut dyn Operator, now: i64, plugin: Native<'_>, out: &mut Outbox) {
     stage.clock(WallTime(now), out);
     answer(stage, plugin, out);

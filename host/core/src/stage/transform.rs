@@ -112,14 +112,28 @@ impl Operator for Transform {
 }
 
 /// Takes in the answer to the call that covered the rows `range` of `batch`.
-fn answered(batch: &Batch, range: Range<u32>, mut outputs: Vec<Routed>, mut rejects: Vec<Reject>, out: &mut Outbox) {
+fn answered(batch: &Batch, range: Range<u32>, outputs: Vec<Routed>, rejects: Vec<Reject>, out: &mut Outbox) {
+    let n_rows = u64::from(range.end - range.start);
+    let n_rejected = route(batch, range, outputs, rejects, out);
+    out.counts.accepted += n_rows - n_rejected;
+    out.counts.dead += n_rejected;
+}
+
+/// Emits what a plugin made of the rows `range` of `batch`, each with the time, the origin and the mark of its row. Rows that it rejected
+/// are dead letters; returns how many.
+pub(super) fn route(
+    batch: &Batch,
+    range: Range<u32>,
+    mut outputs: Vec<Routed>,
+    mut rejects: Vec<Reject>,
+    out: &mut Outbox,
+) -> u64 {
     if !rejects.is_empty() {
         rejects.sort_by_key(|reject| reject.row);
         rejects.dedup_by_key(|reject| reject.row);
         outputs = outputs.into_iter().map(|routed| without_rejected(routed, &rejects)).collect();
     }
-    out.counts.accepted += u64::from(range.end - range.start) - rejects.len() as u64;
-    out.counts.dead += rejects.len() as u64;
+    let n_rejected = rejects.len() as u64;
     outputs.sort_by_key(|routed| routed.output);
     for Routed { output, rows, mut origins } in outputs {
         if rows.is_empty() {
@@ -141,6 +155,7 @@ fn answered(batch: &Batch, range: Range<u32>, mut outputs: Vec<Routed>, mut reje
         let reasons = rejects.into_iter().map(|Reject { code, message, .. }| DeadReason::Rejected { code, message }).collect();
         out.dead.push(DeadRows { batch: batch.take(&rows), of: RowsOf::Input(0), reasons });
     }
+    n_rejected
 }
 
 /// A rejected row has one fate: what the plugin emitted for it before it refused does not count. `rejects`: sorted by row.

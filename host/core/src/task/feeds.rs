@@ -44,6 +44,11 @@ impl Feeds {
         Feeds::new(feeds(plan, fragment, leads_there), stages)
     }
 
+    /// What feeds the stage `idx` of `fragment` on `port`.
+    pub fn of_port(plan: &Plan, fragment: &FragmentPlan, idx: StageIdx, port: usize, stages: &[Stage]) -> Feeds {
+        Feeds::new(feeds(plan, fragment, |consumer| consumer == Consumer::Stage { stage: idx, port }), stages)
+    }
+
     fn new(all: Vec<Feed>, stages: &[Stage]) -> Feeds {
         let origin = |feed: &Feed| match *feed {
             Feed::Input(input) => Some((input, 0)),

@@ -3,7 +3,10 @@
 use crate::{
     plan::{Consumer, ShuffleIdx, Stream},
     stage::Batch,
-    task::{Effect, Task, memory, stages, stages::Stage},
+    task::{
+        Effect, Task, memory, retime, stages,
+        stages::{Rose, Stage, TABLE_PORT},
+    },
     time::Watermark,
 };
 
@@ -50,7 +53,11 @@ impl Task {
         let Waiting { stage: at, port, batch, from, marks } = waiting;
         let marks = marks.unwrap_or_else(|| {
             let stage = &self.stages[at];
-            stage.feeds.judge(&batch, &stage.low, &self.inputs, &self.stages, self.now)
+            let (feeds, low) = match &stage.table {
+                Some(table) if port == TABLE_PORT => (&table.feeds, &table.low),
+                _ => (&stage.feeds, &stage.low),
+            };
+            feeds.judge(&batch, low, &self.inputs, &self.stages, self.now)
         });
         let stage = &mut self.stages[at];
         let operator = stage.state.operator();
@@ -80,11 +87,15 @@ impl Task {
             self.low.update(self.inputs.iter().map(|input| input.mark(self.now)));
             return None;
         }
-        if let Some(watermark) = stages::raise(&mut self.stages, at, &self.inputs, self.now) {
-            self.stages[at].state.operator().advance(watermark, &mut self.outbox);
+        if let Some(rose) = stages::raise(&mut self.stages, at, &self.inputs, self.now) {
+            let operator = self.stages[at].state.operator();
+            match rose {
+                Rose::Table(watermark) => operator.advance_table(watermark, &mut self.outbox),
+                Rose::Stage(watermark) => operator.advance(watermark, &mut self.outbox),
+            }
             self.running = Some(at);
             self.empty_outbox(at, effects);
-            // The same stage again: its clock is read when all that came of the watermark has flowed on.
+            // The same stage again: its next watermark, and then its clock, when all that came of this one has flowed on.
             return Some(at);
         }
         if let Some(now) = self.now {
@@ -100,8 +111,11 @@ impl Task {
         let mut outbox = std::mem::take(&mut self.outbox);
         let stage = &mut self.stages[at];
         let stage_idx = stage.idx;
-        memory::add_counts(&mut stage.counts, &std::mem::take(&mut outbox.counts));
         let plan = self.plan.clone();
+        if let Some(to) = &plan.stages[stage_idx].retime {
+            retime::apply(to, &mut outbox);
+        }
+        memory::add_counts(&mut stage.counts, &std::mem::take(&mut outbox.counts));
         for (output, batch) in outbox.emitted.drain(..) {
             self.deliver(&plan.stages[stage_idx].outputs[output], batch, effects);
         }

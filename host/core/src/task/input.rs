@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use crate::{
-    column::{RowBuilder, Values},
+    column::{Bitmap, Column, RowBuilder, Rows, Value, Values},
     frame::{self, Frame},
-    json::decode::Projector,
-    plan::{EventTimeFrom, FragmentInput, Plan, ShuffleIdx, SourceIdx, SourcePlan},
-    record::{END_KEY, Partition, RecordBatch},
+    json::{
+        decode::{DecodeError, Projector},
+        record_key::KeyValues,
+    },
+    plan::{EventTimeFrom, FragmentInput, Plan, ShuffleIdx, SourceIdx, SourcePlan, TablePlan},
+    record::{END_KEY, Partition, Record, RecordBatch, WATERMARK_KEY},
+    schema::FieldType,
     stage::{Batch, Before, Origins},
     time::{EventTime, WallTime, Watermark},
     watermark::{InputMark, SourceClock, Upstreams},
@@ -36,6 +40,8 @@ pub(super) struct SourceInput {
     pub counts: SourceCounts,
     projector: Projector,
     rows: RowBuilder,
+    /// Of a table: for each row whether it deletes its key.
+    deleted: Bitmap,
 }
 
 #[derive(Debug)]
@@ -73,12 +79,13 @@ impl InputState {
     pub fn new(plan: &Plan, input: FragmentInput) -> InputState {
         match input {
             FragmentInput::Source(source) => {
-                let SourcePlan { stream, bound_ms, idle_after_ms, .. } = &plan.sources[source];
-                let projector = Projector::new(&stream.schema);
+                let SourcePlan { stream, bound_ms, idle_after_ms, table, .. } = &plan.sources[source];
+                let projector = Projector::new(table.as_ref().map_or(&stream.schema, |table| &table.schema));
                 let rows = projector.rows();
                 // Wall time is not known yet: the first clock read counts as a sign of life, see `clock_read`.
                 let clock = SourceClock::new(*bound_ms, *idle_after_ms, WallTime(i64::MIN));
-                InputState::Source(SourceInput { source, clock, counts: SourceCounts::default(), projector, rows })
+                let (counts, deleted) = (SourceCounts::default(), Bitmap::default());
+                InputState::Source(SourceInput { source, clock, counts, projector, rows, deleted })
             }
             FragmentInput::Shuffle(shuffle) => {
                 let upstreams = Upstreams::new(plan.n_partitions);
@@ -139,27 +146,26 @@ impl SourceInput {
     fn decode(&mut self, plan: &SourcePlan, from: &Delivery<'_>, dead: &mut Vec<DeadRecord>) -> Option<(Batch, Vec<Watermark>)> {
         let batch = from.batch;
         let mut records: Vec<u32> = Vec::with_capacity(batch.len());
-        let mut end = None;
+        let mut promises: Vec<(u32, Watermark)> = Vec::new();
         for (record_idx, record) in batch.iter().enumerate() {
-            if record.key == Some(END_KEY) {
-                end = end.or(Some(record_idx as u32));
-                continue;
+            let read = match record.key {
+                Some(END_KEY) => Ok(Some(Watermark::END)),
+                Some(WATERMARK_KEY) => promised(&record, plan.future_ms_max).map(Some),
+                _ => self.row(plan, &record).map(|()| None),
+            };
+            match read {
+                Ok(Some(promise)) => {
+                    promises.push((record_idx as u32, promise));
+                    continue;
+                }
+                Ok(None) => records.push(record_idx as u32),
+                Err((code, error)) => dead.push(DeadRecord { record_idx, code, error }),
             }
             self.counts.records_in += 1;
-            let value = record.value.unwrap_or_default();
-            let refused = if value.len() > plan.value_bytes_max {
-                let error = format!("value has {} bytes, the limit is {}", value.len(), plan.value_bytes_max);
-                Some(("too-large", error))
-            } else {
-                self.projector.decode(value, &mut self.rows).err().map(|error| (error.code(), error.to_string()))
-            };
-            match refused {
-                None => records.push(record_idx as u32),
-                Some((code, error)) => dead.push(DeadRecord { record_idx, code, error }),
-            }
         }
         let n_syntax_dead = dead.len();
-        let Timed { rows, times, kept } = with_times(plan, batch, self.rows.finish(), &records, dead);
+        let deleted = plan.table.as_ref().map(|_| std::mem::take(&mut self.deleted));
+        let Timed { rows, times, kept } = with_times(plan, batch, self.rows.finish(), deleted, &records, dead);
         if dead.len() > n_syntax_dead {
             dead.sort_by_key(|dead| dead.record_idx);
         }
@@ -169,43 +175,87 @@ impl SourceInput {
             self.clock.heard(now);
         }
         let records: Vec<u32> = kept.iter().map(|row| records[*row as usize]).collect();
-        let marks = self.move_clock(&times, &records, end);
+        let marks = self.move_clock(&times, &records, &promises);
         let origins = Origins::Records { topic: plan.topic.clone(), partition: from.partition, batch: batch.clone(), records };
         (!times.is_empty()).then(|| (Batch { origins, ..Batch::made(rows, times, None) }, marks))
     }
 
-    /// Moves the clock past rows with `times`, row `i` from record `records[i]`, and the `end` record, if there is one among them. Gives the
+    /// Decodes a record. Of a table, one without a value deletes its key.
+    fn row(&mut self, plan: &SourcePlan, record: &Record<'_>) -> Result<(), (&'static str, String)> {
+        let value = record.value.unwrap_or_default();
+        if value.len() > plan.value_bytes_max {
+            return Err(("too-large", format!("value has {} bytes, the limit is {}", value.len(), plan.value_bytes_max)));
+        }
+        let is_deleted = plan.table.is_some() && record.value.is_none();
+        let decoded = match &plan.table {
+            Some(table) if is_deleted => push_deleted(table, record.key.unwrap_or_default(), &mut self.rows),
+            _ => self.projector.decode(value, &mut self.rows),
+        };
+        decoded.map_err(|error| (error.code(), error.to_string()))?;
+        if plan.table.is_some() {
+            self.deleted.push(is_deleted);
+        }
+        Ok(())
+    }
+
+    /// Moves the clock past rows with `times`, row `i` from record `records[i]`, and past what other records promised. Gives the
     /// watermark from before each row.
-    fn move_clock(&mut self, times: &[EventTime], records: &[u32], end: Option<u32>) -> Vec<Watermark> {
+    fn move_clock(&mut self, times: &[EventTime], records: &[u32], promises: &[(u32, Watermark)]) -> Vec<Watermark> {
         let mut marks = Vec::with_capacity(times.len());
-        let n_before_end = end.map_or(records.len(), |end| records.partition_point(|record| *record < end));
-        for (row, time) in times.iter().enumerate() {
-            if row == n_before_end {
-                self.clock.end();
+        let mut promises = promises.iter().peekable();
+        for (time, record) in times.iter().zip(records) {
+            while let Some((_, promise)) = promises.next_if(|(at, _)| at < record) {
+                self.clock.promised(*promise);
             }
             marks.push(self.clock.watermark());
             self.clock.accepted(*time);
         }
-        if end.is_some() {
-            self.clock.end();
-        }
+        promises.for_each(|(_, promise)| self.clock.promised(*promise));
         marks
     }
 }
 
+/// What a [`WATERMARK_KEY`] record says.
+fn promised(record: &Record<'_>, future_ms_max: i64) -> Result<Watermark, (&'static str, String)> {
+    let text = std::str::from_utf8(record.value.unwrap_or_default()).ok();
+    let at = text.and_then(|text| text.trim().parse().ok()).and_then(EventTime::checked);
+    let Some(at) = at else {
+        return Err(("watermark", "the value of a __watermark record must be a decimal number of ms since 1970".to_owned()));
+    };
+    if at.0 > record.timestamp_ms.saturating_add(future_ms_max) {
+        let ahead_ms = at.0.saturating_sub(record.timestamp_ms);
+        return Err((
+            "future",
+            format!("watermark {at} is {ahead_ms} ms after the log's timestamp, the limit is {future_ms_max} ms"),
+        ));
+    }
+    Ok(Watermark(at.0))
+}
+
+/// The row of a record of `table` without a value: its key, and null everywhere else.
+fn push_deleted(table: &TablePlan, record_key: &[u8], into: &mut RowBuilder) -> Result<(), DecodeError> {
+    let types: Vec<FieldType> = table.key.iter().map(|column_idx| table.schema.fields[*column_idx].field_type).collect();
+    let values = KeyValues::decode(&types, record_key)?;
+    let value = |column_idx| table.key.iter().position(|key| *key == column_idx).map_or(Value::Null, |at| values.at(at));
+    into.push((0..table.schema.len()).map(value));
+    Ok(())
+}
+
 /// Rows whose event time is known and believable.
 struct Timed {
-    rows: crate::column::Rows,
+    rows: Rows,
     times: Vec<EventTime>,
     /// Which of the decoded rows they are.
     kept: Vec<u32>,
 }
 
-/// The event times of decoded rows, row `i` from record `records[i]`. Rows without a believable one are left out, and `dead`.
+/// The event times of decoded rows, row `i` from record `records[i]`. Rows without a believable one are left out, and `dead`. `deleted`:
+/// of a table, which rows delete their key; they have the log's time, and the column that says so is added.
 fn with_times(
     plan: &SourcePlan,
     batch: &RecordBatch,
-    rows: crate::column::Rows,
+    rows: Rows,
+    deleted: Option<Bitmap>,
     records: &[u32],
     dead: &mut Vec<DeadRecord>,
 ) -> Timed {
@@ -219,7 +269,8 @@ fn with_times(
     };
     for (row, record_idx) in records.iter().enumerate() {
         let logged_ms = batch.record(*record_idx as usize).timestamp_ms;
-        let ms = field.map_or(logged_ms, |values| values[row]);
+        let is_deleted = deleted.as_ref().is_some_and(|deleted| deleted.at(row));
+        let ms = field.filter(|_| !is_deleted).map_or(logged_ms, |values| values[row]);
         let refused = match EventTime::checked(ms) {
             None => Some(("event-time", format!("event time {ms} is not within {} and {}", EventTime::MIN, EventTime::MAX))),
             Some(_) if ms > logged_ms.saturating_add(plan.future_ms_max) => {
@@ -239,6 +290,14 @@ fn with_times(
             dead.push(DeadRecord { record_idx: *record_idx as usize, code, error });
         }
     }
+    let rows = match deleted {
+        None => rows,
+        Some(deleted) => {
+            let (n_rows, column) = (rows.len(), Column::from_parts(Values::Bool(deleted), None).expect("no nulls"));
+            let columns = rows.columns().iter().cloned().chain([column]).collect();
+            Rows::new(n_rows, columns).expect("one value for each row")
+        }
+    };
     let rows = if kept.len() == rows.len() { rows } else { rows.take(&kept) };
     Timed { rows, times, kept }
 }

@@ -4,10 +4,11 @@
 //! are named, so that a pipeline may get new sources, shuffles and stages. (I-10)
 //!
 //! ```text
-//! memory   = version u8 (3) | low | n varint, source* | n varint, inward* | n varint, stage* | n varint, outward*
+//! memory   = version u8 (4) | low | n varint, source* | n varint, inward* | n varint, stage* | n varint, outward*
 //! source   = name | watermark | 3 counts
 //! inward   = topic | low | n varint, mark* | 3 counts         (a shuffle that leads here)
-//! stage    = name | n varint, term* | versions | low | 9 counts    (version 2 had no `versions`)
+//! stage    = name | n varint, term* | versions | low | table | 9 counts    (version 2 had no `versions`, version 3 no `table`)
+//! table    = watermark                                       (of a lookup's table; the least one, if it is none)
 //! term     = name | value                                     (what decides its results, see `terms`)
 //! versions                                                    (of its plugin's state, see `versions`)
 //! outward  = topic | mark                                     (a shuffle that leads away: what was sent last)
@@ -30,7 +31,7 @@ use crate::{
 
 /// No stage may have this name.
 pub(super) const SECTION: &str = "@task";
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// The parts of a task that are remembered here.
 pub(super) struct Memory<'a> {
@@ -68,6 +69,7 @@ impl Memory<'_> {
             stage.terms.write(&mut to);
             stage.versions.write(stage.state.state_bytes() > 0, &mut to);
             to.signed(stage.low.watermark().0);
+            to.signed(stage.table.as_ref().map_or(Watermark::UNKNOWN, |table| table.low.watermark()).0);
             write_counts(&mut to, &stage_totals(&stage.counts));
         }
         to.varint(self.outward.len() as u64);
@@ -114,6 +116,10 @@ impl Memory<'_> {
                 stage.versions.check(name, from)?;
             }
             stage.low.restore(Watermark(from.signed()?));
+            if version > 3 {
+                let low = Watermark(from.signed()?);
+                stage.table.iter_mut().for_each(|table| table.low.restore(low));
+            }
             stage.counts = stage_counts(read_counts(from)?);
         }
         for _ in 0..from.varint()? {

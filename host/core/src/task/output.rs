@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
+    column::Value,
     frame,
     json::encode,
-    plan::{FragmentIdx, Plan, ShuffleIdx, SinkIdx, StageIdx, StageKind, StagePlan},
+    plan::{FragmentIdx, Plan, ShuffleIdx, ShuffleTo, SinkIdx, StageIdx, StageKind, StagePlan},
     plugin::PluginFault,
     record::{Header, Outgoing, Partition, Record, RecordBatch, partition_of},
     schema::Schema,
@@ -100,14 +101,20 @@ impl Outputs {
             // Rows without a key stay together, and so in order.
             let partition = key.as_ref().map_or(self.partition % plan.n_partitions, |key| partition_of(key, plan.n_partitions));
             let revision = batch.revisions.as_ref().map(|all| all[row]);
+            let is_tombstone = |column: usize| batch.rows.column(column).at(row) == Value::Bool(true);
             self.scratch.clear();
-            encode::row(&plan.schema, &batch.rows, row, revision, &mut self.scratch);
-            outgoing.push(partition, batch.times[row].0, key.as_deref(), Some(&self.scratch), &[]);
+            let value = if plan.tombstone.is_some_and(is_tombstone) {
+                None
+            } else {
+                encode::row(&plan.schema, &batch.rows, row, revision, &mut self.scratch);
+                Some(&self.scratch[..])
+            };
+            outgoing.push(partition, batch.times[row].0, key.as_deref(), value, &[]);
         }
         append_if(outgoing, APPEND_BYTES, effects);
     }
 
-    /// Sends rows through a shuffle: a frame for each partition that some of them belong to.
+    /// Sends rows through a shuffle: a frame for each partition that some of them belong to, or all of them for each partition.
     ///
     /// The partition is the one in which a producer with Kafka's default partitioner puts a record with this key, so that a shuffled
     /// stream and a topic that was written with the same key can be joined.
@@ -122,12 +129,22 @@ impl Outputs {
         effects: &mut Vec<Effect>,
     ) {
         let plan = &self.plan.shuffles[shuffle];
+        let outgoing = &mut self.shuffles[shuffle];
+        let key = match &plan.to {
+            ShuffleTo::Key(key) => key,
+            ShuffleTo::Everyone => {
+                for frame in frame::encode_rows(batch, marks, self.partition) {
+                    (0..self.plan.n_partitions).for_each(|to| outgoing.push(to, wall_ms(now), None, Some(&frame), &[]));
+                }
+                append_if(outgoing, APPEND_BYTES, effects);
+                return;
+            }
+        };
         let mut rows_of: Vec<Vec<u32>> = vec![Vec::new(); self.plan.n_partitions as usize];
         for row in 0..batch.len() {
-            let key = encode::key(&plan.stream.schema, &batch.rows, &plan.key, row).unwrap_or_default();
+            let key = encode::key(&plan.stream.schema, &batch.rows, key, row).unwrap_or_default();
             rows_of[partition_of(&key, self.plan.n_partitions) as usize].push(row as u32);
         }
-        let outgoing = &mut self.shuffles[shuffle];
         for (partition, rows) in rows_of.iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
             let taken: (Batch, Vec<Watermark>);
             let (part, marks) = if rows.len() == batch.len() {
@@ -201,6 +218,7 @@ impl Outputs {
         let key_schema;
         let schema = match dead.of {
             RowsOf::Input(port) => &plan.stages[stage].inputs[port],
+            RowsOf::Output(output) => &plan.stages[stage].outputs[output].schema,
             RowsOf::Key => {
                 key_schema = schema_of_key(&plan, stage);
                 &key_schema
@@ -293,6 +311,7 @@ fn schema_of_key(plan: &Plan, stage: StageIdx) -> Schema {
 fn words(reason: &DeadReason) -> (&'static str, String, Option<u32>) {
     match reason {
         DeadReason::Rejected { code, message } => ("rejected", message.clone(), Some(*code)),
+        DeadReason::EventTime(why) => ("event-time", why.clone(), None),
         DeadReason::Fault(fault) => {
             let code = match fault {
                 PluginFault::Trap(_) => "trap",

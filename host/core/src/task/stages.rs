@@ -3,8 +3,8 @@
 use crate::{
     plan::{FragmentPlan, Matching, Plan, PluginIdx, StageIdx, StageKind, StagePlan, WindowSpec},
     stage::{
-        Batch, Operator, StageCounts, aggregate::Aggregate, dedup::Dedup, join::Join, process::Process, session::Session,
-        transform::Transform,
+        Batch, Operator, StageCounts, aggregate::Aggregate, dedup::Dedup, join::Join, lookup::Lookup, process::Process,
+        session::Session, transform::Transform,
     },
     task::{feeds::Feeds, input::InputState, terms::Terms, versions::Versions},
     time::{WallTime, Watermark},
@@ -23,9 +23,21 @@ pub(super) struct Stage {
     /// The minimum over what feeds it: it judges the rows that come in.
     pub low: LowWatermark,
     pub feeds: Feeds,
+    /// Of a lookup: how far its table has come.
+    pub table: Option<TableFeed>,
     /// How far behind its own watermark the rows that it emits may be.
     pub hold_ms: i64,
 }
+
+/// What gives a lookup its table, which is judged by how far the table itself has come.
+#[derive(Debug)]
+pub(super) struct TableFeed {
+    pub feeds: Feeds,
+    pub low: LowWatermark,
+}
+
+/// The port of a lookup on which its table comes.
+pub(super) const TABLE_PORT: usize = 1;
 
 #[derive(Debug)]
 pub(super) enum StageState {
@@ -34,6 +46,7 @@ pub(super) enum StageState {
     Aggregate(Box<Aggregate>),
     Session(Box<Session>),
     Join(Box<Join>),
+    Lookup(Box<Lookup>),
     Process(Box<Process>),
 }
 
@@ -45,6 +58,7 @@ impl StageState {
             StageKind::Aggregate { window: WindowSpec::Session { .. }, .. } => StageState::Session(Box::new(Session::new(plan))),
             StageKind::Aggregate { .. } => StageState::Aggregate(Box::new(Aggregate::new(plan))),
             StageKind::Join { .. } => StageState::Join(Box::new(Join::new(plan))),
+            StageKind::Lookup { .. } => StageState::Lookup(Box::new(Lookup::new(plan))),
             StageKind::Process { .. } => StageState::Process(Box::new(Process::new(plan))),
         }
     }
@@ -56,6 +70,7 @@ impl StageState {
             StageState::Aggregate(stage) => &mut **stage,
             StageState::Session(stage) => &mut **stage,
             StageState::Join(stage) => &mut **stage,
+            StageState::Lookup(stage) => &mut **stage,
             StageState::Process(stage) => &mut **stage,
         }
     }
@@ -67,6 +82,7 @@ impl StageState {
             StageState::Aggregate(stage) => stage.state_bytes(),
             StageState::Session(stage) => stage.state_bytes(),
             StageState::Join(stage) => stage.state_bytes(),
+            StageState::Lookup(stage) => stage.state_bytes(),
             StageState::Process(stage) => stage.state_bytes(),
         }
     }
@@ -81,6 +97,7 @@ impl StageState {
             | StageState::Aggregate(_)
             | StageState::Session(_)
             | StageState::Join(_)
+            | StageState::Lookup(_)
             | StageState::Process(_) => {
                 let rows: Vec<u32> = (0..batch.len() as u32).filter(|row| revisions[*row as usize].is_final).collect();
                 Batch { revisions: None, ..batch.take(&rows) }
@@ -102,7 +119,12 @@ impl Stage {
                 versions: Versions::new(plan.stages[*idx].state.clone()),
                 low: LowWatermark::default(),
                 feeds: Feeds::of_stage(plan, fragment, *idx, &stages),
-                hold_ms: hold_ms(&plan.stages[*idx].kind),
+                table: matches!(plan.stages[*idx].kind, StageKind::Lookup { .. }).then(|| TableFeed {
+                    feeds: Feeds::of_port(plan, fragment, *idx, TABLE_PORT, &stages),
+                    low: LowWatermark::default(),
+                }),
+                hold_ms: hold_ms(&plan.stages[*idx].kind)
+                    + plan.stages[*idx].retime.as_ref().map_or(0, |retime| retime.behind_ms),
             });
         }
         stages
@@ -128,19 +150,37 @@ impl Stage {
             StageKind::Transform { plugin, .. }
             | StageKind::Aggregate { plugin, .. }
             | StageKind::Join { plugin, .. }
+            | StageKind::Lookup { plugin, .. }
             | StageKind::Process { plugin, .. } => Some(plugin),
             StageKind::Dedup { .. } => None,
         }
     }
 }
 
-/// Brings the watermark of stage `at` up to date with what feeds it. The watermark, if it rose.
-pub(super) fn raise(stages: &mut [Stage], at: usize, inputs: &[InputState], now: Option<WallTime>) -> Option<Watermark> {
+/// How far a stage has come, if it has come further.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Rose {
+    Table(Watermark),
+    Stage(Watermark),
+}
+
+/// Brings one of the watermarks of stage `at` up to date with what feeds it: that of its table first.
+pub(super) fn raise(stages: &mut [Stage], at: usize, inputs: &[InputState], now: Option<WallTime>) -> Option<Rose> {
     // In topological order, all that feeds a stage stands before it.
     let (before, rest) = stages.split_at_mut(at);
     let stage = &mut rest[0];
+    if let Some(table) = &mut stage.table {
+        let low = table.low.after(table.feeds.marks(inputs, before, now));
+        // Nobody waits for a table that says nothing: then it has come as far as the rows. But it has not ended with them.
+        let rows = stage.low.after(stage.feeds.marks(inputs, before, now)).watermark;
+        let is_lifted = low.is_idle && rows != Watermark::END;
+        let watermark = if is_lifted { low.watermark.max(rows) } else { low.watermark };
+        if table.low.update([InputMark { watermark, is_idle: false }]) {
+            return Some(Rose::Table(table.low.watermark()));
+        }
+    }
     let rose = stage.low.update(stage.feeds.marks(inputs, before, now));
-    rose.then(|| stage.low.watermark())
+    rose.then(|| Rose::Stage(stage.low.watermark()))
 }
 
 /// What a stage emits once its watermark has come to `w` has no event time below `w` minus this, in ms.
@@ -154,6 +194,8 @@ fn hold_ms(kind: &StageKind) -> i64 {
         // A session is closed when the watermark is past its end plus the lateness, and its rows have the last ms before the end.
         StageKind::Aggregate { window: WindowSpec::Session { .. }, lateness_ms, .. } => *lateness_ms + 1,
         StageKind::Aggregate { lateness_ms, .. } => *lateness_ms,
+        // A row is emitted when it comes, or when the table has come past it; the stage waits for the table.
+        StageKind::Lookup { lateness_ms, .. } => lateness_ms.unwrap_or(0),
         // What a row emits has its event time, what a timer emits that of the timer.
         StageKind::Process { lateness_ms, .. } => lateness_ms.unwrap_or(0),
     }

@@ -4,7 +4,7 @@
 //! feeds the stage: both may be replaced. Whether a new plugin can read the old state is told by its versions (`versions`).
 
 use crate::{
-    plan::{Emission, Matching, StageKind, StagePlan, WindowSpec},
+    plan::{Emission, Matching, Retime, StageKind, StagePlan, WindowSpec},
     schema::Schema,
     state::{ByteWriter, ChangeReader, StateError},
     time::duration_text,
@@ -58,13 +58,38 @@ impl Terms {
                 terms.push(("lateness", duration_text(*lateness_ms)));
                 terms.push(("emit", emission_text(*emission)));
             }
+            StageKind::Lookup {
+                plugin: _,
+                left_columns: _,
+                right_columns,
+                left_key,
+                right_key,
+                deleted: _,
+                outer,
+                lateness_ms,
+            } => {
+                let [left, right] = &stage.inputs[..] else { unreachable!("a lookup has two inputs") };
+                let all: Vec<usize> = (0..left.len()).collect();
+                terms.push(("kind", "lookup".to_owned()));
+                terms.push(("on", fields_text(left, left_key)));
+                terms.push(("key of the table", fields_text(right, right_key)));
+                // Rows that wait, and versions, are kept without their names.
+                terms.push(("fields of the rows", fields_text(left, &all)));
+                terms.push(("fields of the table", fields_text(right, right_columns)));
+                terms.push(("join", if *outer { "left" } else { "inner" }.to_owned()));
+                terms.push(("lateness", or_none(*lateness_ms)));
+            }
             StageKind::Process { key, lateness_ms, state_ttl_ms, plugin: _, columns: _ } => {
-                let or_none = |ms: &Option<i64>| ms.map_or("none".to_owned(), duration_text);
                 terms.push(("kind", "process".to_owned()));
                 terms.push(("key", fields_text(&stage.inputs[0], key)));
-                terms.push(("lateness", or_none(lateness_ms)));
-                terms.push(("state_ttl", or_none(state_ttl_ms)));
+                terms.push(("lateness", or_none(*lateness_ms)));
+                terms.push(("state_ttl", or_none(*state_ttl_ms)));
             }
+        }
+        if let Some(Retime { columns, behind_ms }) = &stage.retime {
+            let names: Vec<&str> =
+                stage.outputs.iter().zip(columns).map(|(output, column)| output.schema.fields[*column].name.as_str()).collect();
+            terms.push(("event_time", format!("{}, behind {}", names.join(", "), duration_text(*behind_ms))));
         }
         Terms(terms)
     }
@@ -99,6 +124,10 @@ fn fields_text(schema: &Schema, columns: &[usize]) -> String {
     let fields = columns.iter().map(|column| &schema.fields[*column]);
     let texts: Vec<String> = fields.map(|field| format!("{}: {}", field.name, field.field_type.name())).collect();
     format!("({})", texts.join(", "))
+}
+
+fn or_none(ms: Option<i64>) -> String {
+    ms.map_or("none".to_owned(), duration_text)
 }
 
 fn window_text(window: &WindowSpec) -> String {
@@ -159,6 +188,7 @@ mod tests {
                 kind: kind.clone(),
                 outputs,
                 state: None,
+                retime: None,
                 late_topic: None,
                 union: Vec::new(),
             })

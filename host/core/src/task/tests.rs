@@ -4,8 +4,8 @@ use super::*;
 use crate::{
     frame::{self, Frame},
     plan::{
-        Consumer, Divided, EventTimeFrom, FileFormat, FilesPlan, FragmentInput, FragmentPlan, ShufflePlan, SinkPlan, SourcePlan,
-        StageKind, StagePlan, Stream,
+        Consumer, Divided, EventTimeFrom, FileFormat, FilesPlan, FragmentInput, FragmentPlan, ShufflePlan, ShuffleTo, SinkPlan,
+        SourcePlan, StageKind, StagePlan, Stream,
     },
     record::{END_KEY, Header, Record, partition_of},
     schema::{Field, FieldType, Schema},
@@ -40,6 +40,7 @@ fn plan() -> Arc<Plan> {
         idle_after_ms: 60_000,
         future_ms_max: 600_000,
         value_bytes_max: 10_000,
+        table: None,
     };
     let stage = StagePlan {
         name: "unique".into(),
@@ -48,10 +49,12 @@ fn plan() -> Arc<Plan> {
         kind: StageKind::Dedup { id: 0, horizon_ms: 1000 },
         outputs: vec![stream(&[Consumer::Sink(0), Consumer::Shuffle(0)])],
         state: None,
+        retime: None,
         late_topic: None,
         union: Vec::new(),
     };
-    let shuffle = ShufflePlan { topic: "away".into(), from_fragment: 0, to_fragment: 1, key: vec![1], stream: stream(&[]) };
+    let shuffle =
+        ShufflePlan { topic: "away".into(), from_fragment: 0, to_fragment: 1, to: ShuffleTo::Key(vec![1]), stream: stream(&[]) };
     let sink = SinkPlan {
         name: "out".into(),
         topic: "out".into(),
@@ -59,6 +62,7 @@ fn plan() -> Arc<Plan> {
         schema: schema(),
         key: vec![0],
         upsert: false,
+        tombstone: None,
         files: None,
     };
     let fragment = |name: &str, input, stages| FragmentPlan { name: name.into(), inputs: vec![input], stages };

@@ -42,6 +42,7 @@ pub fn plan(format: FileFormat, divided: Divided) -> Plan {
         schema: Schema { fields: vec![field("id", FieldType::Int, true)] },
         key: Vec::new(),
         upsert: false,
+        tombstone: None,
         files: Some(files),
     };
     Plan {

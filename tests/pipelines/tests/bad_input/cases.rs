@@ -31,6 +31,44 @@ const fn usage(name: &'static str, args: &'static [&'static str], exit: i32, say
 
 pub const CASES: &[Case] = &[
     // The manifest.
+    manifest("a table read as a stream", "[source.plays]", "[table.plays]", &["RF0214", "plays", "lookup"]),
+    manifest(
+        "a stream looked up as a table",
+        "kind = \"transform\"",
+        "kind = \"lookup\"\ntable = \"plays\"\non = [\"profile_id\"]",
+        &["RF0214", "[table.…]"],
+    ),
+    manifest("a source for everybody", "bound = \"0s\"", "bound = \"0s\"\nbroadcast = true", &["RF0115", "broadcast"]),
+    manifest(
+        "an event time that no output has",
+        "kind = \"transform\"",
+        "kind = \"transform\"\nevent_time = { field = \"nothing\", behind = \"1h\" }",
+        &["RF0409", "nothing"],
+    ),
+    manifest(
+        "an event time of text",
+        "kind = \"transform\"",
+        "kind = \"transform\"\nevent_time = { field = \"playback_id\", behind = \"1h\" }",
+        &["RF0409", "playback_id", "string"],
+    ),
+    manifest(
+        "an event time that may go back as far as it likes",
+        "kind = \"transform\"",
+        "kind = \"transform\"\nevent_time = { field = \"event_ts\" }",
+        &["RF0104", "behind"],
+    ),
+    manifest(
+        "a tombstone by a field that is not there",
+        "topic = \"clean\"",
+        "topic = \"clean\"\ntombstone = \"gone\"",
+        &["RF0405", "gone"],
+    ),
+    manifest(
+        "a tombstone by a field that is no bool",
+        "topic = \"clean\"",
+        "topic = \"clean\"\ntombstone = \"playback_id\"",
+        &["RF0421", "playback_id"],
+    ),
     manifest("unknown key", "bound = \"0s\"", "bound = \"0s\"\nbund = \"1s\"", &["RF0102", "bund", "bound"]),
     manifest("unknown table", "[sink.clean]", "[sinks.clean]", &["RF0102", "sinks"]),
     manifest("wrong type", "topic = \"plays\"", "topic = 7", &["RF0103"]),

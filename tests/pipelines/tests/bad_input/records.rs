@@ -63,6 +63,36 @@ fn broken_records_are_kept_with_their_reason() -> Result<()> {
     Ok(())
 }
 
+/// (what is wrong, what the promise says, the reason in the dead letter's header)
+const PROMISES: &[(&str, &str, &str)] = &[
+    ("empty", "", "watermark"),
+    ("text", "soon", "watermark"),
+    ("a fraction", "1767225600000.5", "watermark"),
+    ("beyond 64 bits", "99999999999999999999", "watermark"),
+    ("a time that no calendar has", "9223372036854775807", "watermark"),
+    ("a future", "4102444800000", "future"),
+];
+
+/// A promise that nobody should believe moves no watermark, and what comes behind it counts.
+#[test]
+fn broken_promises_are_dead_letters() -> Result<()> {
+    let job = job(NO_EDIT)?;
+    let promise = |(_, said, _): &(&str, &str, &str)| format!("__watermark\t1767225600000\t{said}\n");
+    let lines = PROMISES.iter().map(promise).collect::<String>() + &format!("good\t1767225600000\t{PLAY}\n");
+    fs::write(job.path().join("records.tsv"), lines)?;
+    job.read(&["topic", "write", "plays", "records.tsv", "--lines", "tsv", "--partitions", "1", "--end"])?;
+    job.run_to_end(&[])?;
+    let dead = job.read(&["topic", "read", "dead.bad-input", "--format", "json"])?;
+    let dead: Vec<serde_json::Value> = dead.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    assert_eq!(dead.len(), PROMISES.len(), "{dead:#?}");
+    for ((name, said, reason), letter) in PROMISES.iter().zip(&dead) {
+        assert_eq!(letter["value"], *said, "{name}: {letter}");
+        assert_eq!(letter["headers"]["reel-reason"], *reason, "{name}: {letter}");
+    }
+    assert_eq!(job.read(&["topic", "read", "clean"])?.lines().count(), 1);
+    Ok(())
+}
+
 /// The plugin refuses single records among many of one group; those are dead letters, the others are counted once.
 #[test]
 fn records_that_the_plugin_refuses_are_dead_letters() -> Result<()> {

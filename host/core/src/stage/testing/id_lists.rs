@@ -27,6 +27,7 @@ pub(in crate::stage) fn stage_plan(window: WindowSpec, lateness_ms: i64, emissio
         inputs: vec![input],
         kind,
         state: None,
+        retime: None,
         outputs: Vec::new(),
         late_topic: None,
         union: Vec::new(),

@@ -49,6 +49,7 @@ pub(super) fn stage_plan(settings: Settings) -> StagePlan {
         inputs: vec![left, right],
         kind,
         state: None,
+        retime: None,
         outputs: Vec::new(),
         late_topic: None,
         union: Vec::new(),

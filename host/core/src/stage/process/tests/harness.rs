@@ -188,6 +188,7 @@ fn stage(lateness_ms: Option<i64>, state_ttl_ms: Option<i64>) -> Process {
         kind: StageKind::Process { plugin: 0, columns: vec![0, 1, 2, 3], key: vec![0], lateness_ms, state_ttl_ms },
         outputs: Vec::new(),
         state: None,
+        retime: None,
         union: Vec::new(),
         late_topic: None,
     })
