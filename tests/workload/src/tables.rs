@@ -89,9 +89,12 @@ mod tests {
 
     use super::*;
 
-    /// Of each id: when it changes, and whether it is deleted then.
-    fn histories(changes: &[Change]) -> BTreeMap<i64, Vec<(i64, bool)>> {
-        let mut all: BTreeMap<i64, Vec<(i64, bool)>> = BTreeMap::new();
+    /// When something changes, and whether it is deleted then.
+    type History = Vec<(i64, bool)>;
+
+    /// Of each id.
+    fn histories(changes: &[Change]) -> BTreeMap<i64, History> {
+        let mut all: BTreeMap<i64, History> = BTreeMap::new();
         for change in changes {
             all.entry(change.id).or_default().push((change.from_ms, change.value.is_none()));
         }
@@ -105,7 +108,7 @@ mod tests {
         for changes in [catalog(&model, &people, &mut rng), profile_changes(&model, &people, &mut rng)] {
             assert!(changes.is_sorted_by_key(|change| change.from_ms));
             let all = histories(&changes);
-            let share = |is_it: &dyn Fn(&Vec<(i64, bool)>) -> bool| {
+            let share = |is_it: &dyn Fn(&History) -> bool| {
                 all.values().filter(|history| is_it(history)).count() as f64 / all.len() as f64
             };
             assert!(all.values().all(|history| history.is_sorted_by(|a, b| a.0 < b.0)), "two versions at one time");
