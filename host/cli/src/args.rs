@@ -293,7 +293,7 @@ pub(crate) struct LogArg {
 pub(crate) enum LineFormat {
     /// Each line is a value, usually a JSON object.
     Ndjson,
-    /// Key, log timestamp in ms, value; separated by tabs.
+    /// Key, log timestamp in ms, value; separated by tabs. Key and timestamp alone are a record without a value, which deletes the key of a table.
     Tsv,
 }
 

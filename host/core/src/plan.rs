@@ -426,11 +426,12 @@ impl Plan {
         format!("reel.{}.history.{}", self.name, self.sources[source].name).into()
     }
 
-    /// This plan with every source read from its history.
+    /// This plan with every source read from its history, whose records are JSON objects of its fields, however its topic has them.
     pub fn of_history(&self) -> Plan {
         let mut plan = self.clone();
         for source in 0..plan.sources.len() {
             plan.sources[source].topic = plan.history_topic(source);
+            plan.sources[source].format = SourceFormat::Json;
         }
         plan
     }

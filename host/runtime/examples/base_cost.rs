@@ -11,9 +11,10 @@ use std::{
 
 use reelflow_core::{
     column::Packed,
+    format::SourceFormat,
     plan::{
-        Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, Plan, SourceFormat, SourcePlan, StageKind, StagePlan,
-        Stream, WindowSpec,
+        Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, Plan, SourcePlan, StageKind, StagePlan, Stream,
+        WindowSpec,
     },
     plugin::{Declaration, PluginFault, Request, Response, StateVersion, World},
     record::Outgoing,

@@ -7,7 +7,7 @@ use reelflow_core::{
     history::{HistoryPlan, TimeRange},
     plan::Plan,
 };
-use reelflow_ports::{clock::SystemClock, history::History, log::Log};
+use reelflow_ports::{clock::SystemClock, history::History, log::Log, schemas::KnownSchemas};
 use reelflow_runtime::{pipeline::Pipeline, worker::Job};
 
 use crate::{
@@ -45,6 +45,8 @@ pub(crate) fn backfill(args: &Backfill) -> Result<(), Failure> {
         plan: Arc::new(plan),
         plugins,
         log,
+        // Histories have no schema ids.
+        schemas: Arc::new(KnownSchemas::default()),
         clock: Arc::new(SystemClock),
         settings: settings(&manifest, process, true),
         observer: progress.clone(),
