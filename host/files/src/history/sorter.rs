@@ -17,7 +17,7 @@ use reelflow_ports::history::HistoryError;
 
 /// A run is written when its records take so many bytes.
 const RUN_BYTES: usize = 64 << 20;
-/// So many runs are merged at once: each needs an open file and about 1 MB.
+/// So many runs are merged at once: each needs an open file and a window of zstd.
 const MERGED_MAX: usize = 64;
 /// Records repeat themselves; more effort than the least takes longer than it saves.
 const ZSTD_LEVEL: i32 = 1;
