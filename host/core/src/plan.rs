@@ -9,10 +9,14 @@ use crate::{
     format::SourceFormat,
     plugin::StateVersion,
     schema::{Field, FieldType, Schema},
-    window::local::LocalWindows,
 };
 
 mod files;
+mod joins;
+mod windows;
+
+pub use joins::{JoinKind, Matching};
+pub use windows::{SessionCuts, WindowSpec};
 
 pub type SourceIdx = usize;
 pub type StageIdx = usize;
@@ -145,59 +149,6 @@ pub struct Retime {
     pub behind_ms: i64,
 }
 
-/// Which right rows make a pair with a left row of the same key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Matching {
-    /// The latest one with `left time − within_ms <= right time <= left time`.
-    LatestBefore { within_ms: i64 },
-    /// All with `left time − within_ms <= right time <= left time + after_ms`.
-    All { within_ms: i64, after_ms: i64 },
-    /// All that share a window with it, which is tumbling or hopping: a pair for each window.
-    Window(WindowSpec),
-}
-
-impl Matching {
-    /// How long after its own time a row may still get its first partner, whichever side it is on, in ms.
-    pub fn waits_ms(&self) -> i64 {
-        match self {
-            Matching::LatestBefore { within_ms } => *within_ms,
-            Matching::All { within_ms, after_ms } => *within_ms.max(after_ms),
-            Matching::Window(window) => window.size_ms(),
-        }
-    }
-}
-
-/// Which rows without a partner a join emits, alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JoinKind {
-    Inner,
-    Left,
-    Right,
-    Full,
-}
-
-impl JoinKind {
-    /// As the manifest writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            JoinKind::Inner => "inner",
-            JoinKind::Left => "left",
-            JoinKind::Right => "right",
-            JoinKind::Full => "full",
-        }
-    }
-
-    /// Whether a left row without a partner is emitted.
-    pub fn keeps_left(self) -> bool {
-        matches!(self, JoinKind::Left | JoinKind::Full)
-    }
-
-    /// Whether a right row without a partner is emitted.
-    pub fn keeps_right(self) -> bool {
-        matches!(self, JoinKind::Right | JoinKind::Full)
-    }
-}
-
 #[derive(Clone, Debug, PartialEq)]
 pub enum StageKind {
     Transform {
@@ -264,45 +215,6 @@ pub enum StageKind {
         /// A key is forgotten when the watermark is greater than its last row's event time plus this. `None`: never.
         state_ttl_ms: Option<i64>,
     },
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WindowSpec {
-    /// One starts `offset_ms` after 1970, `0 <= offset_ms < size_ms`.
-    Tumbling { size_ms: i64, offset_ms: i64 },
-    /// Tumbling windows by the clocks of a time zone.
-    Local(Arc<LocalWindows>),
-    /// `size_ms` is a multiple of `slide_ms`; panes are `slide_ms` long. One starts `offset_ms` after 1970, `0 <= offset_ms < slide_ms`.
-    Hopping { size_ms: i64, slide_ms: i64, offset_ms: i64 },
-    /// From the first row to `gap_ms` after the last one, as long as no two neighbours lie more than `gap_ms` apart and nothing cuts it.
-    Session { gap_ms: i64, cuts: SessionCuts },
-}
-
-/// What ends a session besides a gap.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SessionCuts {
-    /// An input column of booleans: a session ends with the ms of a row in which it is true.
-    pub end: Option<usize>,
-    /// A session ends with the ms of the row that gives it so many.
-    pub rows_max: Option<u64>,
-    /// A row so long after the first one begins another session.
-    pub length_ms_max: Option<i64>,
-}
-
-impl SessionCuts {
-    /// Gaps alone end sessions.
-    pub const NONE: SessionCuts = SessionCuts { end: None, rows_max: None, length_ms_max: None };
-}
-
-impl WindowSpec {
-    /// How far the end of a window may lie behind a row that nothing follows.
-    pub fn size_ms(&self) -> i64 {
-        match self {
-            WindowSpec::Tumbling { size_ms, .. } | WindowSpec::Hopping { size_ms, .. } => *size_ms,
-            WindowSpec::Local(windows) => windows.longest_ms(),
-            WindowSpec::Session { gap_ms, .. } => *gap_ms,
-        }
-    }
 }
 
 /// When a result is written.

@@ -62,32 +62,8 @@ impl<'a> Check<'a, '_, '_> {
     fn stage(mut self) -> Option<StageKind> {
         let stage = &self.config.stages[self.idx];
         match &stage.kind {
-            config::StageKind::Lookup { input, table, on, outer, lateness_ms, plugin } => {
-                let (rows, versions) = (self.input(0, input), self.input(1, table));
-                let mut side = |port, input: &Option<Input<'a>>| match input {
-                    Some(input) => {
-                        (self.plugin_columns(stage, port, plugin, input), self.columns(stage, "on", on, input, |_| false))
-                    }
-                    None => (None, None),
-                };
-                let (left_columns, left_key) = side(0, &rows);
-                let (right_columns, right_key) = side(1, &versions);
-                let (left_key, right_key, versions) = (left_key?, right_key?, versions?);
-                let on_fits = self.join_types(on, &rows?, &left_key, &versions, &right_key);
-                let is_key = self.is_table_key(stage, table, on, &right_key, &versions);
-                (on_fits && is_key).then_some(())?;
-                Some(StageKind::Lookup {
-                    plugin: self.plugin_idx(plugin),
-                    left_columns: left_columns?,
-                    right_columns: right_columns?,
-                    left_key,
-                    right_key,
-                    // Behind the fields of its records: `TablePlan::stream_schema`.
-                    deleted: versions.schema.len(),
-                    outer: *outer,
-                    lateness_ms: lateness_ms.as_ref().map(|ms| ms.value),
-                })
-            }
+            config::StageKind::Lookup { .. } => self.lookup(stage),
+            config::StageKind::Join { .. } => self.join(stage),
             config::StageKind::Transform { inputs, plugin } => {
                 let inputs = self.inputs(inputs)?;
                 let (columns, agree) = (self.plugin_columns_of(stage, plugin, &inputs), self.same_revisions(stage, &inputs));
@@ -117,35 +93,65 @@ impl<'a> Check<'a, '_, '_> {
                 let [lateness_ms, state_ttl_ms] = [lateness_ms, state_ttl_ms].map(|ms| ms.as_ref().map(|ms| ms.value));
                 Some(StageKind::Process { plugin: self.plugin_idx(plugin), columns, key, lateness_ms, state_ttl_ms })
             }
-            config::StageKind::Join { left, right, on, matching, join, tie, lateness_ms, emission, plugin } => {
-                let (left_input, right_input) = (self.input(0, left), self.input(1, right));
-                let mut side = |port, input: &Option<Input<'a>>| match input {
-                    Some(input) => {
-                        (self.plugin_columns(stage, port, plugin, input), self.columns(stage, "on", on, input, |_| false))
-                    }
-                    None => (None, None),
-                };
-                let (left_columns, left_key) = side(0, &left_input);
-                let (right_columns, right_key) = side(1, &right_input);
-                let tie = right_input.as_ref().and_then(|right| self.tie(stage, tie.as_ref(), right));
-                let (left_key, right_key) = (left_key?, right_key?);
-                let on_fits = self.join_types(on, &left_input?, &left_key, &right_input?, &right_key);
-                let alone_fits = self.right_alone(stage, plugin, *join);
-                let tie = tie.filter(|_| on_fits && alone_fits)?;
-                Some(StageKind::Join {
-                    plugin: self.plugin_idx(plugin),
-                    left_columns: left_columns?,
-                    right_columns: right_columns?,
-                    left_key,
-                    right_key,
-                    matching: matching.value.clone(),
-                    tie,
-                    join: *join,
-                    lateness_ms: lateness_ms.value,
-                    emission: *emission,
-                })
-            }
         }
+    }
+
+    fn lookup(&mut self, stage: &'a Stage) -> Option<StageKind> {
+        let config::StageKind::Lookup { input, table, on, outer, lateness_ms, plugin } = &stage.kind else {
+            unreachable!("stage \"{}\" is no lookup", *stage.name);
+        };
+        let (rows, versions) = (self.input(0, input), self.input(1, table));
+        let mut side = |port, input: &Option<Input<'a>>| match input {
+            Some(input) => (self.plugin_columns(stage, port, plugin, input), self.columns(stage, "on", on, input, |_| false)),
+            None => (None, None),
+        };
+        let (left_columns, left_key) = side(0, &rows);
+        let (right_columns, right_key) = side(1, &versions);
+        let (left_key, right_key, versions) = (left_key?, right_key?, versions?);
+        let on_fits = self.join_types(on, &rows?, &left_key, &versions, &right_key);
+        let is_key = self.is_table_key(stage, table, on, &right_key, &versions);
+        (on_fits && is_key).then_some(())?;
+        Some(StageKind::Lookup {
+            plugin: self.plugin_idx(plugin),
+            left_columns: left_columns?,
+            right_columns: right_columns?,
+            left_key,
+            right_key,
+            // Behind the fields of its records: `TablePlan::stream_schema`.
+            deleted: versions.schema.len(),
+            outer: *outer,
+            lateness_ms: lateness_ms.as_ref().map(|ms| ms.value),
+        })
+    }
+
+    fn join(&mut self, stage: &'a Stage) -> Option<StageKind> {
+        let config::StageKind::Join { left, right, on, matching, join, tie, lateness_ms, emission, plugin } = &stage.kind else {
+            unreachable!("stage \"{}\" is no join", *stage.name);
+        };
+        let (left_input, right_input) = (self.input(0, left), self.input(1, right));
+        let mut side = |port, input: &Option<Input<'a>>| match input {
+            Some(input) => (self.plugin_columns(stage, port, plugin, input), self.columns(stage, "on", on, input, |_| false)),
+            None => (None, None),
+        };
+        let (left_columns, left_key) = side(0, &left_input);
+        let (right_columns, right_key) = side(1, &right_input);
+        let tie = right_input.as_ref().and_then(|right| self.tie(stage, tie.as_ref(), right));
+        let (left_key, right_key) = (left_key?, right_key?);
+        let on_fits = self.join_types(on, &left_input?, &left_key, &right_input?, &right_key);
+        let alone_fits = self.right_alone(stage, plugin, *join);
+        let tie = tie.filter(|_| on_fits && alone_fits)?;
+        Some(StageKind::Join {
+            plugin: self.plugin_idx(plugin),
+            left_columns: left_columns?,
+            right_columns: right_columns?,
+            left_key,
+            right_key,
+            matching: matching.value.clone(),
+            tie,
+            join: *join,
+            lateness_ms: lateness_ms.value,
+            emission: *emission,
+        })
     }
 
     pub fn input(&self, port: usize, from: &'a At<String>) -> Option<Input<'a>> {

@@ -33,59 +33,8 @@ impl Terms {
                 terms.push(("lateness", duration_text(*lateness_ms)));
                 terms.push(("emit", emission_text(*emission)));
             }
-            StageKind::Join {
-                plugin: _,
-                left_columns: _,
-                right_columns,
-                left_key,
-                right_key,
-                matching,
-                tie,
-                join,
-                lateness_ms,
-                emission,
-            } => {
-                let [left, right] = &stage.inputs[..] else { unreachable!("a join has two inputs") };
-                terms.push(("kind", "join".to_owned()));
-                terms.push(("left_key", fields_text(left, left_key)));
-                terms.push(("right_key", fields_text(right, right_key)));
-                // Waiting rows are kept without their names; those that can die without a partner whole, for dead letters.
-                let kept = kept_columns(&stage.inputs, right_columns, join.keeps_right());
-                terms.push(("fields of the left", fields_text(left, &kept[0])));
-                terms.push(("fields of the right", fields_text(right, &kept[1])));
-                terms.push(("match", matching_text(matching)));
-                match matching {
-                    Matching::LatestBefore { within_ms } | Matching::All { within_ms, .. } => {
-                        terms.push(("within", duration_text(*within_ms)));
-                    }
-                    Matching::Window(window) => terms.push(("window", window_text(window, left))),
-                }
-                terms.push(("tie", fields_text(right, tie.as_slice())));
-                terms.push(("join", join.name().to_owned()));
-                terms.push(("lateness", duration_text(*lateness_ms)));
-                terms.push(("emit", emission_text(*emission)));
-            }
-            StageKind::Lookup {
-                plugin: _,
-                left_columns: _,
-                right_columns,
-                left_key,
-                right_key,
-                deleted: _,
-                outer,
-                lateness_ms,
-            } => {
-                let [left, right] = &stage.inputs[..] else { unreachable!("a lookup has two inputs") };
-                let all: Vec<usize> = (0..left.len()).collect();
-                terms.push(("kind", "lookup".to_owned()));
-                terms.push(("on", fields_text(left, left_key)));
-                terms.push(("key of the table", fields_text(right, right_key)));
-                // Rows that wait, and versions, are kept without their names.
-                terms.push(("fields of the rows", fields_text(left, &all)));
-                terms.push(("fields of the table", fields_text(right, right_columns)));
-                terms.push(("join", if *outer { "left" } else { "inner" }.to_owned()));
-                terms.push(("lateness", or_none(*lateness_ms)));
-            }
+            StageKind::Join { .. } => of_join(stage, &mut terms),
+            StageKind::Lookup { .. } => of_lookup(stage, &mut terms),
             StageKind::Process { key, lateness_ms, state_ttl_ms, plugin: _, columns: _ } => {
                 terms.push(("kind", "process".to_owned()));
                 terms.push(("key", fields_text(&stage.inputs[0], key)));
@@ -127,6 +76,61 @@ impl Terms {
 }
 
 /// `(name: type, …)`. Not whether they are required: null has its own place in stored keys and rows.
+fn of_join(stage: &StagePlan, terms: &mut Vec<(&'static str, String)>) {
+    let StageKind::Join {
+        plugin: _,
+        left_columns: _,
+        right_columns,
+        left_key,
+        right_key,
+        matching,
+        tie,
+        join,
+        lateness_ms,
+        emission,
+    } = &stage.kind
+    else {
+        unreachable!("stage \"{}\" is no join", stage.name);
+    };
+    let [left, right] = &stage.inputs[..] else { unreachable!("a join has two inputs") };
+    terms.push(("kind", "join".to_owned()));
+    terms.push(("left_key", fields_text(left, left_key)));
+    terms.push(("right_key", fields_text(right, right_key)));
+    // Waiting rows are kept without their names; those that can die without a partner whole, for dead letters.
+    let kept = kept_columns(&stage.inputs, right_columns, join.keeps_right());
+    terms.push(("fields of the left", fields_text(left, &kept[0])));
+    terms.push(("fields of the right", fields_text(right, &kept[1])));
+    terms.push(("match", matching_text(matching)));
+    match matching {
+        Matching::LatestBefore { within_ms } | Matching::All { within_ms, .. } => {
+            terms.push(("within", duration_text(*within_ms)));
+        }
+        Matching::Window(window) => terms.push(("window", window_text(window, left))),
+    }
+    terms.push(("tie", fields_text(right, tie.as_slice())));
+    terms.push(("join", join.name().to_owned()));
+    terms.push(("lateness", duration_text(*lateness_ms)));
+    terms.push(("emit", emission_text(*emission)));
+}
+
+fn of_lookup(stage: &StagePlan, terms: &mut Vec<(&'static str, String)>) {
+    let StageKind::Lookup { plugin: _, left_columns: _, right_columns, left_key, right_key, deleted: _, outer, lateness_ms } =
+        &stage.kind
+    else {
+        unreachable!("stage \"{}\" is no lookup", stage.name);
+    };
+    let [left, right] = &stage.inputs[..] else { unreachable!("a lookup has two inputs") };
+    let all: Vec<usize> = (0..left.len()).collect();
+    terms.push(("kind", "lookup".to_owned()));
+    terms.push(("on", fields_text(left, left_key)));
+    terms.push(("key of the table", fields_text(right, right_key)));
+    // Rows that wait, and versions, are kept without their names.
+    terms.push(("fields of the rows", fields_text(left, &all)));
+    terms.push(("fields of the table", fields_text(right, right_columns)));
+    terms.push(("join", if *outer { "left" } else { "inner" }.to_owned()));
+    terms.push(("lateness", or_none(*lateness_ms)));
+}
+
 fn fields_text(schema: &Schema, columns: &[usize]) -> String {
     let fields = columns.iter().map(|column| &schema.fields[*column]);
     let texts: Vec<String> = fields.map(|field| format!("{}: {}", field.name, field.field_type.name())).collect();
