@@ -14,10 +14,17 @@ use reelflow_core::format::{
 
 /// What a file is called when nobody gives it a name.
 const NAME: &str = "schema.proto";
+/// The parser calls itself for what stands in brackets: a text with very many must not overflow the stack.
+const NESTING_MAX: usize = 64;
 
 /// Parses `text`, which may import the files of `references` by their names, and those that come with Protobuf. An error says in words
 /// what is wrong.
 pub fn parse(text: &str, references: &[(String, String)]) -> Result<WriterSchema, String> {
+    for text in references.iter().map(|(_, text)| text.as_str()).chain([text]) {
+        if nesting(text) > NESTING_MAX {
+            return Err(format!("more than {NESTING_MAX} brackets stand in each other"));
+        }
+    }
     let mut files: BTreeMap<String, String> = references.iter().cloned().collect();
     files.insert(NAME.to_owned(), text.to_owned());
     let mut compiler = Compiler::with_file_resolver(Files { files, standard: GoogleFileResolver::new() });
@@ -33,6 +40,20 @@ pub fn parse_message(text: &str, message: &str) -> Result<WriterSchema, String> 
         let names: Vec<String> = schema.message_names().map(|name| format!("\"{name}\"")).collect();
         format!("it has no message \"{message}\", but {}", names.join(", "))
     })
+}
+
+/// How deep brackets stand in each other, those in comments and strings included.
+fn nesting(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'{' | b'[' | b'(' | b'<' => depth += 1,
+            b'}' | b']' | b')' | b'>' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
 }
 
 /// Files by their names in imports. Nothing is read from disk.

@@ -65,6 +65,8 @@ fn schemas_that_are_none_are_unusable() {
         (registry.register("b", "PROTOBUF", "message {", &[]), "schema.proto"),
         (registry.register("c", "JSON", "{\"type\":\"object\"}", &[]), "neither of Avro nor of Protobuf"),
         (registry.register("d", "PROTOBUF", "syntax = \"proto3\"; import \"other.proto\";", &[]), "other.proto"),
+        (registry.register("deep", "PROTOBUF", &"message M {".repeat(100_000), &[]), "brackets"),
+        (registry.register("also deep", "AVRO", &"[".repeat(100_000), &[]), "recursion limit"),
         (registry.register("e", "AVRO", r#"{"type":"record","name":"A","fields":[{"name":"b","type":"B"}]}"#, &[]), "B"),
     ];
     let client = HttpRegistry::new(&registry.url(), None);

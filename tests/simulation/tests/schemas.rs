@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -32,7 +32,7 @@ use reelflow_runtime::{
     pipeline,
     settings::{Alignment, Settings},
     summary::Summary,
-    worker::{Job, Worker},
+    worker::{Job, Step, Worker},
 };
 
 const BEGIN: WallTime = WallTime(1_767_225_600_000);
@@ -41,21 +41,20 @@ const N_PARTITIONS: u32 = 3;
 const OLD: u32 = 1;
 const NEW: u32 = 2;
 const UNKNOWN: u32 = 3;
+const FOREVER: i64 = 1 << 40;
 
-/// A registry that says `answers`, but fails for a while, as the clock has it.
+/// A registry that says `answers`, but fails while it is told to.
 struct Failing {
     answers: KnownSchemas,
-    clock: Arc<VirtualClock>,
-    down: (WallTime, WallTime),
     error: SchemasError,
+    is_down: AtomicBool,
     n_asked: AtomicUsize,
 }
 
 impl Schemas for Failing {
     fn writer(&self, id: u32) -> Result<SchemaAnswer, SchemasError> {
         self.n_asked.fetch_add(1, Ordering::Relaxed);
-        let now = self.clock.now();
-        if self.down.0 <= now && now < self.down.1 { Err(self.error.clone()) } else { self.answers.writer(id) }
+        if self.is_down.load(Ordering::Relaxed) { Err(self.error.clone()) } else { self.answers.writer(id) }
     }
 }
 
@@ -128,7 +127,7 @@ struct Outcome {
     /// Of each row: the partition and `n`.
     rows: Vec<(u32, i64)>,
     n_dead: usize,
-    /// How many rows were there when the registry answered again.
+    /// How many rows were there when the registry answered again, or the run ended.
     n_rows_before: usize,
     ended: Result<(), RunError>,
     n_waits: usize,
@@ -136,21 +135,15 @@ struct Outcome {
 }
 
 /// Three partitions, 50 records each: the first has old ones only, the second new ones from its half on, the third also some of a schema
-/// that nobody has. `down_ms` after the beginning the registry fails, for `for_ms`.
-fn run(down_ms: i64, for_ms: i64, error: SchemasError, alignment: Option<Alignment>) -> Outcome {
+/// that nobody has. Before record 15 the registry begins to fail with `error`, for `down_ms`.
+fn run(down_ms: i64, error: SchemasError, alignment: Option<Alignment>) -> Outcome {
     let clock = VirtualClock::starting_at(BEGIN);
     let log = SimulatedLog::new(clock.clone(), Box::new(NoFaults));
     let topic = NewTopic { name: "in".into(), n_partitions: N_PARTITIONS, retention: Retention::FromTimestamp };
     log.create_topic(&topic).expect("a new topic");
     pipeline::prepare(&log, &plan(), &Waits::default()).expect("the topics are as the plan needs them");
-    let until = WallTime(BEGIN.0 + down_ms + for_ms);
-    let schemas = Arc::new(Failing {
-        answers: answers(),
-        clock: clock.clone(),
-        down: (WallTime(BEGIN.0 + down_ms), until),
-        error,
-        n_asked: AtomicUsize::new(0),
-    });
+    let (is_down, n_asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let schemas = Arc::new(Failing { answers: answers(), error, is_down, n_asked });
     let watch = Arc::new(Waits::default());
     let settings = Settings { commit_interval: Duration::from_millis(20), alignment, ..Settings::standard("a".into()) };
     let job = Job {
@@ -164,25 +157,31 @@ fn run(down_ms: i64, for_ms: i64, error: SchemasError, alignment: Option<Alignme
     };
     let mut worker = Worker::new(0, job.clone()).expect("there are no plugins");
     let n_rows = || log.committed_records("out").iter().flatten().count();
-    let (mut n_rows_before, mut ended) = (0, Ok(()));
-    let mut goal = None;
-    for step in 0..400_000 {
-        if step % 100 == 0 && step < 5_000 {
-            log.write(&records(step / 100)).expect("the model takes records");
-            goal = Some(Goal::at_start(&log, &job.plan).expect("the model answers"));
-        }
+    // A worker that has nothing to do waits in the log, and the clock goes on.
+    let mut step = || {
         clock.advance(Duration::from_millis(1));
-        if let Err(error) = worker.step() {
-            ended = Err(error);
-            break;
+        worker.step()
+    };
+    let (mut since, mut ended) = (clock.now(), Ok(Step::Busy));
+    for n in 0..50 {
+        if n == 15 && down_ms > 0 {
+            schemas.is_down.store(true, Ordering::Relaxed);
+            since = clock.now();
         }
-        if clock.now() < until {
-            n_rows_before = n_rows();
+        log.write(&records(n)).expect("the model takes records");
+        if ended.is_ok() {
+            ended = (0..5).try_fold(Step::Busy, |_, _| step());
         }
-        let is_reached = |goal: &Goal| goal.is_reached(&log, &job.plan, &job.group()).expect("the model answers");
-        if step > 5_000 && goal.as_ref().is_some_and(is_reached) {
-            break;
-        }
+    }
+    while ended.is_ok() && clock.now().0 < since.0 + down_ms {
+        ended = step();
+    }
+    let n_rows_before = n_rows();
+    schemas.is_down.store(false, Ordering::Relaxed);
+    let goal = Goal::at_start(&log, &job.plan).expect("the model answers");
+    while ended.is_ok() && !goal.is_reached(&log, &job.plan, &job.group()).expect("the model answers") {
+        ended = step();
+        assert!(clock.now().0 < since.0 + 3_600_000, "the run does not end");
     }
     let topics = log.committed_records("out");
     let rows = topics.iter().enumerate().flat_map(|(partition, records)| {
@@ -193,7 +192,7 @@ fn run(down_ms: i64, for_ms: i64, error: SchemasError, alignment: Option<Alignme
         rows: rows.collect(),
         n_dead: log.committed_records("dead.sim").iter().flatten().count(),
         n_rows_before,
-        ended,
+        ended: ended.map(drop),
         n_waits: *watch.0.lock().expect("nobody panics here"),
         n_asked: schemas.n_asked.load(Ordering::Relaxed),
     }
@@ -226,9 +225,9 @@ fn all_rows() -> Vec<(u32, i64)> {
 #[test]
 fn a_registry_that_is_down_delays_what_needs_it_and_loses_nothing() {
     for alignment in [None, Some(Alignment::within(Duration::from_secs(3600)))] {
-        let calm = run(0, 0, unavailable(), alignment);
-        // Down from before record 25, the first of the new schema; until long after the last one.
-        let disturbed = run(1_500, 20_000, unavailable(), alignment);
+        let calm = run(0, unavailable(), alignment);
+        // From before record 25, the first of the new schema, until long after the last one.
+        let disturbed = run(60_000, unavailable(), alignment);
         for outcome in [&calm, &disturbed] {
             assert!(outcome.ended.is_ok(), "{:?}", outcome.ended);
             let mut rows = outcome.rows.clone();
@@ -237,16 +236,16 @@ fn a_registry_that_is_down_delays_what_needs_it_and_loses_nothing() {
             assert_eq!(outcome.n_dead, 5, "the records of a schema that nobody has");
         }
         assert_eq!(calm.n_waits, 0);
-        assert!((3..15).contains(&disturbed.n_waits), "it is asked again, but not at every step: {}", disturbed.n_waits);
+        assert!((5..40).contains(&disturbed.n_waits), "it is asked again, but not at every step: {}", disturbed.n_waits);
         // All of the partition that needs nothing, and of the others what came before: record 25 of one, 19 of the other.
         assert_eq!(disturbed.n_rows_before, 50 + 25 + 18, "the others went on, and nothing was skipped");
-        assert!(disturbed.n_asked < calm.n_asked + 15, "{} and {}", calm.n_asked, disturbed.n_asked);
+        assert!(disturbed.n_asked < calm.n_asked + 40, "{} and {}", calm.n_asked, disturbed.n_asked);
     }
 }
 
 #[test]
 fn a_registry_that_stays_down_is_given_up_and_nothing_is_skipped() {
-    let outcome = run(1_500, i64::MAX / 4, unavailable(), None);
+    let outcome = run(FOREVER, unavailable(), None);
     let Err(error @ RunError::Schemas { .. }) = outcome.ended else { panic!("{:?}", outcome.ended) };
     assert!(error.to_string().contains("nobody answers"), "{error}");
     assert_eq!(outcome.rows.len(), 50 + 25 + 18);
@@ -255,7 +254,7 @@ fn a_registry_that_stays_down_is_given_up_and_nothing_is_skipped() {
 
 #[test]
 fn a_registry_that_denies_access_ends_the_run_at_once() {
-    let outcome = run(1_500, i64::MAX / 4, SchemasError::Denied("it answers 401".to_owned()), None);
+    let outcome = run(FOREVER, SchemasError::Denied("it answers 401".to_owned()), None);
     assert!(matches!(outcome.ended, Err(RunError::Schemas { .. })), "{:?}", outcome.ended);
     assert_eq!(outcome.n_waits, 0);
 }

@@ -1,7 +1,7 @@
 //! Problems of the world outside: with a place in the manifest where there is one, and without.
 
 use reelflow_config::{
-    Code, Partitions, Problem, Problems, config::Log, external_missing, manifest_unreadable, parse, render, report,
+    Code, Outside, Partitions, Problem, Problems, config::Log, external_missing, manifest_unreadable, parse, render, report,
 };
 
 use crate::cases;
@@ -41,7 +41,13 @@ fn the_environment_is_drawn_at_the_manifest() {
     let mut problems = Problems::default();
     all(&config).into_iter().for_each(|problem| problems.push(problem));
     problems.append(config.files_of_another_run());
-    let planned = reelflow_config::plan(&config, &cases::declarations(), Partitions::all(1)).expect("it fits its plugin").value;
+    let planned = reelflow_config::plan(
+        &config,
+        &Outside { declarations: cases::declarations(), ..Outside::default() },
+        Partitions::all(1),
+    )
+    .expect("it fits its plugin")
+    .value;
     problems.append(config.histories(&planned, &[]).expect_err("a source has no files"));
     cases::check(&path.with_extension("txt"), &format!("{}\n", render(&problems, "kafka.toml", &text, false)));
 }
