@@ -99,18 +99,21 @@ impl HistoryError {
     }
 }
 
+/// Source, partition, event time, key, value.
+pub type RememberedRecord = (SourceIdx, Partition, i64, Option<Vec<u8>>, Vec<u8>);
+
 /// A history in memory.
 #[derive(Clone, Debug)]
 pub struct Remembered {
     pub identity: String,
     pub sources: Vec<SourceIdx>,
-    /// In order: source, partition, event time, key, value.
-    pub records: Vec<(SourceIdx, Partition, i64, Option<Vec<u8>>, Vec<u8>)>,
+    /// In order.
+    pub records: Vec<RememberedRecord>,
     next: usize,
 }
 
 impl Remembered {
-    pub fn new(identity: &str, records: Vec<(SourceIdx, Partition, i64, Option<Vec<u8>>, Vec<u8>)>) -> Remembered {
+    pub fn new(identity: &str, records: Vec<RememberedRecord>) -> Remembered {
         let sources: std::collections::BTreeSet<SourceIdx> = records.iter().map(|(source, ..)| *source).collect();
         Remembered { identity: identity.to_owned(), sources: sources.into_iter().collect(), records, next: 0 }
     }

@@ -6,11 +6,11 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use reelflow_core::{
     plan::{Emission, SourceIdx},
-    record::{END_KEY, Partition, WATERMARK_KEY},
+    record::{END_KEY, WATERMARK_KEY},
     time::WallTime,
 };
 use reelflow_ports::{
-    history::{HistoryError, Remembered},
+    history::{HistoryError, Remembered, RememberedRecord},
     simulated::{NoFaults, SimulatedLog, VirtualClock},
 };
 use reelflow_runtime::{
@@ -31,9 +31,7 @@ const N_PARTITIONS: u32 = 3;
 /// Loading that takes longer than this will not end.
 const STEPS_MAX: usize = 200_000;
 
-type Record = (SourceIdx, Partition, i64, Option<Vec<u8>>, Vec<u8>);
-
-fn records(rng: &mut ChaCha8Rng, sources: std::ops::Range<SourceIdx>) -> Vec<Record> {
+fn records(rng: &mut ChaCha8Rng, sources: std::ops::Range<SourceIdx>) -> Vec<RememberedRecord> {
     (0..rng.random_range(1..150))
         .map(|n| {
             let (source, partition) = (rng.random_range(sources.clone()), rng.random_range(0..N_PARTITIONS));
@@ -65,7 +63,7 @@ fn load(
     job: &Job,
     log: &SimulatedLog,
     clock: &VirtualClock,
-    records: &[Record],
+    records: &[RememberedRecord],
     rng: &mut ChaCha8Rng,
 ) -> Result<usize, RunError> {
     let begin = || Loader::new(job.clone(), Box::new(Remembered::new("these", records.to_vec())));
@@ -85,7 +83,7 @@ fn load(
     panic!("loading did not end within {STEPS_MAX} steps");
 }
 
-fn check(log: &SimulatedLog, job: &Job, records: &[Record]) {
+fn check(log: &SimulatedLog, job: &Job, records: &[RememberedRecord]) {
     for (source, plan) in job.plan.sources.iter().enumerate() {
         let found = log.committed_records(&plan.topic);
         for (partition, found) in (0..).zip(&found) {

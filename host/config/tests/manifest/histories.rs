@@ -74,7 +74,7 @@ fn a_history_knows_what_orders_its_records_and_where_they_go() {
     assert_eq!((&*sent.name, sent.field_type, sent.required), ("sent_ts", FieldType::Int, false));
     assert_eq!((Some(stops.time), &stops.key[..]), (stops.timestamp, &[][..]));
     let one = histories(("", ""), &["stops"]).expect("it has files");
-    assert_eq!(one, [stops.clone()]);
+    assert_eq!(one, std::slice::from_ref(stops));
 }
 
 #[test]

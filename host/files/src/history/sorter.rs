@@ -306,9 +306,9 @@ mod tests {
             source: idx as u32 % 3,
             partition: idx as u32 % 5,
             timestamp_ms: !times[idx],
-            key: (idx % 2 == 0).then(|| values[idx].as_bytes()),
+            key: idx.is_multiple_of(2).then(|| values[idx].as_bytes()),
             value: values[idx].as_bytes(),
-            origin: (idx % 7 == 0).then_some(b"" as &[u8]),
+            origin: idx.is_multiple_of(7).then_some(b"" as &[u8]),
         };
         (0..times.len()).try_for_each(|idx| sorter.push(&entry(idx))).unwrap();
         let mut sorted = sorter.finish().unwrap();
