@@ -80,7 +80,7 @@ fn schema(fields: &serde_json::Value) -> Schema {
 }
 
 /// The plugins of `plugins.json`, and the schema files that the manifest names.
-fn outside(config: &Config) -> Result<Outside, Problems> {
+pub fn outside(config: &Config) -> Result<Outside, Problems> {
     let (mut outside, mut problems) = (Outside { declarations: declarations(), ..Outside::default() }, Problems::default());
     for source in &config.sources {
         let SourceFormat::Bare { format, schema, message } = &source.format else { continue };

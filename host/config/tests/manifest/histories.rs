@@ -1,6 +1,6 @@
 //! What a backfill reads of a source, and where its results go.
 
-use reelflow_config::{Code, Config, Outside, Partitions, Problems, parse, plan};
+use reelflow_config::{Code, Config, Partitions, Problems, parse, plan};
 use reelflow_core::{history::HistoryPlan, plan::Plan, schema::FieldType};
 
 use crate::cases;
@@ -47,7 +47,7 @@ topic = "stops-copy"
 
 fn planned(text: &str) -> (Config, Plan) {
     let config = parse(text).expect("the manifest is good").value;
-    let plan = plan(&config, &Outside { declarations: cases::declarations(), ..Outside::default() }, Partitions::all(4))
+    let plan = plan(&config, &cases::outside(&config).expect("it names no schemas"), Partitions::all(4))
         .expect("it fits its plugin")
         .value;
     (config, plan)
@@ -101,13 +101,9 @@ fn what_cannot_be_replayed_is_told_at_once() {
 #[test]
 fn a_backfill_under_another_name_shares_no_topic_with_the_pipeline() {
     let (config, live) = planned(MANIFEST);
-    let beside = plan(
-        &config.renamed("p-backfill"),
-        &Outside { declarations: cases::declarations(), ..Outside::default() },
-        Partitions::all(4),
-    )
-    .expect("as before")
-    .value;
+    let beside = plan(&config.renamed("p-backfill"), &cases::outside(&config).expect("it names no schemas"), Partitions::all(4))
+        .expect("as before")
+        .value;
     let beside = beside.with_suffix(".fixed").of_history();
     let written = |plan: &Plan| -> Vec<String> {
         let sinks = plan.sinks.iter().map(|sink| &sink.topic);
