@@ -5,6 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reelflow_core::time::EventTime;
 
+use values::{event_time, pipeline_name, suffix};
+
+mod values;
+
 /// Exactly the answer the batch job would have given, in seconds, after any crash.
 #[derive(Debug, Parser)]
 #[command(
@@ -144,28 +148,6 @@ pub(crate) struct Backfill {
     /// Where records are sorted: a folder with about as much room as their files take. The manifest's folder if not given.
     #[arg(long, value_name = "DIR")]
     pub(crate) spool: Option<PathBuf>,
-}
-
-/// What may stand behind a topic's name.
-fn suffix(text: &str) -> Result<String, String> {
-    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    match !text.is_empty() && text.len() <= 32 && text.bytes().all(is_good) {
-        true => Ok(text.to_owned()),
-        false => Err("must be up to 32 letters, digits, dots, dashes or underscores, such as .fixed".to_owned()),
-    }
-}
-
-fn pipeline_name(text: &str) -> Result<String, String> {
-    reelflow_config::pipeline_name(text).map(|()| text.to_owned())
-}
-
-/// A time in RFC 3339, the beginning of a date in UTC, or ms since 1970.
-fn event_time(text: &str) -> Result<EventTime, String> {
-    let ms = text.parse::<i64>().ok();
-    let ms = ms.or_else(|| text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond));
-    let ms = ms.or_else(|| format!("{text}T00:00:00Z").parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond));
-    ms.and_then(EventTime::checked)
-        .ok_or_else(|| "must be a time such as 2026-01-03T12:00:00Z, a date, or ms since 1970".to_owned())
 }
 
 #[derive(Debug, Args)]
@@ -401,6 +383,3 @@ pub(crate) struct StateExport {
     #[arg(long, value_name = "FILE")]
     pub(crate) to: PathBuf,
 }
-
-#[cfg(test)]
-mod tests;

@@ -295,8 +295,14 @@ fn the_bytes_of_every_version() {
                     72697a6f6e023173000e0202000000000200000104617761790e00 \
                     06756e697175653801860118b702f1cb6281c513e35ffe7637c86c9e7203725d958d6b14018601184da3836cc103757edf5ec0b95aaea51f4c4d07c8 \
                     c9d3edc7";
-    assert_eq!(chunks, [bytes(memory_3)]);
     read(&bytes(memory_3));
+    // With how far the table of a lookup has come.
+    let memory_4 = "01 38019f89 \
+                    05407461736b5a040e0105706c6179730e020200000106756e6971756503046b696e640564656475700269640c2869643a20737472696e67 \
+                    2907686f72697a6f6e023173000effffffffffffffffff010202000000000200000104617761790e0006756e697175653801860118b702f1 \
+                    cb6281c513e35ffe7637c86c9e7203725d958d6b14018601184da3836cc103757edf5ec0b95aaea51f4c4d07c8c9d3edc7";
+    assert_eq!(chunks, [bytes(memory_4)]);
+    read(&bytes(memory_4));
 }
 
 #[test]
