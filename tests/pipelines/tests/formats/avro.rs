@@ -57,7 +57,7 @@ impl Producer {
     /// By `version`, behind its id.
     pub fn framed(&self, version: Version, fields: &Json) -> Option<Vec<u8>> {
         let (id, schema) = &self.schemas[&version];
-        Some([&[0], &id.to_be_bytes()[..], &datum(schema, version, fields)?].concat())
+        Some([&[0][..], &id.to_be_bytes(), &datum(schema, version, fields)?].concat())
     }
 
     /// By the first version, and nothing else.
