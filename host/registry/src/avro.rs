@@ -1,6 +1,6 @@
 //! The text of an Avro schema to what the core reads by.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, error::Error};
 
 use apache_avro::{
     Schema,
@@ -13,7 +13,7 @@ use reelflow_core::format::{
 
 /// Parses `text`, which may use types that `references` define. An error says in words what is wrong.
 pub fn parse(text: &str, references: &[String]) -> Result<WriterSchema, String> {
-    let (root, others) = Schema::parse_str_with_list(text, references).map_err(|error| error.to_string())?;
+    let (root, others) = Schema::parse_str_with_list(text, references).map_err(|error| in_words(&error))?;
     let mut types = Types::default();
     for schema in others.iter().chain([&root]) {
         types.define(schema);
@@ -21,6 +21,14 @@ pub fn parse(text: &str, references: &[String]) -> Result<WriterSchema, String> 
     let root = types.place(&root)?;
     let types = types.types.into_iter().collect::<Option<Vec<Type>>>().ok_or("a type refers to itself only")?;
     avro::Schema::new(types, root).map(WriterSchema::Avro).ok_or_else(|| "a type is not defined".to_owned())
+}
+
+/// An error and what is behind it.
+fn in_words(error: &dyn Error) -> String {
+    match error.source() {
+        Some(behind) => format!("{error}: {}", in_words(behind)),
+        None => error.to_string(),
+    }
 }
 
 /// Types by their place; named ones are converted once.

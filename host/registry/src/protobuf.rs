@@ -86,9 +86,12 @@ fn convert(pool: &DescriptorPool) -> Result<protobuf::Schema, String> {
     });
     let file = pool.get_file_by_name(NAME).expect("it was just compiled");
     let top = file.messages().map(|message| places.message(&message)).collect();
-    let enums = enums.iter().map(|one| Enum {
-        name: one.full_name().to_owned(),
-        values: one.values().map(|value| (value.number(), value.name().to_owned())).collect(),
+    let enums = enums.iter().map(|one| {
+        // The library has them in the order of their numbers, but the zero is the first of the file.
+        let zero = one.default_value();
+        let others = one.values().filter(|value| value.name() != zero.name());
+        let values = std::iter::once(zero.clone()).chain(others).map(|value| (value.number(), value.name().to_owned()));
+        Enum { name: one.full_name().to_owned(), values: values.collect() }
     });
     protobuf::Schema::new(converted.collect(), enums.collect(), top).ok_or_else(|| "an enum has no value".to_owned())
 }

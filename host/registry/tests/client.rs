@@ -62,7 +62,7 @@ fn schemas_that_are_none_are_unusable() {
     let registry = TestRegistry::start();
     let cases = [
         (registry.register("a", "AVRO", "{\"type\":\"instant\"}", &[]), "instant"),
-        (registry.register("b", "PROTOBUF", "message {", &[]), "schema.proto"),
+        (registry.register("b", "PROTOBUF", "message {", &[]), "identifier"),
         (registry.register("c", "JSON", "{\"type\":\"object\"}", &[]), "neither of Avro nor of Protobuf"),
         (registry.register("d", "PROTOBUF", "syntax = \"proto3\"; import \"other.proto\";", &[]), "other.proto"),
         (registry.register("deep", "PROTOBUF", &"message M {".repeat(100_000), &[]), "brackets"),
@@ -103,7 +103,7 @@ fn what_is_no_answer_is_none() {
         // Some proxy, or another program at that address.
         (404, "<html>", "not as a registry does"),
         (404, "{\"error_code\":404}", "not as a registry does"),
-        (302, "", "302"),
+        (302, "", "location"),
     ];
     for (status, body, says) in failures {
         registry.fail(Some((status, body)));

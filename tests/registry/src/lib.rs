@@ -188,7 +188,7 @@ impl State {
     fn version(&self, subject: &str, version: &str) -> Option<Value> {
         let mut all = self.schemas.iter().enumerate().filter(|(_, one)| one.subject == subject);
         let (idx, one) = match version {
-            "latest" => all.last(),
+            "latest" => all.next_back(),
             number => all.find(|(_, one)| Some(one.version) == number.parse().ok()),
         }?;
         let mut body = one.body.clone();

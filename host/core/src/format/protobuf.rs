@@ -63,7 +63,7 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Enum {
     pub name: String,
-    /// Numbers and names, in the order of the file; the first is the zero of the type.
+    /// Numbers and names. The first is the zero of the type.
     pub values: Vec<(i32, String)>,
 }
 

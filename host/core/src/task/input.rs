@@ -34,7 +34,7 @@ impl SourceCounts {
 /// One input of the task's fragment.
 #[derive(Debug)]
 pub(super) enum InputState {
-    Source(SourceInput),
+    Source(Box<SourceInput>),
     Shuffle(ShuffleInput),
 }
 
@@ -90,7 +90,7 @@ impl InputState {
                 // Wall time is not known yet: the first clock read counts as a sign of life, see `clock_read`.
                 let clock = SourceClock::new(*bound_ms, *idle_after_ms, WallTime(i64::MIN));
                 let (counts, deleted) = (SourceCounts::default(), Bitmap::default());
-                InputState::Source(SourceInput { source, clock, counts, decoder, rows, deleted })
+                InputState::Source(Box::new(SourceInput { source, clock, counts, decoder, rows, deleted }))
             }
             FragmentInput::Shuffle(shuffle) => {
                 let upstreams = Upstreams::new(plan.n_partitions);

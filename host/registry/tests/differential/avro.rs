@@ -1,6 +1,6 @@
 //! Avro: random schemas, random values, written and read by `apache_avro`.
 
-use apache_avro::{Schema, from_avro_datum, to_avro_datum, types::Value};
+use apache_avro::{Schema, reader::datum::GenericDatumReader, types::Value, writer::datum::GenericDatumWriter};
 use proptest::prelude::*;
 use reelflow_core::schema::FieldType;
 use serde_json::{Value as Json, json};
@@ -176,6 +176,8 @@ proptest! {
         let text = text_of(&of).to_string();
         let library = Schema::parse_str(&text).expect("a good schema");
         let ours = reelflow_registry::avro::parse(&text, &[]).expect("a good schema");
+        let reader = GenericDatumReader::builder(&library).build().expect("a good schema");
+        let writer = GenericDatumWriter::builder(&library).build().expect("a good schema");
         let mut all = Vec::new();
         paths(&of, "", &mut all);
         // Some of the fields, in another order than they are written.
@@ -183,17 +185,22 @@ proptest! {
         all.sort_by_key(|_| dice.next());
         for _ in 0..4 {
             let value = any_value(dice, &of);
-            let bytes = to_avro_datum(&library, value).expect("a value of its schema");
-            let back = from_avro_datum(&library, &mut &bytes[..], None).expect("what was just written");
+            let bytes = writer.write_value_to_vec(value).expect("a value of its schema");
+            let back = reader.read_value(&mut &bytes[..]).expect("what was just written");
             prop_assert_eq!(read(&ours, &all, &bytes), Ok(row(&back, &all)), "{}", text);
 
             let bytes = damaged(&bytes, dice);
             let mut rest = &bytes[..];
-            let back = from_avro_datum(&library, &mut rest, None);
+            let back = reader.read_value(&mut rest);
             match (back, read(&ours, &all, &bytes)) {
                 (Ok(back), Ok(found)) if rest.is_empty() => prop_assert_eq!(found, row(&back, &all), "{} {:?}", text, bytes),
                 // Not finite is no number for us.
-                (Ok(_), Err(code)) if rest.is_empty() => prop_assert_eq!(code, "type", "{} {:?}", text, bytes),
+                (Ok(_), Err("type")) if rest.is_empty() => {}
+                // What ends too early is null for the library.
+                (Ok(back), Err(code)) if rest.is_empty() => {
+                    prop_assert_eq!(code, "avro", "{} {:?}", text, bytes);
+                    prop_assert_ne!(writer.write_value_to_vec(back).ok(), Some(bytes), "{}", text);
+                }
                 (Ok(_), found) => prop_assert_eq!(found, Err("avro"), "{} bytes are left: {} {:?}", rest.len(), text, bytes),
                 // The library also refuses what nobody asked for and we do not look at: text that is none.
                 (Err(_), _) => {}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use apache_avro::{Schema, to_avro_datum, types::Value};
+use apache_avro::{Schema, types::Value, writer::datum::GenericDatumWriter};
 use reelflow_registry_tests::TestRegistry;
 use serde_json::{Value as Json, json};
 
@@ -57,7 +57,7 @@ impl Producer {
     /// By `version`, behind its id.
     pub fn framed(&self, version: Version, fields: &Json) -> Option<Vec<u8>> {
         let (id, schema) = &self.schemas[&version];
-        Some([&[0], &id.to_be_bytes()[..], &datum(schema, version, fields)?].concat())
+        Some([&[0][..], &id.to_be_bytes(), &datum(schema, version, fields)?].concat())
     }
 
     /// By the first version, and nothing else.
@@ -91,5 +91,6 @@ fn datum(schema: &Schema, version: Version, fields: &Json) -> Option<Vec<u8>> {
         };
         values.push((name.to_owned(), value));
     }
-    Some(to_avro_datum(schema, Value::Record(values)).expect("a value of its schema"))
+    let writer = GenericDatumWriter::builder(schema).build().expect("a good schema");
+    Some(writer.write_value_to_vec(Value::Record(values)).expect("a value of its schema"))
 }

@@ -77,7 +77,7 @@ impl Version {
     }
 }
 
-/// The plays that the generator makes, the broken ones included.
+/// The plays that the generator makes, and of every fifty one without a title, one whose title is a text, and one that is cut off.
 fn plays() -> Result<Vec<Play>> {
     let text = fs::read(workload(60_000, 11).join("topics/play_starts.tsv"))?;
     let play = |line: &[u8]| {
@@ -87,7 +87,21 @@ fn plays() -> Result<Vec<Play>> {
         Some(Play { key: key.to_vec(), timestamp_ms, value: value.to_vec() })
     };
     let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    lines.map(|line| play(line).context("a line of the workload")).collect()
+    let mut plays = lines.map(|line| play(line).context("a line of the workload")).collect::<Result<Vec<_>>>()?;
+    for (idx, play) in plays.iter_mut().enumerate() {
+        let Some(mut fields) = play.fields() else { continue };
+        match idx % 50 {
+            7 => drop(fields.as_object_mut().context("a play is an object")?.remove("title_id")),
+            17 => fields["title_id"] = "none".into(),
+            27 => {
+                play.value.truncate(play.value.len() / 2);
+                continue;
+            }
+            _ => continue,
+        }
+        play.value = fields.to_string().into_bytes();
+    }
+    Ok(plays)
 }
 
 /// A job whose source has `format` among its keys, and files beside its manifest.

@@ -35,11 +35,11 @@ fn records_that_cannot_be_read_are_dead_letters() -> Result<()> {
             _ => avro.framed(Version::First, &fields("x")).expect("a play"),
         };
         let whole = good("x");
-        let with_id = |id: u32| [&[0], &id.to_be_bytes()[..], &whole[5..]].concat();
+        let with_id = |id: u32| [&[0][..], &id.to_be_bytes(), &whole[5..]].concat();
         let cases: Vec<(&str, Vec<u8>, &str)> = vec![
             ("no id", Vec::new(), "framing"),
             ("a part of an id", whole[..4].to_vec(), "framing"),
-            ("another first byte", [&[1], &whole[1..]].concat(), "framing"),
+            ("another first byte", [&[1][..], &whole[1..]].concat(), "framing"),
             ("JSON", fields("x").to_string().into_bytes(), "framing"),
             ("nobody's id", with_id(999), "unknown-schema"),
             ("the greatest id", with_id(u32::MAX), "unknown-schema"),

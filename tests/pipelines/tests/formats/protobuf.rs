@@ -68,7 +68,7 @@ impl Producer {
     pub fn framed(&self, version: Version, fields: &Json) -> Option<Vec<u8>> {
         let (id, of) = &self.messages[&version];
         let path: &[u8] = if version == Version::Second { &[4, 2, 2] } else { &[0] };
-        Some([&[0], &id.to_be_bytes()[..], path, &message(of, version, fields)?].concat())
+        Some([&[0][..], &id.to_be_bytes(), path, &message(of, version, fields)?].concat())
     }
 
     /// By the first version, and nothing else.
