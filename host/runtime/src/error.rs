@@ -62,7 +62,7 @@ pub enum RecoveryError {
     State(#[from] StateError),
     /// The bytes of one record of the changelog are not what was written.
     #[error("{at}, offset {offset}: {why}")]
-    Unreadable { at: TopicPartition, offset: Offset, why: StateError },
+    Unreadable { at: TopicPartition, offset: Offset, why: Box<StateError> },
     /// The position was moved by hand, or the topic was created anew.
     #[error("{at} is committed at {committed}, but epoch {epoch} was sealed at {sealed}")]
     Moved { at: TopicPartition, committed: Offset, epoch: Epoch, sealed: Offset },

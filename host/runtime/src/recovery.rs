@@ -258,7 +258,7 @@ fn read(log: &dyn Log, changelog: &TopicPartition, from: Offset, to: Offset) -> 
 fn unreadable(at: &TopicPartition, offset: Offset, why: StateError) -> RecoveryError {
     match why.is_of_another_plan() {
         true => why.into(),
-        false => RecoveryError::Unreadable { at: at.clone(), offset, why },
+        false => RecoveryError::Unreadable { at: at.clone(), offset, why: Box::new(why) },
     }
 }
 

@@ -158,7 +158,7 @@ impl Run {
             epoch_records_max: rng.random_range(1..200),
             trim_slack: rng.random_range(1..20),
             // Not drawn either. Few runs are long enough for a base of their own accord.
-            base_after_bytes: if seed % 3 == 0 { 300 } else { BASE_AFTER_BYTES },
+            base_after_bytes: if seed.is_multiple_of(3) { 300 } else { BASE_AFTER_BYTES },
             alignment: rng.random_bool(0.3).then(|| Alignment {
                 max_drift: Duration::from_millis(rng.random_range(1..100_000)),
                 piece_records: rng.random_range(1..5),

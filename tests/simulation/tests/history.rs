@@ -11,6 +11,7 @@ use reelflow_core::{
 };
 use reelflow_ports::{
     history::{HistoryError, Remembered, RememberedRecord},
+    schemas::KnownSchemas,
     simulated::{NoFaults, SimulatedLog, VirtualClock},
 };
 use reelflow_runtime::{
@@ -53,7 +54,15 @@ fn job(log: &SimulatedLog, clock: &Arc<VirtualClock>) -> Job {
     let retry = Retry { give_up_after: Duration::from_secs(1 << 20), ..Retry::standard() };
     let settings = Settings { epoch_records_max: 7, retry, ..Settings::standard("load".into()) };
     let (log, clock, observer) = (Arc::new(log.clone()), clock.clone(), Arc::new(Blind));
-    let job = Job { plan: Arc::new(plan.of_history()), plugins, log, clock, settings, observer };
+    let job = Job {
+        plan: Arc::new(plan.of_history()),
+        plugins,
+        log,
+        schemas: Arc::new(KnownSchemas::default()),
+        clock,
+        settings,
+        observer,
+    };
     pipeline::prepare_history(&*job.log, &job.plan, &Blind).expect("the model takes new topics");
     job
 }

@@ -44,7 +44,7 @@ fn the_environment_is_drawn_at_the_manifest() {
     let mut at_files = config.histories(&planned, &[]).expect_err("a source has no files");
     at_files.append(config.files_of_another_run());
     // No more are drawn at once than somebody reads.
-    let mut pages = vec![at_files, Problems::default(), Problems::default()];
+    let mut pages = [at_files, Problems::default(), Problems::default()];
     for (idx, problem) in all(&config).into_iter().enumerate() {
         pages[1 + idx % 2].push(problem);
     }
