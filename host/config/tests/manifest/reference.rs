@@ -46,6 +46,7 @@ impl<'a> Page<'a> {
                 .join(" or "),
             Some((name, _)) => match name {
                 "Window" | "Limits" | "Files" | "History" => format!("[{}](#{})", name.to_lowercase(), name.to_lowercase()),
+                "StageTime" => "[event time](#event-time)".to_owned(),
                 "SettingOrMore" | "Secret" => "setting".to_owned(),
                 "Columns" => "list of fields".to_owned(),
                 "Inputs" => "list of inputs".to_owned(),
@@ -112,11 +113,13 @@ fn page() -> String {
         ("[log]", "Log"),
         ("[registry]", "Registry"),
         ("[source.NAME]", "Source"),
+        ("[table.NAME]", "KeyedTable"),
         ("History", "History"),
         ("[plugin.NAME]", "Plugin"),
         ("Limits", "Limits"),
         ("[stage.NAME]", "Stage"),
         ("Window", "Window"),
+        ("Event time", "StageTime"),
         ("[sink.NAME]", "Sink"),
         ("Files", "Files"),
     ] {
