@@ -5,6 +5,7 @@
 
 mod cases;
 mod files;
+mod joins;
 mod logs;
 mod plugins;
 mod records;
