@@ -1,4 +1,4 @@
-"""Holds the files of examples/training-rows against the batch recomputation, read by DuckDB and once more by pyarrow.
+"""Holds files that a pipeline published against the batch recomputation, read by DuckDB and once more by pyarrow.
 
 A row must be in exactly one file, in the folder of its hour, and every folder complete. Prints and ends as oracle.py does.
 """
@@ -7,11 +7,19 @@ import pathlib
 
 import pyarrow.dataset
 
-# Of each sink: the batch table and the SQL of what the sink has of it, its key, and the field with the event time.
-SINKS = {
-    "impressions": ('SELECT event_id, event_ts, profile_id, title_id, country, device, "row", row_type, position, algo FROM imp',
-                    ["event_id"], "event_ts"),
-    "discoveries": ("SELECT * FROM d1", ["playback_id"], "play_ts"),
+# pipeline: (SQL, {dataset: (folder, the SQL of what is in it, its key, and the field with the event time)})
+PIPELINES = {
+    "training-rows": ("personalization.sql", {
+        "impressions": (
+            "impressions",
+            'SELECT event_id, event_ts, profile_id, title_id, country, device, "row", row_type, position, algo FROM imp',
+            ["event_id"], "event_ts",
+        ),
+        "discoveries": ("discoveries", "SELECT * FROM d1", ["playback_id"], "play_ts"),
+    }),
+    "labelled-impressions": ("labelled_impressions.sql", {
+        "d9": ("training_rows", "SELECT * FROM training_rows", ["imp_id"], "event_ts"),
+    }),
 }
 
 
@@ -38,29 +46,29 @@ def same_in_pyarrow(db, name, folder, ending, time):
     return (table.num_rows, total) == (expected[0], int(expected[1]))
 
 
-def judge(db, compare, out):
+def judge(db, compare, out, sinks):
     """Whether the folders in `out` hold what the tables of `db` say. Shows a table."""
-    print(f"{'sink':<14}{'rows':>9}{'matched':>9}{'missing':>9}{'unexpected':>12}{'different':>11}{'twice':>7}{'misplaced':>11}"
+    print(f"{'dataset':<14}{'rows':>9}{'matched':>9}{'missing':>9}{'unexpected':>12}{'different':>11}{'twice':>7}{'misplaced':>11}"
           f"{'files':>7}{'folders':>9}{'open':>6}{'left':>6}{'pyarrow':>9}")
     equal = True
-    for sink, (sql, keys, time) in SINKS.items():
-        folder = pathlib.Path(out) / sink
+    for name, (folder, sql, keys, time) in sinks.items():
+        folder = pathlib.Path(out) / folder
         ending = "ndjson" if list(folder.glob("dt=*/hr=*/*.ndjson")) else "parquet"
-        db.execute(f"CREATE VIEW {sink} AS {sql}")
-        kinds = {row[0]: "BIGINT" if row[1] in ("HUGEINT", "INTEGER") else row[1] for row in db.execute(f"DESCRIBE {sink}").fetchall()}
-        found(db, sink, folder, ending, kinds)
-        matched, missing, unexpected, different, twice = compare(db, sink, keys)
+        db.execute(f"CREATE VIEW {name} AS {sql}")
+        kinds = {row[0]: "BIGINT" if row[1] in ("HUGEINT", "INTEGER") else row[1] for row in db.execute(f"DESCRIBE {name}").fetchall()}
+        found(db, name, folder, ending, kinds)
+        matched, missing, unexpected, different, twice = compare(db, name, keys)
         count = lambda sql: db.execute(sql).fetchall()[0][0]
-        total = count(f"SELECT count(*) FROM {sink}")
+        total = count(f"SELECT count(*) FROM {name}")
         misplaced = count(
-            f"SELECT count(*) FROM files_{sink} WHERE dt <> strftime(make_timestamp(\"{time}\" * 1000), '%Y-%m-%d') "
+            f"SELECT count(*) FROM files_{name} WHERE dt <> strftime(make_timestamp(\"{time}\" * 1000), '%Y-%m-%d') "
             f"OR hr <> strftime(make_timestamp(\"{time}\" * 1000), '%H')")
         files = len(list(folder.glob(f"dt=*/hr=*/*.{ending}")))
         folders = [hour for hour in folder.glob("dt=*/hr=*")]
         not_complete = sum(not (hour / "_SUCCESS").exists() for hour in folders)
         left = sum(path.is_file() for path in (folder / "_reel/staging").rglob("*"))
-        agrees = same_in_pyarrow(db, sink, folder, ending, time)
-        print(f"{sink:<14}{total:>9}{matched:>9}{missing:>9}{unexpected:>12}{different:>11}{twice:>7}{misplaced:>11}"
+        agrees = same_in_pyarrow(db, name, folder, ending, time)
+        print(f"{name:<14}{total:>9}{matched:>9}{missing:>9}{unexpected:>12}{different:>11}{twice:>7}{misplaced:>11}"
               f"{files:>7}{len(folders):>9}{not_complete:>6}{left:>6}{'same' if agrees else 'OTHER':>9}")
         equal &= (missing, unexpected, different, twice, misplaced, not_complete, left) == (0,) * 7
         equal &= matched == total and total > 0 and agrees

@@ -22,13 +22,17 @@ RAW = {
                              "title_id:'BIGINT',playback_id:'VARCHAR',offline:'BOOLEAN',trailer:'BOOLEAN'"),
     "raw_h": ("playback_events", "event_id:'VARCHAR',event_ts:'BIGINT',profile_id:'BIGINT',title_id:'BIGINT',playback_id:'VARCHAR',"
                                  "seq:'BIGINT',type:'VARCHAR',pos_ms:'BIGINT',watched_ms:'BIGINT'"),
+    "catalog": ("catalog", "title_id:'BIGINT',version:'BIGINT',valid_from:'BIGINT',runtime_ms:'BIGINT'"),
+    "prof": ("profile_changes", "profile_id:'BIGINT',valid_from:'BIGINT',country:'VARCHAR',plan:'VARCHAR',test:'BOOLEAN'"),
 }
 
 # Of a dataset whose rows carry no revision, the last one of a key counts: those of a key stand in one partition, in order.
 LAST = "last"
+# The same of a topic that was read as records, with their keys: one without a value says that there is no row.
+LAST_OR_GONE = "last or gone"
 
-# pipeline: (SQL, {dataset: (sink topic, key columns, the last of which is never null; whether rows carry rev and final, or LAST; late
-# stage)})
+# pipeline: (SQL, {dataset: (sink topic, key columns, the last of which is never null; whether rows carry rev and final, or LAST, or
+# LAST_OR_GONE; late stage)})
 PIPELINES = {
     "personalization": ("personalization.sql", {
         "d0": ("clean_playback_events", ["event_id"], False, None),
@@ -40,6 +44,11 @@ PIPELINES = {
     "sessions": ("sessions.sql", {"d6": ("viewing_sessions", ["profile_id", "session_start"], False, "sessions")}),
     "recent-plays": ("recent_plays.sql", {"d5": ("recent_plays", ["profile_id"], LAST, None)}),
     "rolling-counters": ("rolling_counters.sql", {"d4": ("rolling_counters", ["event_id"], False, "rolling")}),
+    "take-rate-hourly": ("take_rate_hourly.sql", {
+        "d2": ("take_rate_hourly", ["w_start", "country", "row_type", "position"], False, "hourly_takes"),
+    }),
+    "completion": ("completion.sql", {"d7": ("completion", ["playback_id"], True, "completion")}),
+    "continue-watching": ("continue_watching.sql", {"d8": ("continue_watching", ["profile_id", "title_id"], LAST_OR_GONE, None)}),
 }
 
 
@@ -56,12 +65,13 @@ def load_json(db, table, path, columns):
 
 
 def load_late(db, folder):
-    db.execute("CREATE TABLE late(dataset VARCHAR, event_id VARCHAR, window_end BIGINT)")
+    """Rows that were late, by stage. `taken`: where a stage reads both, whether it is a take and not an impression."""
+    db.execute("CREATE TABLE late(dataset VARCHAR, event_id VARCHAR, window_end BIGINT, taken BOOLEAN)")
     for path in sorted(folder.glob("late.*.ndjson")):
         if path.stat().st_size:
             db.execute(
-                f"INSERT INTO late SELECT stage, record.event_id, window_end FROM read_json('{path}', format='newline_delimited', "
-                "columns={stage:'VARCHAR', window_end:'BIGINT', record:'STRUCT(event_id VARCHAR)'})"
+                f"INSERT INTO late SELECT stage, record.event_id, window_end, record.taken FROM read_json('{path}', "
+                "format='newline_delimited', columns={stage:'VARCHAR', window_end:'BIGINT', record:'STRUCT(event_id VARCHAR, taken BOOLEAN)'})"
             )
 
 
@@ -70,6 +80,8 @@ def load_output(db, name, path, keys, upsert):
     described = db.execute(f"DESCRIBE {name}").fetchall()
     columns = [row[0] for row in described]
     typed = {row[0]: row[1] for row in described}
+    if upsert == LAST_OR_GONE:
+        return load_last_or_gone(db, name, path, typed)
     if upsert is True:
         typed |= {"rev": "BIGINT", "final": "BOOLEAN"}
     spec = ",".join(f"\"{c}\":'{'BIGINT' if t in ('HUGEINT', 'INTEGER') else t}'" for c, t in typed.items())
@@ -89,6 +101,17 @@ def load_output(db, name, path, keys, upsert):
     )
     db.execute(f"CREATE VIEW got_{name} AS SELECT {listed} FROM last_{name}")
     return db.execute(f"SELECT count(*) FROM last_{name} WHERE NOT final").fetchall()[0][0]
+
+
+def load_last_or_gone(db, name, path, typed):
+    """The last record of each key, where it has a value."""
+    load_json(db, f"all_{name}", path, "key:'VARCHAR',value:'VARCHAR'")
+    columns = ", ".join(f"CAST(value->>'$.{column}' AS {kind}) AS \"{column}\"" for column, kind in typed.items())
+    db.execute(
+        f"CREATE TABLE last_{name} AS SELECT * FROM all_{name} QUALIFY row_number() OVER (PARTITION BY key ORDER BY off DESC) = 1"
+    )
+    db.execute(f"CREATE VIEW got_{name} AS SELECT {columns} FROM last_{name} WHERE value IS NOT NULL")
+    return 0
 
 
 def compare(db, name, keys):
@@ -165,14 +188,15 @@ def fates(truth_path, summaries):
     return equal
 
 
-def training_rows(batch, outputs):
+def published(name, batch, outputs):
     """The files in `out/` beside `outputs`."""
+    sql, sinks = files.PIPELINES[name]
     db = duckdb.connect()
     for table, (topic, columns) in RAW.items():
         load_json(db, table, batch / f"{topic}.ndjson", columns)
     load_late(db, outputs)
-    db.execute((HERE / "personalization.sql").read_text())
-    return files.judge(db, compare, outputs.parent / "out")
+    db.execute((HERE / sql).read_text())
+    return files.judge(db, compare, outputs.parent / "out", sinks)
 
 
 def hourly(sql, outputs, keys):
@@ -251,13 +275,15 @@ def take_rate(csv, outputs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "dataset", choices=[*PIPELINES, "fates", "flights", "flights-days", "flights-dates", "take-rate", "training-rows"]
+        "dataset", choices=[*PIPELINES, *files.PIPELINES, "fates", "flights", "flights-days", "flights-dates", "take-rate"]
     )
     parser.add_argument("input", type=pathlib.Path, help="the generator's folder, or a CSV file")
     parser.add_argument("outputs", type=pathlib.Path, help="a folder with TOPIC.ndjson for each topic that the pipeline wrote")
     args = parser.parse_args()
     if args.dataset in PIPELINES:
         equal = pipeline(args.dataset, args.input / "batch", args.outputs)
+    elif args.dataset in files.PIPELINES:
+        equal = published(args.dataset, args.input / "batch", args.outputs)
     elif args.dataset == "fates":
         equal = fates(args.input / "truth.json", sorted(args.outputs.glob("summary*.json")))
     elif args.dataset == "flights":
@@ -266,8 +292,6 @@ def main():
         equal = flights_days(args.input, args.outputs)
     elif args.dataset == "flights-dates":
         equal = flights_dates(args.input, args.outputs)
-    elif args.dataset == "training-rows":
-        equal = training_rows(args.input / "batch", args.outputs)
     else:
         equal = take_rate(args.input, args.outputs)
     print("equal" if equal else "DIFFERENT")

@@ -3,6 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use reelflow_core::time::EventTime;
+
+use values::{event_time, pipeline_name, suffix};
+
+mod values;
 
 /// Exactly the answer the batch job would have given, in seconds, after any crash.
 #[derive(Debug, Parser)]
@@ -43,6 +48,8 @@ pub(crate) enum Format {
 pub(crate) enum Command {
     /// Run a pipeline.
     Run(Run),
+    /// Run a pipeline over files in place of its topics: to mend results, or to fill a gap.
+    Backfill(Backfill),
     /// Find everything that is wrong with a manifest, without starting anything.
     #[command(alias = "validate", alias = "lint")]
     Check(Check),
@@ -82,13 +89,20 @@ pub(crate) struct ManifestArg {
 )]
 pub(crate) struct Run {
     #[command(flatten)]
+    pub(crate) process: Process,
+    /// Stop once everything is processed that was in the source topics at the start.
+    #[arg(long)]
+    pub(crate) until_end: bool,
+}
+
+/// How a process runs a pipeline.
+#[derive(Debug, Args)]
+pub(crate) struct Process {
+    #[command(flatten)]
     pub(crate) file: ManifestArg,
     /// Worker threads; each owns some of the partitions.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) workers: u16,
-    /// Stop once everything is processed that was in the source topics at the start.
-    #[arg(long)]
-    pub(crate) until_end: bool,
     /// Names this process among those that run the pipeline. Keep it over restarts: a new life then takes over at once.
     #[arg(long, default_value = "0", value_name = "NAME")]
     pub(crate) instance: String,
@@ -100,6 +114,40 @@ pub(crate) struct Run {
     /// Seconds after which the log takes a silent worker for dead.
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=300))]
     pub(crate) session_timeout: u64,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  reel backfill --suffix .fixed\n  reel backfill --in-place --from 2026-01-03 --to 2026-01-04T06:00:00Z\n  reel backfill pipeline.toml --suffix .fixed --only plays --workers 2\n\nReads what `files` of the sources names, in the order of event time. Stopped or killed, the same command goes on where it was."
+)]
+#[command(group = clap::ArgGroup::new("results").required(true))]
+pub(crate) struct Backfill {
+    #[command(flatten)]
+    pub(crate) process: Process,
+    /// Write results beside those of the live pipeline: topics and folders get this behind their names.
+    #[arg(long, group = "results", value_name = "SUFFIX", value_parser = suffix)]
+    pub(crate) suffix: Option<String>,
+    /// Write results into the topics of the live pipeline.
+    #[arg(long, group = "results")]
+    pub(crate) in_place: bool,
+    /// Only records that happened at this time or later: RFC 3339, a date (UTC), or ms since 1970.
+    #[arg(long, value_name = "TIME", value_parser = event_time, allow_hyphen_values = true)]
+    pub(crate) from: Option<EventTime>,
+    /// Only records that happened before this time.
+    #[arg(long, value_name = "TIME", value_parser = event_time, allow_hyphen_values = true)]
+    pub(crate) to: Option<EventTime>,
+    /// Only the files of this source; the others count as empty. May be given several times.
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) only: Vec<String>,
+    /// The backfill's own name, for its state and internal topics; the pipeline's with `-backfill` and the suffix if not given.
+    #[arg(long, value_name = "NAME", value_parser = pipeline_name)]
+    pub(crate) name: Option<String>,
+    /// How many partitions the backfill's own topics have; as many as the source topics if not given.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) partitions: Option<u32>,
+    /// Where records are sorted: a folder with about as much room as their files take. The manifest's folder if not given.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) spool: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -227,7 +275,7 @@ pub(crate) struct LogArg {
 pub(crate) enum LineFormat {
     /// Each line is a value, usually a JSON object.
     Ndjson,
-    /// Key, log timestamp in ms, value; separated by tabs.
+    /// Key, log timestamp in ms, value; separated by tabs. Key and timestamp alone are a record without a value, which deletes the key of a table.
     Tsv,
 }
 
@@ -287,6 +335,10 @@ pub(crate) struct TopicRead {
 pub(crate) enum State {
     /// Say of each task how far it has come and what each of its stages keeps.
     List(StateList),
+    /// Print what a stage keeps of one key.
+    Get(StateGet),
+    /// Write everything that is kept to a file, a JSON object a line.
+    Export(StateExport),
 }
 
 #[derive(Debug, Args)]
@@ -298,4 +350,36 @@ pub(crate) struct StateList {
     pub(crate) file: ManifestArg,
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Reads the log as recovery does and changes nothing. A log on disk is opened by one process at a time: stop the run first.\n\nExamples:\n  reel state get --stage hourly --key '[\"EWR\"]'\n  reel state get pipeline.toml --stage trending --key '{\"country\":\"US\",\"title_id\":7}' --format json\n  reel state get --stage unique_plays --key '\"019b76db-058f-7411-af48-d1493627b76d\"'"
+)]
+pub(crate) struct StateGet {
+    #[command(flatten)]
+    pub(crate) file: ManifestArg,
+    /// The stage, as the manifest calls it.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) stage: String,
+    /// The key's values as a JSON array or object; of one value, the value alone will do. For a dedup the id.
+    #[arg(long, value_name = "JSON")]
+    pub(crate) key: String,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Reads the log as recovery does and changes nothing. A log on disk is opened by one process at a time: stop the run first.\n\nExamples:\n  reel state export --to state.ndjson\n  reel state export pipeline.toml --stage trending --to - | jq -c 'select(.partition == 0)'"
+)]
+pub(crate) struct StateExport {
+    #[command(flatten)]
+    pub(crate) file: ManifestArg,
+    /// Only this stage.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) stage: Option<String>,
+    /// The file; `-` is standard output. A file that is there is replaced, once all is written.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: PathBuf,
 }

@@ -1,5 +1,6 @@
 //! One module for each verb of `reel`.
 
+pub(crate) mod backfill;
 pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod explain;

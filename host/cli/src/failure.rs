@@ -45,8 +45,9 @@ impl Failure {
         match self {
             Failure::Manifest { problems, .. } => {
                 // A manifest that is right but cannot be used here is the environment's.
-                // State of another plan is there because the manifest, or a plugin, was changed.
-                let of_environment = |code: Code| code.number() / 100 == 5 && code != Code::PlanChanged;
+                // State of another plan is there because the manifest, or a plugin, was changed; files are named in the manifest.
+                let of_user = [Code::PlanChanged, Code::NoHistory];
+                let of_environment = |code: Code| code.number() / 100 == 5 && !of_user.contains(&code);
                 let environment = problems.iter().all(|problem| of_environment(problem.code));
                 if environment { Exit::Environment as u8 } else { Exit::User as u8 }
             }

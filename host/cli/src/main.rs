@@ -41,6 +41,7 @@ fn main() -> ExitCode {
 fn dispatch(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Run(args) => commands::run::run(args),
+        Command::Backfill(args) => commands::backfill::backfill(args),
         Command::Check(args) => commands::check::check(args),
         Command::Explain(args) => commands::explain::explain(args),
         Command::New(args) => commands::new::new(args),

@@ -8,20 +8,26 @@ use std::{
 };
 
 use reelflow_config::{
-    Code, Config, External, Partitions, Problem, Problems,
-    config::{Log as LogSection, Plugin as PluginSection},
+    At, Code, Config, External, Outside, Partitions, Problem, Problems,
+    config::{Log as LogSection, Plugin as PluginSection, SourceFormat},
 };
-use reelflow_core::plan::Plan;
+use reelflow_core::{
+    format::WriterSchema,
+    history::{HistoryPlan, TimeRange},
+    plan::Plan,
+};
 use reelflow_ports::{
     engine::{Limits, Plugin},
+    history::History,
     log::{Log, LogError},
+    schemas::Schemas,
 };
 use reelflow_runtime::{error::RunError, publish::FileSinks};
 
 use crate::{
     failure::Failure,
     outside,
-    wire::{self, LogTarget},
+    wire::{self, LogTarget, RegistryTarget},
 };
 
 /// A manifest that is valid by itself.
@@ -86,21 +92,40 @@ impl Manifest {
         wire::file_sinks(plan, &self.beside(""))
     }
 
+    /// The same manifest for a run under another name.
+    pub(crate) fn renamed(self, name: &str) -> Manifest {
+        Manifest { config: self.config.renamed(name), ..self }
+    }
+
+    /// The records of `plans`, sorted in the folder `spool` or beside the manifest.
+    pub(crate) fn history(
+        &self,
+        plans: &[HistoryPlan],
+        range: TimeRange,
+        n_partitions: u32,
+        spool: Option<&Path>,
+        watch: &mut dyn FnMut(u64, u64),
+    ) -> Result<Box<dyn History>, Failure> {
+        let base = self.beside("");
+        // An empty path means the current folder, but not to the file system.
+        let beside = if base.as_os_str().is_empty() { Path::new(".") } else { &base };
+        let spool = spool.unwrap_or(beside);
+        wire::history(&base, plans, range, n_partitions, spool, watch).map_err(|unusable| {
+            let mut problems = Problems::default();
+            unusable.into_iter().for_each(|one| problems.push(outside::history_problem(&self.config, &one.source, &one.why)));
+            self.failure(problems)
+        })
+    }
+
     /// Opens the log that the manifest names.
     pub(crate) fn open_log(&self) -> Result<Box<dyn Log>, Failure> {
         let mut problems = Problems::default();
         let target = match &self.config.log {
             LogSection::Embedded { path } => LogTarget::Embedded { folder: self.beside(path) },
             LogSection::Kafka { brokers, client } => {
-                let mut resolve = |external: &reelflow_config::At<External>| match self.resolve(external) {
-                    Ok(value) => value,
-                    Err(why) => {
-                        problems.push(reelflow_config::external_missing(external, why));
-                        String::new()
-                    }
-                };
-                let brokers = resolve(brokers);
-                let client = client.iter().map(|(name, value)| (name.value.clone(), resolve(value))).collect();
+                let brokers = self.resolved(brokers, &mut problems);
+                let client = client.iter().map(|(name, value)| (name.value.clone(), self.resolved(value, &mut problems)));
+                let client = client.collect();
                 LogTarget::Kafka { brokers, client }
             }
         };
@@ -110,6 +135,27 @@ impl Manifest {
         wire::log(target).map_err(|error| match outside::problem_of_opening(&self.config, &error) {
             Some(problem) => self.failure(problem),
             None => error.into(),
+        })
+    }
+
+    /// Whom to ask for schemas. Nobody is asked yet.
+    pub(crate) fn schemas(&self) -> Result<Arc<dyn Schemas>, Failure> {
+        let mut problems = Problems::default();
+        let target = self.config.registry.as_ref().map(|registry| RegistryTarget {
+            url: self.resolved(&registry.url, &mut problems),
+            account: registry
+                .account
+                .as_ref()
+                .map(|(user, password)| (self.resolved(user, &mut problems), self.resolved(password, &mut problems))),
+        });
+        if problems.has_errors() { Err(self.failure(problems)) } else { Ok(wire::schemas(target)) }
+    }
+
+    /// The value of `external`; what is wrong with it is a problem.
+    fn resolved(&self, external: &At<External>, problems: &mut Problems) -> String {
+        self.resolve(external).unwrap_or_else(|why| {
+            problems.push(reelflow_config::external_missing(external, why));
+            String::new()
         })
     }
 
@@ -144,15 +190,37 @@ impl Manifest {
                 Err(why) => problems.push(self.config.plugin_refused(&section.name, why)),
             }
         }
+        let schemas = self.read_schemas(&mut problems);
         if problems.has_errors() {
             return Err(self.failure(problems));
         }
         let declarations = plugins.iter().map(|(name, plugin)| (name.clone(), plugin.declaration().clone())).collect();
-        let planned =
-            reelflow_config::plan(&self.config, &declarations, partitions).map_err(|problems| self.failure(problems))?;
+        let outside = Outside { declarations, schemas };
+        let planned = reelflow_config::plan(&self.config, &outside, partitions).map_err(|problems| self.failure(problems))?;
         // The plan's plugin indices follow the manifest.
         let plugins = self.config.plugins.iter().map(|section| plugins[&section.name.value].clone()).collect();
         Ok(Planned { plan: planned.value, plugins, warnings: planned.warnings })
+    }
+
+    /// What the schema files say that sources name.
+    fn read_schemas(&self, problems: &mut Problems) -> BTreeMap<String, Arc<WriterSchema>> {
+        let mut schemas = BTreeMap::new();
+        for source in &self.config.sources {
+            let SourceFormat::Bare { format, schema, message } = &source.format else { continue };
+            let path = self.beside(schema);
+            let text = match fs::read_to_string(&path) {
+                Ok(text) => text,
+                Err(why) => {
+                    problems.push(self.config.schema_unreadable(&source.name, format!("{}: {why}", path.display())));
+                    continue;
+                }
+            };
+            match wire::schema(*format, &text, message.as_ref().map(|message| message.as_str())) {
+                Ok(schema) => drop(schemas.insert(source.name.value.clone(), schema.into())),
+                Err(why) => problems.push(self.config.bad_schema(&source.name, why)),
+            }
+        }
+        schemas
     }
 
     fn plugin_unreadable(&self, section: &PluginSection, why: &std::io::Error) -> Problem {

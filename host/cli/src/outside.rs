@@ -1,9 +1,13 @@
 //! What goes wrong outside of the manifest, said at the place in the manifest that it concerns.
 
+use std::time::Duration;
+
 use reelflow_config::{Config, Problem, Problems, config::Log as LogSection};
 use reelflow_ports::{
     files::FilesError,
+    history::HistoryError,
     log::{Log, LogError},
+    schemas::SchemasError,
 };
 use reelflow_runtime::error::{RecoveryError, RunError};
 
@@ -41,6 +45,7 @@ pub(crate) fn problems_of_run(config: &Config, error: RunError) -> Result<Proble
                 None => Err(Failure::new(exit_of(last.who()), format!("{gave_up}: {last}"))),
             }
         }
+        RunError::Schemas { failing_for, last } => Ok(registry_problem(config, failing_for, &last).into()),
         RunError::Topics { problems: all, .. } => {
             let mut problems = Problems::default();
             for error in all {
@@ -51,11 +56,48 @@ pub(crate) fn problems_of_run(config: &Config, error: RunError) -> Result<Proble
             }
             Ok(problems)
         }
+        RunError::History(why) => Ok(config.backfill_stuck(&why).help(help_with_history(&why)).into()),
         RunError::Files { sink, why } => files_problem(config, &sink, &why),
         RunError::Recovery { task, why: RecoveryError::State(why) } if why.is_of_another_plan() => {
             Ok(config.plan_changed(format!("{task}: {why}")).into())
         }
         error => Err(Failure::new(exit_of(error.who()), &error)),
+    }
+}
+
+/// Why a schema registry was given up.
+fn registry_problem(config: &Config, failing_for: Duration, error: &SchemasError) -> Problem {
+    match error {
+        SchemasError::Unavailable(why) => {
+            config.registry_unreachable(why).note(format!("gave up after {} s", failing_for.as_secs()))
+        }
+        SchemasError::Denied(why) | SchemasError::BadUrl(why) => config.registry_denied(why),
+    }
+}
+
+/// Why the files of a source cannot be replayed, at its path in the manifest.
+pub(crate) fn history_problem(config: &Config, source: &str, error: &HistoryError) -> Problem {
+    config.history_unusable(source, error).help(help_with_history(error))
+}
+
+fn help_with_history(error: &HistoryError) -> &'static str {
+    match error {
+        HistoryError::Missing(_) | HistoryError::NothingFound(_) => "mend the path, which is relative to the manifest",
+        HistoryError::Foreign { .. } => "move the file away, or write a pattern that leaves it out",
+        HistoryError::Pattern(..) => "write a name with `*` for any characters of one folder's or file's name",
+        HistoryError::TooDeep(_) => "name a folder further down, or remove the link that leads back up",
+        HistoryError::Unreadable { .. } => "give this account the right to read it",
+        HistoryError::Damaged { .. } => "bring the whole file, or take it out of the folder",
+        HistoryError::Codec { .. } => "write it without compression, or with snappy or zstd",
+        HistoryError::ColumnMissing { .. } | HistoryError::ColumnType { .. } => {
+            "write files with the columns that the pipeline reads: `reel explain` lists the fields of each source"
+        }
+        HistoryError::Empty { in_range: true } => "ask for other times with --from and --to",
+        HistoryError::Empty { in_range: false } => "name the sources that have records with --only",
+        HistoryError::Changed { .. } => "bring the files and options of before, or begin anew under another --name",
+        HistoryError::Uncounted(_) => "begin anew under another --name",
+        HistoryError::DiskFull(_) => "free some space, or sort somewhere else with --spool",
+        HistoryError::Unavailable { .. } => "name a folder that can be written with --spool",
     }
 }
 

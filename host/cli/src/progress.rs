@@ -17,6 +17,29 @@ use crate::{args::Format, summary};
 /// How often a line is printed where nothing can be rewritten.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
+/// Shows how much of the files is read, on a terminal.
+pub(crate) struct ReadingBar(ProgressBar);
+
+impl ReadingBar {
+    pub(crate) fn new() -> ReadingBar {
+        if !std::io::stderr().is_terminal() {
+            return ReadingBar(ProgressBar::hidden());
+        }
+        let style =
+            ProgressStyle::with_template("reading files {wide_bar} {bytes}/{total_bytes} {eta}").expect("a constant template");
+        ReadingBar(ProgressBar::new(0).with_style(style))
+    }
+
+    pub(crate) fn show(&self, n_bytes: u64, n_bytes_all: u64) {
+        self.0.set_length(n_bytes_all);
+        self.0.set_position(n_bytes);
+    }
+
+    pub(crate) fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
 /// Shows a pipeline's events and progress on standard error.
 pub(crate) struct Progress {
     bar: ProgressBar,
@@ -80,6 +103,11 @@ impl Observer for Progress {
             Event::Retrying { worker, error, failing_for, after } => self.say(&format!(
                 "{}{error}; failing for {:.0} s, trying again in {:.1} s",
                 worker.map(|worker| format!("worker {worker}: ")).unwrap_or_default(),
+                failing_for.as_secs_f64(),
+                after.as_secs_f64()
+            )),
+            Event::AwaitingSchemas { worker, error, failing_for, after } => self.say(&format!(
+                "worker {worker}: {error}; failing for {:.0} s, asking again in {:.1} s",
                 failing_for.as_secs_f64(),
                 after.as_secs_f64()
             )),

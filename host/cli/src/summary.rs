@@ -23,6 +23,7 @@ pub(crate) fn json_of(summary: &Summary, pipeline: &str) -> Value {
         "sessions_lost": summary.sessions_lost,
         "recovery_ms_max": summary.recovery_max.as_millis() as u64,
         "watermarks": summary.watermarks.iter().map(|(partition, mark)| (partition.to_string(), watermark_json(*mark))).collect::<serde_json::Map<_, _>>(),
+        "unaccounted": summary.unaccounted().iter().map(|name| &**name).collect::<Vec<_>>(),
         "sources": summary.sources.iter().map(|one| json!({ "name": &*one.name, "total": source_json(&one.total), "run": source_json(&one.run) })).collect::<Vec<_>>(),
         "stages": summary.stages.iter().map(|one| json!({ "name": &*one.name, "total": stage_json(&one.total), "run": stage_json(&one.run) })).collect::<Vec<_>>(),
     })
@@ -77,6 +78,9 @@ pub(crate) fn text_of(summary: &Summary) -> String {
             "{:<24}{rows_in:>12}{accepted:>12}{duplicate:>11}{late:>9}{dead:>9}{rows_out:>12}",
             format!("stage {}", stage.name)
         ));
+    }
+    for name in summary.unaccounted() {
+        lines.push(format!("what came to \"{name}\" and what became of it do not add up: a bug of Reelflow"));
     }
     lines.push(format!(
         "this run: {} records in {:.1} s ({:.0} records/s), {} written, {} epochs sealed, {} aborted, {} dead letters",

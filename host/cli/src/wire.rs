@@ -1,15 +1,25 @@
-//! The only place that knows which logs, file sinks and plugin engine there are.
+//! The only place that knows which logs, file sinks, histories, schema registries and plugin engine there are.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use reelflow_core::plan::Plan;
+use reelflow_core::{
+    format::{Binary, WriterSchema},
+    history::{HistoryPlan, TimeRange},
+    plan::Plan,
+};
 use reelflow_embedded::EmbeddedLog;
-use reelflow_files::sink::LocalSink;
+use reelflow_files::{
+    history::{LocalHistory, Reading, Unusable},
+    sink::LocalSink,
+};
 use reelflow_kafka::{KafkaConfig, KafkaLog};
 use reelflow_ports::{
     engine::PluginEngine,
+    history::History,
     log::{Log, LogError},
+    schemas::{KnownSchemas, Schemas},
 };
+use reelflow_registry::client::{Account, HttpRegistry};
 use reelflow_runtime::publish::FileSinks;
 use reelflow_wasm::WasmEngine;
 
@@ -27,6 +37,28 @@ pub(crate) fn log(target: LogTarget) -> Result<Box<dyn Log>, LogError> {
     })
 }
 
+/// A schema registry with every reference of the manifest resolved. Holds secrets, so it has no `Debug`.
+pub(crate) struct RegistryTarget {
+    pub(crate) url: String,
+    /// User and password.
+    pub(crate) account: Option<(String, String)>,
+}
+
+/// Who says what records were written by. Does not connect yet; without a registry nobody is asked.
+pub(crate) fn schemas(target: Option<RegistryTarget>) -> Arc<dyn Schemas> {
+    match target {
+        Some(RegistryTarget { url, account }) => {
+            Arc::new(HttpRegistry::new(&url, account.map(|(user, password)| Account { user, password })))
+        }
+        None => Arc::new(KnownSchemas::default()),
+    }
+}
+
+/// What a schema file says; or what is wrong with it, in words.
+pub(crate) fn schema(format: Binary, text: &str, message: Option<&str>) -> Result<WriterSchema, String> {
+    reelflow_registry::parse(format, text, message)
+}
+
 /// The engine that runs plugins; one for the whole process.
 pub(crate) fn engine() -> Arc<dyn PluginEngine> {
     Arc::new(WasmEngine::new())
@@ -40,4 +72,18 @@ pub(crate) fn file_sinks(plan: &Plan, base: &Path) -> FileSinks {
         sinks.insert(sink, Arc::new(LocalSink::new(plan, sink, base)));
     }
     sinks
+}
+
+/// The history that lies in the files of `plans`, whose paths are relative to `base`; sorted in the folder `spool`. `watch` is told how many
+/// bytes are read, and of how many.
+pub(crate) fn history(
+    base: &Path,
+    plans: &[HistoryPlan],
+    range: TimeRange,
+    n_partitions: u32,
+    spool: &Path,
+    watch: &mut dyn FnMut(u64, u64),
+) -> Result<Box<dyn History>, Vec<Unusable>> {
+    let mut read = |Reading { n_bytes, n_bytes_all }| watch(n_bytes, n_bytes_all);
+    Ok(Box::new(LocalHistory::open(base, plans, range, n_partitions, spool, &mut read)?))
 }

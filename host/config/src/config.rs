@@ -3,6 +3,7 @@
 use std::fmt;
 
 use reelflow_core::{
+    format::Binary,
     plan::{Divided, Emission, FileFormat, JoinKind, Matching, WindowSpec},
     schema::FieldType,
 };
@@ -16,6 +17,8 @@ use crate::problem::{At, Problem, Span};
 pub struct Config {
     pub pipeline: Pipeline,
     pub log: Log,
+    /// Where the schemas of sources are asked for that name none.
+    pub registry: Option<Registry>,
     pub sources: Vec<Source>,
     pub plugins: Vec<Plugin>,
     pub stages: Vec<Stage>,
@@ -70,6 +73,14 @@ pub enum Log {
     },
 }
 
+/// A schema registry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Registry {
+    pub url: At<External>,
+    /// User and password; the latter is never [`External::Inline`].
+    pub account: Option<(At<External>, At<External>)>,
+}
+
 /// A value that the manifest says, or says where to find.
 #[derive(Clone, PartialEq, Eq)]
 pub enum External {
@@ -104,6 +115,7 @@ impl fmt::Debug for External {
 pub struct Source {
     pub name: At<String>,
     pub topic: At<String>,
+    pub format: SourceFormat,
     pub event_time: At<EventTimeFrom>,
     /// The field that identifies a record.
     pub id: Option<At<String>>,
@@ -120,6 +132,8 @@ pub struct Source {
     pub fields: Vec<DeclaredField>,
     /// `None`: a stream.
     pub table: Option<Table>,
+    /// Where its history lies.
+    pub history: Option<History>,
 }
 
 /// A source that is a table: its records are versions of what is known of a key.
@@ -127,6 +141,40 @@ pub struct Source {
 pub struct Table {
     /// Whether every task gets all of it, so that rows which lie by another key need not be moved.
     pub is_broadcast: bool,
+}
+
+/// How the values of a source are written, and where what wrote them is to be found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SourceFormat {
+    Json,
+    Raw,
+    /// All values by one schema, in a file.
+    Bare {
+        format: Binary,
+        /// Relative to the manifest.
+        schema: At<String>,
+        /// Of Protobuf: which message of the file.
+        message: Option<At<String>>,
+    },
+    /// Each value says the id of its schema in the registry.
+    Registry(At<Binary>),
+}
+
+impl Source {
+    /// The word for it in messages.
+    pub fn what(&self) -> &'static str {
+        if self.table.is_some() { "table" } else { "source" }
+    }
+}
+
+/// Records of a source in files.
+#[derive(Clone, Debug, PartialEq)]
+pub struct History {
+    /// A folder, a file or a pattern of names, relative to the manifest.
+    pub path: At<String>,
+    pub format: FileFormat,
+    /// The field with what the log said of a record's time, in ms since 1970; `None`: its event time.
+    pub timestamp: Option<At<String>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -205,8 +253,11 @@ pub enum StageKind {
         inputs: Vec<At<String>>,
         key: Vec<At<String>>,
         window: At<WindowSpec>,
+        /// The field that ends the sessions of `window`, which does not know it.
+        end: Option<At<String>>,
         lateness_ms: At<i64>,
         emission: Emission,
+        early_ms: Option<i64>,
         plugin: At<String>,
     },
     Join {

@@ -2,15 +2,15 @@
 
 use reelflow_core::{
     plan::{
-        Consumer, Divided, Emission, EventTimeFrom, FilesPlan, Plan, Retime, ShufflePlan, ShuffleTo, StageKind, StagePlan,
-        WindowSpec,
+        Consumer, Divided, Emission, EventTimeFrom, FilesPlan, Plan, Retime, ShufflePlan, ShuffleTo, SourcePlan, StageKind,
+        StagePlan, WindowSpec,
     },
     schema::Schema,
     time::duration_text,
 };
 
 use crate::{
-    config::{self, Config, Guarantee},
+    config::{self, Config, Guarantee, SourceFormat},
     value::size_text,
 };
 
@@ -51,7 +51,7 @@ impl Words<'_> {
             EventTimeFrom::Field(at) => format!("field {}", source.stream.schema.fields[at].name),
             EventTimeFrom::LogTimestamp => "the log's timestamp".to_owned(),
         };
-        let lines = vec![
+        let mut lines = vec![
             format!("reads topic {}, {} partitions", source.topic, self.plan.n_partitions),
             format!("event time from {time}; records come at most {} out of order", duration_text(source.bound_ms)),
             format!("a partition that is silent for {} holds nothing back", duration_text(source.idle_after_ms)),
@@ -62,8 +62,26 @@ impl Words<'_> {
             ),
             format!("decodes {}", fields(source.table.as_ref().map_or(&source.stream.schema, |table| &table.schema))),
         ];
+        if let Some(line) = self.format_line(source) {
+            lines.insert(1, line);
+        }
         let kind = if source.table.is_some() { "table" } else { "source" };
         StageText { kind, name: source.name.to_string(), reads: Vec::new(), fragment: source.fragment, lines }
+    }
+
+    /// What the values are, if they are not JSON.
+    fn format_line(&self, source: &SourcePlan) -> Option<String> {
+        let of_config =
+            self.config.sources.iter().find(|other| **other.name == *source.name).expect("the plan is of this config");
+        Some(match &of_config.format {
+            SourceFormat::Json => return None,
+            SourceFormat::Raw => "values are taken as they are".to_owned(),
+            SourceFormat::Bare { format, schema, message: None } => format!("values are {format} of {}", **schema),
+            SourceFormat::Bare { format, schema, message: Some(message) } => {
+                format!("values are {format}, the message {} of {}", **message, **schema)
+            }
+            SourceFormat::Registry(format) => format!("values are {} of schemas in the registry", format.value),
+        })
     }
 
     fn stage(&self, idx: usize) -> StageText {
@@ -106,10 +124,16 @@ impl Words<'_> {
                 lines.push(format!("passes the first row of each {}", stage.inputs[0].fields[*id].name));
                 lines.push(format!("state: each id is kept for {} of event time", duration_text(*horizon_ms)));
             }
-            StageKind::Aggregate { plugin, key, window, lateness_ms, emission, .. } => {
+            StageKind::Aggregate { plugin, key, window, lateness_ms, emission, early_ms, .. } => {
                 let key = columns(&stage.inputs[0], key);
-                lines.push(format!("plugin {} aggregates by {key} in windows {}", self.plugin(*plugin), window_text(window)));
+                lines.push(format!(
+                    "plugin {} aggregates by {key} in windows {}",
+                    self.plugin(*plugin),
+                    window_text(window, &stage.inputs[0])
+                ));
                 lines.push(emission_text(*emission, "its window has ended", *lateness_ms));
+                let early = |ms: &i64| format!("before that it is written every {} while its window changes", duration_text(*ms));
+                lines.extend(early_ms.as_ref().map(early));
                 lines.push(format!("state: kept until window end{}", plus(*lateness_ms)));
             }
             StageKind::Join { plugin, .. } => lines.extend(joins::lines(stage, self.plugin(*plugin))),
@@ -225,7 +249,7 @@ fn kind_name(kind: &StageKind) -> &'static str {
     }
 }
 
-fn window_text(window: &WindowSpec) -> String {
+fn window_text(window: &WindowSpec, input: &Schema) -> String {
     match window {
         WindowSpec::Tumbling { size_ms, offset_ms } => format!("of {}{}", duration_text(*size_ms), offset_text(*offset_ms)),
         WindowSpec::Local(windows) => {
@@ -235,7 +259,13 @@ fn window_text(window: &WindowSpec) -> String {
         WindowSpec::Hopping { size_ms, slide_ms, offset_ms } => {
             format!("of {}, one every {}{}", duration_text(*size_ms), duration_text(*slide_ms), offset_text(*offset_ms))
         }
-        WindowSpec::Session { gap_ms } => format!("that end after {} without a row (sessions)", duration_text(*gap_ms)),
+        WindowSpec::Session { gap_ms, cuts } => {
+            let end = cuts.end.map(|column| format!(", with a row where {} is true", input.fields[column].name));
+            let rows = cuts.rows_max.map(|max| format!(", with {max} rows"));
+            let length = cuts.length_ms_max.map(|max| format!(", {} after the first row", duration_text(max)));
+            let cuts: String = [end, rows, length].into_iter().flatten().collect();
+            format!("that end after {} without a row{cuts} (sessions)", duration_text(*gap_ms))
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt::Display;
 
 use crate::{
     code::Code,
-    config::{Config, External, Log, Source},
+    config::{Config, External, Log, Source, SourceFormat},
     problem::{At, Problem},
 };
 
@@ -97,6 +97,46 @@ impl Config {
             Some(span) => Problem::at(Code::FilesUnusable, span, message, why.to_string()),
             None => Problem::nowhere(Code::FilesUnusable, format!("{message}: {why}")),
         }
+    }
+
+    /// The schema file of source `name`, at its place in the manifest or at the source's name.
+    fn at_schema(&self, code: Code, name: &str, done: &str, label: String) -> Problem {
+        let source = self.sources.iter().find(|source| *source.name == name);
+        let message = format!("the schema of {} \"{name}\" cannot be {done}", source.map_or("source", Source::what));
+        match source.map(|source| (&source.format, &source.name.span)) {
+            Some((SourceFormat::Bare { schema, .. }, _)) => Problem::at(code, schema.span.clone(), message, label),
+            Some((_, name)) => Problem::at(code, name.clone(), message, label),
+            None => Problem::nowhere(code, message).note(label),
+        }
+    }
+
+    /// The schema file of source `name` cannot be read.
+    pub fn schema_unreadable(&self, name: &str, why: impl Display) -> Problem {
+        self.at_schema(Code::SchemaUnreadable, name, "read", why.to_string())
+            .help("mend the path, which is relative to the manifest")
+    }
+
+    /// The schema file of source `name` holds no schema, or not what the source wants of it.
+    pub fn bad_schema(&self, name: &str, why: impl Display) -> Problem {
+        self.at_schema(Code::BadSchema, name, "used", why.to_string())
+    }
+
+    fn at_registry(&self, code: Code, message: &str, label: String) -> Problem {
+        match &self.registry {
+            Some(registry) => Problem::at(code, registry.url.span.clone(), message, label),
+            None => Problem::nowhere(code, message).note(label),
+        }
+    }
+
+    /// The schema registry does not answer.
+    pub fn registry_unreachable(&self, why: impl Display) -> Problem {
+        self.at_registry(Code::RegistryUnreachable, "the schema registry does not answer", why.to_string())
+            .note("records whose schemas are not known were not read: nothing is lost")
+    }
+
+    /// The schema registry does not let us in, or its address is none.
+    pub fn registry_denied(&self, why: impl Display) -> Problem {
+        self.at_registry(Code::RegistryDenied, "the schema registry refuses access", why.to_string())
     }
 
     /// The stored state belongs to another plan.

@@ -8,12 +8,13 @@
 //! for each code. [`render`] draws problems as rustc does, [`report`] gives the same as data.
 //!
 //! Modules in reading order: [`problem`], [`code`], [`config`], `value`, `walk`, `raw`, `wiring`, [`plan`](mod@plan),
-//! `zone`, `describe`, `environment`, `render`, `schema`.
+//! `zone`, `describe`, `environment`, `history`, `render`, `schema`.
 
 pub mod code;
 pub mod config;
 mod describe;
 mod environment;
+mod history;
 pub mod plan;
 pub mod problem;
 mod raw;
@@ -29,10 +30,12 @@ pub use crate::{
     config::{Config, External},
     describe::{StageText, describe_plan},
     environment::{external_missing, manifest_unreadable},
-    plan::{Partitions, plan},
+    history::pipeline_name,
+    plan::{Outside, Partitions, plan},
     problem::{At, Problem, Problems, Severity, Span, Valid},
     raw::parse,
     render::{Report, render, report},
     schema::manifest_schema,
+    value::closest,
     zone::time_zone,
 };

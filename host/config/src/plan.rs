@@ -1,12 +1,13 @@
 //! Configuration and plugin declarations to a plan: names become indices, fields columns, and the DAG is cut into fragments.
 //!
-//! In order: [`streams`] finds what each input is and which fields each source must decode; [`stages`] holds every stage against
+//! In order: [`formats`] gives each source the schema of its values; [`streams`] finds what each input is and which fields each source must decode; [`stages`] holds every stage against
 //! its plugin and its streams, and [`mismatch`] has the words for what does not fit; [`cut`] decides where rows change their
 //! partition; `assemble` writes it all down.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use reelflow_core::{
+    format::{SourceFormat, WriterSchema},
     plan::{
         Consumer, EventTimeFrom, FilesPlan, FragmentInput, FragmentPlan, Plan, ShufflePlan, SinkPlan, SourcePlan, StageKind,
         StagePlan, Stream, TablePlan,
@@ -27,12 +28,18 @@ use crate::{
 
 mod asked;
 mod cut;
+mod declared;
 mod disagree;
+mod formats;
 mod inputs;
+mod sinks;
 mod stages;
 mod streams;
 pub(crate) mod time;
 mod union;
+mod window;
+
+pub(crate) use self::streams::column;
 
 /// How many partitions topics have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,18 +59,26 @@ impl Partitions {
     }
 }
 
-/// Makes the plan of `config`, whose plugins say `declarations` of themselves (by their names in the manifest).
+/// What is known of a config that does not stand in its manifest.
+#[derive(Debug, Default)]
+pub struct Outside {
+    /// What each plugin says of itself, by its name.
+    pub declarations: BTreeMap<String, Declaration>,
+    /// The schema of each source that names a file, by the source's name.
+    pub schemas: BTreeMap<String, Arc<WriterSchema>>,
+}
+
+/// Makes the plan of `config`.
 ///
 /// In the plan a plugin's index is its place in [`Config::plugins`]; sources that nothing reads are left out. Returns warnings
-/// with the plan, or everything in which manifest and plugins disagree. A plugin without a declaration is one of these problems.
-pub fn plan(
-    config: &Config,
-    declarations: &BTreeMap<String, Declaration>,
-    partitions: Partitions,
-) -> Result<Valid<Plan>, Problems> {
+/// with the plan, or everything in which manifest, plugins and schemas disagree. A plugin without a declaration is one of these problems,
+/// a source without its schema too.
+pub fn plan(config: &Config, outside: &Outside, partitions: Partitions) -> Result<Valid<Plan>, Problems> {
     let mut problems = Problems::default();
     let order = topological(config);
-    let streams = Streams::resolve(config, declarations, &mut problems);
+    let formats = formats::of_sources(config, &outside.schemas, &mut problems);
+    let streams = Streams::resolve(config, &outside.declarations, &mut problems);
+    formats::check(config, &formats, &streams, &mut problems);
     let built = stages::check(config, &streams, &mut problems);
     unread(config, &streams, &mut problems);
     match built {
@@ -72,7 +87,7 @@ pub fn plan(
             if problems.has_errors() {
                 return Err(problems);
             }
-            let value = assemble(config, &order, &streams, built, &cut, partitions);
+            let value = assemble(config, &order, &formats, &streams, built, &cut, partitions);
             Ok(Valid { value, warnings: problems })
         }
         _ => Err(problems),
@@ -124,6 +139,7 @@ fn unread(config: &Config, streams: &Streams<'_>, problems: &mut Problems) {
 fn assemble(
     config: &Config,
     order: &[usize],
+    formats: &[SourceFormat],
     streams: &Streams<'_>,
     mut built: Built,
     cut: &Cut,
@@ -138,7 +154,8 @@ fn assemble(
     let sink_plans: Vec<SinkPlan> = sink_plans.collect();
     let source_plans = sources.iter().map(|idx| {
         let stream = Stream { schema: streams.flowing(Origin::Source(*idx)), consumers: consumers(Origin::Source(*idx)) };
-        source_plan(&config.sources[*idx], stream, streams.table(*idx), cut.fragment_of_source(*idx))
+        let fragment = cut.fragment_of_source(*idx);
+        source_plan(&config.sources[*idx], formats[*idx].clone(), stream, streams.table(*idx), fragment)
     });
     let stage_plans = order.iter().map(|idx| {
         let stage = &config.stages[*idx];
@@ -231,7 +248,13 @@ fn sink_target(sink: &config::Sink, pipeline: &str, partitions: Partitions) -> (
     }
 }
 
-fn source_plan(source: &config::Source, stream: Stream, table: Option<TablePlan>, fragment: usize) -> SourcePlan {
+fn source_plan(
+    source: &config::Source,
+    format: SourceFormat,
+    stream: Stream,
+    table: Option<TablePlan>,
+    fragment: usize,
+) -> SourcePlan {
     let event_time = match &source.event_time.value {
         config::EventTimeFrom::LogTimestamp => EventTimeFrom::LogTimestamp,
         config::EventTimeFrom::Field(path) => {
@@ -242,6 +265,7 @@ fn source_plan(source: &config::Source, stream: Stream, table: Option<TablePlan>
         name: source.name.value.as_str().into(),
         topic: source.topic.value.as_str().into(),
         fragment,
+        format,
         event_time,
         stream,
         bound_ms: source.bound_ms,

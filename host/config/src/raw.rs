@@ -1,10 +1,11 @@
 //! The manifest as the text says it: each table read on its own, its references still names.
 
+use reelflow_core::format::Binary;
 use toml::de::DeTable;
 
 use crate::{
     code::Code,
-    config::{Config, Log, Pipeline, Plugin, Sink, Source, Stage},
+    config::{Config, Log, Pipeline, Plugin, Registry, Sink, Source, Stage},
     problem::{At, Problem, Problems, Span, Valid},
     value,
     walk::{Entry, Table, read_text, wrong_type},
@@ -12,11 +13,14 @@ use crate::{
 };
 
 mod flow;
+mod format;
+mod history;
 mod inputs;
 mod join;
 mod lookup;
 mod pipeline;
 mod sink;
+mod window;
 mod zoned;
 
 pub(crate) use sink::check_paths;
@@ -27,6 +31,8 @@ pub(crate) use sink::check_paths;
 pub(crate) struct RawConfig {
     pub pipeline: Option<Pipeline>,
     pub log: Option<Log>,
+    /// Its inside is `None` where something in it is wrong.
+    pub registry: Option<At<Option<Registry>>>,
     pub sources: Vec<RawSource>,
     pub plugins: Vec<Raw<Plugin>>,
     pub stages: Vec<RawStage>,
@@ -43,6 +49,8 @@ pub(crate) struct RawSource {
     pub topic: Option<At<String>>,
     /// Whether it stands under `[table]`.
     pub is_table: bool,
+    /// Where it says a format whose schemas only a registry can have.
+    pub asks_registry: Option<At<Binary>>,
     pub built: Option<Source>,
 }
 
@@ -50,6 +58,10 @@ impl RawSource {
     /// The word for it in messages.
     pub fn what(&self) -> &'static str {
         if self.is_table { "table" } else { "source" }
+    }
+
+    pub fn has_history(&self) -> bool {
+        self.built.as_ref().is_some_and(|source| source.history.is_some())
     }
 }
 
@@ -172,6 +184,7 @@ impl RawConfig {
         let mut raw = RawConfig {
             pipeline: pipeline::pipeline(&mut root, problems),
             log: pipeline::log(&mut root, problems),
+            registry: format::registry(&mut root, problems),
             ..RawConfig::default()
         };
         for (name, table) in named(&mut root, "source", problems) {

@@ -115,7 +115,8 @@ fn line_and_column(text: &str, at: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
-/// `text` with as many bytes, where strings behind keys that sound like secrets are asterisks. Works on text that does not parse.
+/// `text` with as many bytes, where strings behind keys that sound like secrets are asterisks, and so are passwords in addresses. Works on
+/// text that does not parse.
 fn masked(text: &str) -> String {
     const WORDS: [&str; 4] = ["password", "secret", "token", "pem"];
     let lower = text.to_ascii_lowercase();
@@ -140,14 +141,24 @@ fn masked(text: &str) -> String {
                 None => value.find(['\n', ',', '}', '#']).unwrap_or(value.len()),
             };
             let from = start + quote.map_or(0, str::len).min(end);
-            for byte in &mut bytes[from..start + end] {
-                if !byte.is_ascii_whitespace() {
-                    *byte = b'*';
-                }
-            }
+            mask(&mut bytes[from..start + end]);
+        }
+    }
+    for (at, scheme) in text.match_indices("://") {
+        let start = at + scheme.len();
+        let rest = &text[start..];
+        let host_end = rest.find(|c: char| "/?#\"'".contains(c) || c.is_whitespace()).unwrap_or(rest.len());
+        if let (Some(colon), Some(end)) = (rest[..host_end].find(':'), rest[..host_end].rfind('@'))
+            && colon < end
+        {
+            mask(&mut bytes[start + colon + 1..start + end]);
         }
     }
     String::from_utf8(bytes).expect("whole characters became asterisks")
+}
+
+fn mask(bytes: &mut [u8]) {
+    bytes.iter_mut().filter(|byte| !byte.is_ascii_whitespace()).for_each(|byte| *byte = b'*');
 }
 
 /// Where `quote` closes the string that `inner` starts in, past escaped characters.
@@ -180,6 +191,8 @@ mod tests {
         check("password = \"pä\"", "password = \"***\"");
         check("password = { env = \"NAME\" }", "password = { env = \"NAME\" }");
         check("path = \"token\"", "path = \"token\"");
+        check("url = \"http://reel:hun@ter2@host:80/a@b\"", "url = \"http://reel:********@host:80/a@b\"");
+        check("url = \"http://host:80/\" # a@b", "url = \"http://host:80/\" # a@b");
     }
 
     #[test]

@@ -11,9 +11,16 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
+use formats::{Registry, SourceFormat, TableFormat};
+use history::History;
 use sinks::Sink;
+use stages::Stage;
 
+mod formats;
+mod history;
 mod sinks;
+mod stages;
+mod windows;
 
 /// The schema as JSON text (draft-07), with a line break at its end.
 pub fn manifest_schema() -> String {
@@ -58,6 +65,8 @@ struct Manifest {
     pipeline: Pipeline,
     /// Where records are read from and written to. Default: on local disk, in `data/log` beside the manifest.
     log: Option<Log>,
+    /// Who has the schemas of Avro and Protobuf, where sources name none. See [formats](formats.md).
+    registry: Option<Registry>,
     /// Topics to read, by name.
     #[schemars(extend("minProperties" = 1))]
     source: BTreeMap<Name, Source>,
@@ -103,16 +112,6 @@ struct Input(#[schemars(length(min = 1))] String);
 /// Several streams that are read as one, instead of `input`. A field that a plugin need not have may be missing in some of them.
 #[derive(JsonSchema)]
 struct Inputs(#[schemars(length(min = 1), extend("uniqueItems" = true))] Vec<String>);
-
-/// A stage reads one stream or several.
-fn one_of_inputs() -> Value {
-    serde_json::json!([{ "required": ["input"] }, { "required": ["inputs"] }])
-}
-
-/// A join of windows has `window`, every other one `within`.
-fn by_window() -> Value {
-    serde_json::json!({ "properties": { "match": { "const": "window" } }, "required": ["match"] })
-}
 
 /// Names of fields, each once.
 #[derive(JsonSchema)]
@@ -184,6 +183,14 @@ enum SettingOrMore {
     More(BTreeMap<String, SettingOrMore>),
 }
 
+/// Where to find a value that must not stand in a manifest.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Secret {
+    Env(Env),
+    File(File),
+}
+
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Env {
@@ -200,9 +207,15 @@ struct File {
 
 /// A topic to read.
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("allOf" = formats::rules()))]
 struct Source {
     topic: Topic,
+    /// How values are written. Default `json`. See [formats](formats.md).
+    format: Option<SourceFormat>,
+    /// A schema file of Avro or Protobuf, relative to the manifest: then values have no schema ids before them, and no registry is asked.
+    schema: Option<Text>,
+    /// Which message of the schema file values are, of Protobuf.
+    message: Option<Text>,
     /// The field that says when it happened, in ms since 1970, or `@timestamp` for the log's own.
     event_time: Text,
     /// The field that identifies a record, a string: what dedups go by.
@@ -219,13 +232,21 @@ struct Source {
     max_bytes: Option<Size>,
     /// Further fields to decode although no plugin asks for them.
     fields: Option<BTreeMap<String, FieldType>>,
+    /// Where its history lies, for `reel backfill`. See [backfill](backfill.md).
+    files: Option<History>,
 }
 
 /// A topic of versions: what is known of a key from an event time on. A record without a value deletes its key from its log timestamp on.
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("allOf" = formats::rules()))]
 struct KeyedTable {
     topic: Topic,
+    /// How values are written. Default `json`. See [formats](formats.md).
+    format: Option<TableFormat>,
+    /// A schema file of Avro or Protobuf, relative to the manifest.
+    schema: Option<Text>,
+    /// Which message of the schema file values are, of Protobuf.
+    message: Option<Text>,
     /// The field that says from when on a version is valid, in ms since 1970, or `@timestamp` for the log's own.
     event_time: Text,
     /// The fields that identify what a version is of; the topic is partitioned by them, and they are its record key.
@@ -242,6 +263,8 @@ struct KeyedTable {
     max_bytes: Option<Size>,
     /// Further fields to decode although no plugin asks for them.
     fields: Option<BTreeMap<String, FieldType>>,
+    /// Where its history lies, for `reel backfill`. See [backfill](backfill.md).
+    files: Option<History>,
 }
 
 /// A WebAssembly component.
@@ -267,155 +290,4 @@ struct Limits {
     output: Option<Size>,
     /// Size of the component. Default 16MiB.
     component: Option<Size>,
-}
-
-/// One step of the pipeline.
-#[derive(JsonSchema)]
-#[schemars(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-enum Stage {
-    /// Each row becomes any number of rows.
-    #[schemars(extend("oneOf" = one_of_inputs()))]
-    Transform { input: Option<Input>, inputs: Option<Inputs>, event_time: Option<StageTime>, plugin: Name },
-    /// The first row of each id passes, the others are counted and dropped.
-    #[schemars(extend("oneOf" = one_of_inputs()))]
-    Dedup {
-        input: Option<Input>,
-        inputs: Option<Inputs>,
-        /// Default: the source's id.
-        id: Option<Text>,
-        /// How long an id is kept, in event time. Default: as long as anything downstream can need it.
-        horizon: Option<Duration>,
-    },
-    /// Rows of one key and window become a result.
-    #[schemars(extend("oneOf" = one_of_inputs()))]
-    Aggregate {
-        input: Option<Input>,
-        inputs: Option<Inputs>,
-        key: Columns,
-        window: Window,
-        /// How long after its end a window still takes records. Default 0s.
-        lateness: Option<Duration>,
-        /// Default `final`.
-        emit: Option<Emit>,
-        event_time: Option<StageTime>,
-        plugin: Name,
-    },
-    /// Rows of two inputs that are near each other in event time: each left row with the latest right row before it, with all around it, or
-    /// with all of its window.
-    #[schemars(extend("if" = by_window(), "then" = { "required": ["window"] }, "else" = { "required": ["within"] }))]
-    Join {
-        left: Input,
-        right: Input,
-        /// The fields in which both sides are equal.
-        on: Columns,
-        /// Default `latest-before`.
-        #[schemars(rename = "match")]
-        matching: Option<Match>,
-        /// How far back a right row may lie. Needed, but with `match = "window"`.
-        within: Option<Duration>,
-        /// How far after the left row a right row may lie; with `match = "all"`. Default 0s.
-        after: Option<Duration>,
-        /// Tumbling or hopping windows; needed with `match = "window"`.
-        window: Option<Window>,
-        /// Which rows without a match are emitted. `right` and `full` with `match = "all"` or `"window"`, and a plugin that takes right rows
-        /// alone. Default `inner`: none.
-        join: Option<JoinKind>,
-        /// Of right rows at the same time, the one with the greatest value in this field wins; with `match = "latest-before"`.
-        tie: Option<Text>,
-        /// How long behind the watermark records still count. Default 0s.
-        lateness: Option<Duration>,
-        /// With `match = "latest-before"`. Default `final`.
-        emit: Option<Emit>,
-        event_time: Option<StageTime>,
-        plugin: Name,
-    },
-    /// Each row with the version of a table that was valid at its event time.
-    Lookup {
-        input: Input,
-        /// The name of a table.
-        table: Name,
-        /// The fields in which row and version are equal: the key of the table.
-        on: Columns,
-        /// Whether rows without a version are emitted: `left`. Default `inner`.
-        join: Option<JoinKind>,
-        /// How long behind the watermark records still count. Without it none is late, and every version is kept.
-        lateness: Option<Duration>,
-        event_time: Option<StageTime>,
-        plugin: Name,
-    },
-    /// Rows and timers of a key, with a state for each key.
-    #[schemars(extend("oneOf" = one_of_inputs()))]
-    Process {
-        input: Option<Input>,
-        inputs: Option<Inputs>,
-        key: Columns,
-        /// How long behind the watermark records still count. Without it none is late.
-        lateness: Option<Duration>,
-        /// How long a key is kept after its last record, in event time. Without it, until the plugin forgets it.
-        state_ttl: Option<Duration>,
-        event_time: Option<StageTime>,
-        plugin: Name,
-    },
-}
-
-/// Another event time for the rows that a stage emits.
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-struct StageTime {
-    /// An i64 field of all outputs, in ms since 1970.
-    field: Text,
-    /// How far it may lie before the event time that the row had. Rows further back are dead letters.
-    behind: Duration,
-}
-
-/// `[start, end)` in event time. Those of fixed size start at multiples of the size or slide since 1970, plus `offset`.
-#[derive(JsonSchema)]
-#[schemars(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-enum Window {
-    /// One after the other.
-    Tumbling {
-        size: Duration,
-        /// One window begins so long after 1970 (of UTC, or of the time zone); less than `size`. Default 0s.
-        offset: Option<Duration>,
-        /// An IANA name such as `America/New_York`: windows by its clocks, also where they are set. `size` is then 1h, 2h, 3h, 4h, 6h, 8h, 12h or days.
-        time_zone: Option<Text>,
-    },
-    /// One every `slide`, which divides `size`.
-    Hopping {
-        size: Duration,
-        slide: Duration,
-        /// One window begins so long after 1970 UTC; less than `slide`. Default 0s.
-        offset: Option<Duration>,
-    },
-    /// From the first row to `gap` after the last one, as long as no two neighbours lie more than `gap` apart. Only with `emit = "final"`.
-    Session { gap: Duration },
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename_all = "kebab-case")]
-enum Emit {
-    /// Once, when it can no longer change.
-    Final,
-    /// At once, again with every change, and a last time; rows carry `rev` and `final`.
-    Upsert,
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename_all = "kebab-case")]
-enum Match {
-    /// The latest right row at or before the left one.
-    LatestBefore,
-    /// Every right row from `within` before to `after` after the left one: a pair for each.
-    All,
-    /// Every right row that shares a window with the left one: a pair for each, and for each window.
-    Window,
-}
-
-#[derive(JsonSchema)]
-#[schemars(rename_all = "kebab-case")]
-enum JoinKind {
-    Inner,
-    Left,
-    Right,
-    Full,
 }

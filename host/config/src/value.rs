@@ -118,7 +118,7 @@ pub(crate) fn field_type(text: &str) -> Result<(FieldType, bool), Wrong> {
 }
 
 /// The candidate that `text` may have been meant to be.
-pub(crate) fn closest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub fn closest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let lower = text.to_lowercase();
     candidates
         .into_iter()

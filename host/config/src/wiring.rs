@@ -28,9 +28,11 @@ pub(crate) fn check(raw: RawConfig, problems: &mut Problems) -> Option<Config> {
         unused(&raw, problems);
     }
     topics(&raw, problems);
+    registry(&raw, problems);
     let config = Config {
         pipeline: raw.pipeline?,
         log: raw.log?,
+        registry: raw.registry.map_or(Some(None), |registry| registry.value.map(Some))?,
         sources: raw.sources.into_iter().map(|source| source.built).collect::<Option<_>>()?,
         plugins: raw.plugins.into_iter().map(|plugin| plugin.built).collect::<Option<_>>()?,
         stages: raw.stages.into_iter().map(|stage| stage.built).collect::<Option<_>>()?,
@@ -71,6 +73,10 @@ fn names(raw: &RawConfig, problems: &mut Problems) {
                     .also(source.name.span.clone(), format!("the {what}"))
                     .note(format!("an input says only a name, so {what}s and stages share them")),
             );
+        }
+        if stage.name.value == "history" && raw.sources.iter().any(|source| source.has_history()) {
+            let message = "a stage cannot be called \"history\" where sources have files";
+            problems.push(Problem::at(Code::BadName, stage.name.span.clone(), message, "topics of the pipeline are called so"));
         }
         if stage.name.value == "changelog" {
             let message = "a stage cannot be called \"changelog\"";
@@ -263,6 +269,28 @@ fn unused(raw: &RawConfig, problems: &mut Problems) {
     for plugin in raw.plugins.iter().filter(|plugin| !is_used(&plugin.name)) {
         let message = format!("plugin \"{}\" is never used", *plugin.name);
         problems.push(Problem::at(Code::UnusedPlugin, plugin.name.span.clone(), message, "no stage names it"));
+    }
+}
+
+/// Sources that name no schema need a registry, and nothing else does.
+fn registry(raw: &RawConfig, problems: &mut Problems) {
+    let mut asked = raw.sources.iter().filter_map(|source| Some((source, source.asks_registry.as_ref()?)));
+    match &raw.registry {
+        Some(registry) if asked.next().is_none() => {
+            let message = "no source asks the registry";
+            let label = "each source and table is JSON, is raw, or names a schema file";
+            problems.push(Problem::at(Code::UnusedRegistry, registry.span.clone(), message, label));
+        }
+        Some(_) => {}
+        None => {
+            for (source, format) in asked {
+                let message = format!("nobody has the schemas of {} \"{}\"", source.what(), *source.name);
+                let label = format!("{} cannot be read without them", format.value);
+                let problem = Problem::at(Code::SchemaNowhere, format.span.clone(), message, label);
+                problems
+                    .push(problem.help("name the file of the one schema, `schema = \"…\"`, or add `[registry]` with its `url`"));
+            }
+        }
     }
 }
 

@@ -53,8 +53,15 @@ impl Run {
     fn new(window: WindowSpec) -> Run {
         let field =
             |name: &str| Field { name: name.to_owned(), path: name.to_owned(), field_type: FieldType::Int, required: true };
-        let kind =
-            StageKind::Aggregate { plugin: 0, columns: vec![], key: vec![0], window, lateness_ms: 0, emission: Emission::Final };
+        let kind = StageKind::Aggregate {
+            plugin: 0,
+            columns: vec![],
+            key: vec![0],
+            window,
+            lateness_ms: 0,
+            emission: Emission::Final,
+            early_ms: None,
+        };
         let inputs = vec![Schema { fields: vec![field("key")] }];
         let plan = StagePlan {
             name: "counts".into(),

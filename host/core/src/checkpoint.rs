@@ -133,6 +133,17 @@ fn small(reader: &mut ChangeReader<'_>) -> Result<u32, StateError> {
     u32::try_from(reader.varint()?).map_err(|_| StateError::Damaged("a count"))
 }
 
+/// Fewer bytes of changes than this are worth no base.
+pub const BASE_AFTER_BYTES: usize = 64 * 1024;
+
+/// Whether a base is worth it: `n_bytes` of the changelog lie behind the last one, more than `least`, and a new one takes about `state_bytes`.
+///
+/// So bases take at most half of what changes take, and a changelog has at most about three times the state. It holds for a task and its
+/// own changes, and for a partition of the changelog and all that tasks write there: it is cut at the oldest of their bases.
+pub fn is_base_due(n_bytes: usize, state_bytes: usize, least: usize) -> bool {
+    n_bytes > least.max(2 * state_bytes)
+}
+
 /// The changelog lacks something that a committed recovery point needs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the changelog lacks epoch {epoch} of task \"{fragment}\"")]
@@ -194,6 +205,16 @@ mod tests {
         let bytes = header.encode(b"chunk");
         assert_eq!(EpochRecord::decode(&bytes), Ok((header, &b"chunk"[..])));
         assert!(EpochRecord::decode(&bytes[..bytes.len() - 1]).is_err());
+    }
+
+    /// The stored form: changelogs outlive a build, so the bytes of each version must be read for ever (I-10).
+    #[test]
+    fn the_bytes_of_every_version() {
+        let mut header = record(300, 9, 8, true);
+        header.positions.push(("plays".into(), 2, -1));
+        let version_1 = b"\x01\x05plays\xac\x02\x09\x08\x01\x00\x01\x01\x05plays\x02\x01\x05chunk";
+        assert_eq!(EpochRecord::decode(version_1), Ok((header.clone(), &b"chunk"[..])));
+        assert_eq!(header.encode(b"chunk"), version_1);
     }
 
     /// At-least-once leaves records of epochs that were never committed: here epoch 2 of incarnation 1.

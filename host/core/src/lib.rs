@@ -4,12 +4,14 @@
 //! order of a hash map (I-1, I-2), and nothing waits: time, records and plugin results arrive as [`task::Input`], and what is to
 //! be done leaves as [`task::Effect`].
 //!
-//! Modules in reading order: [`time`], [`record`], [`column`], [`schema`], [`plugin`], [`plan`], [`json`], [`frame`],
-//! [`watermark`], [`state`], [`checkpoint`], [`key`], [`packed_row`], [`zone`], [`window`], [`stage`], [`task`].
+//! Modules in reading order: [`time`], [`record`], [`column`], [`schema`], [`plugin`], [`plan`], [`history`], [`json`], [`format`](mod@format),
+//! [`frame`], [`watermark`], [`state`], [`checkpoint`], [`key`], [`packed_row`], [`zone`], [`window`], [`stage`], [`task`].
 
 pub mod checkpoint;
 pub mod column;
+pub mod format;
 pub mod frame;
+pub mod history;
 pub mod json;
 pub mod key;
 pub mod packed_row;

@@ -6,10 +6,17 @@
 use std::sync::Arc;
 
 use crate::{
+    format::SourceFormat,
     plugin::StateVersion,
     schema::{Field, FieldType, Schema},
-    window::local::LocalWindows,
 };
+
+mod files;
+mod joins;
+mod windows;
+
+pub use joins::{JoinKind, Matching};
+pub use windows::{SessionCuts, WindowSpec};
 
 pub type SourceIdx = usize;
 pub type StageIdx = usize;
@@ -64,6 +71,7 @@ pub struct SourcePlan {
     pub name: Arc<str>,
     pub topic: Arc<str>,
     pub fragment: FragmentIdx,
+    pub format: SourceFormat,
     /// The decoded fields: all that anything downstream reads, and nothing else.
     pub stream: Stream,
     pub event_time: EventTimeFrom,
@@ -141,59 +149,6 @@ pub struct Retime {
     pub behind_ms: i64,
 }
 
-/// Which right rows make a pair with a left row of the same key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Matching {
-    /// The latest one with `left time − within_ms <= right time <= left time`.
-    LatestBefore { within_ms: i64 },
-    /// All with `left time − within_ms <= right time <= left time + after_ms`.
-    All { within_ms: i64, after_ms: i64 },
-    /// All that share a window with it, which is tumbling or hopping: a pair for each window.
-    Window(WindowSpec),
-}
-
-impl Matching {
-    /// How long after its own time a row may still get its first partner, whichever side it is on, in ms.
-    pub fn waits_ms(&self) -> i64 {
-        match self {
-            Matching::LatestBefore { within_ms } => *within_ms,
-            Matching::All { within_ms, after_ms } => *within_ms.max(after_ms),
-            Matching::Window(window) => window.size_ms(),
-        }
-    }
-}
-
-/// Which rows without a partner a join emits, alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JoinKind {
-    Inner,
-    Left,
-    Right,
-    Full,
-}
-
-impl JoinKind {
-    /// As the manifest writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            JoinKind::Inner => "inner",
-            JoinKind::Left => "left",
-            JoinKind::Right => "right",
-            JoinKind::Full => "full",
-        }
-    }
-
-    /// Whether a left row without a partner is emitted.
-    pub fn keeps_left(self) -> bool {
-        matches!(self, JoinKind::Left | JoinKind::Full)
-    }
-
-    /// Whether a right row without a partner is emitted.
-    pub fn keeps_right(self) -> bool {
-        matches!(self, JoinKind::Right | JoinKind::Full)
-    }
-}
-
 #[derive(Clone, Debug, PartialEq)]
 pub enum StageKind {
     Transform {
@@ -215,6 +170,9 @@ pub enum StageKind {
         window: WindowSpec,
         lateness_ms: i64,
         emission: Emission,
+        /// After so much wall time, again and again, what changed is told of windows that have not ended; with [`Emission::Upsert`] and
+        /// windows of fixed size.
+        early_ms: Option<i64>,
     },
     Join {
         plugin: PluginIdx,
@@ -257,29 +215,6 @@ pub enum StageKind {
         /// A key is forgotten when the watermark is greater than its last row's event time plus this. `None`: never.
         state_ttl_ms: Option<i64>,
     },
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WindowSpec {
-    /// One starts `offset_ms` after 1970, `0 <= offset_ms < size_ms`.
-    Tumbling { size_ms: i64, offset_ms: i64 },
-    /// Tumbling windows by the clocks of a time zone.
-    Local(Arc<LocalWindows>),
-    /// `size_ms` is a multiple of `slide_ms`; panes are `slide_ms` long. One starts `offset_ms` after 1970, `0 <= offset_ms < slide_ms`.
-    Hopping { size_ms: i64, slide_ms: i64, offset_ms: i64 },
-    /// From the first row to `gap_ms` after the last one, as long as no two neighbours lie more than `gap_ms` apart.
-    Session { gap_ms: i64 },
-}
-
-impl WindowSpec {
-    /// How far the end of a window may lie behind a row that nothing follows.
-    pub fn size_ms(&self) -> i64 {
-        match self {
-            WindowSpec::Tumbling { size_ms, .. } | WindowSpec::Hopping { size_ms, .. } => *size_ms,
-            WindowSpec::Local(windows) => windows.longest_ms(),
-            WindowSpec::Session { gap_ms } => *gap_ms,
-        }
-    }
 }
 
 /// When a result is written.
@@ -364,16 +299,6 @@ pub enum FileFormat {
     Parquet,
 }
 
-impl FileFormat {
-    /// The name that manifests use, and the ending of files.
-    pub fn name(self) -> &'static str {
-        match self {
-            FileFormat::Ndjson => "ndjson",
-            FileFormat::Parquet => "parquet",
-        }
-    }
-}
-
 /// How the event time of a row chooses its folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Divided {
@@ -383,26 +308,6 @@ pub enum Divided {
     Daily,
     /// All files in one folder.
     Not,
-}
-
-impl Divided {
-    /// The name that manifests use.
-    pub fn name(self) -> &'static str {
-        match self {
-            Divided::Hourly => "hour",
-            Divided::Daily => "day",
-            Divided::Not => "none",
-        }
-    }
-
-    /// How much event time one folder holds, in ms; `None`: all of it.
-    pub fn length_ms(self) -> Option<i64> {
-        match self {
-            Divided::Hourly => Some(3_600_000),
-            Divided::Daily => Some(86_400_000),
-            Divided::Not => None,
-        }
-    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -426,6 +331,44 @@ impl Plan {
             FragmentInput::Source(source) => &self.sources[source].topic,
             FragmentInput::Shuffle(shuffle) => &self.shuffles[shuffle].topic,
         }
+    }
+
+    /// The topic that `source` is read from while its history is replayed from files.
+    pub fn history_topic(&self, source: SourceIdx) -> Arc<str> {
+        format!("reel.{}.history.{}", self.name, self.sources[source].name).into()
+    }
+
+    /// This plan with every source read from its history, whose records are JSON objects of its fields, however its topic has them.
+    pub fn of_history(&self) -> Plan {
+        let mut plan = self.clone();
+        for source in 0..plan.sources.len() {
+            plan.sources[source].topic = plan.history_topic(source);
+            plan.sources[source].format = SourceFormat::Json;
+        }
+        plan
+    }
+
+    /// This plan with all that others read under another name: results, late records and dead letters, in topics and in folders.
+    pub fn with_suffix(&self, suffix: &str) -> Plan {
+        let behind = |name: &Arc<str>| -> Arc<str> { format!("{name}{suffix}").into() };
+        let mut plan = self.clone();
+        for sink in &mut plan.sinks {
+            match &mut sink.files {
+                // The topic is the pipeline's own.
+                Some(files) => files.path = behind(&files.path.trim_end_matches('/').into()),
+                None => sink.topic = behind(&sink.topic),
+            }
+        }
+        for stage in &mut plan.stages {
+            stage.late_topic = stage.late_topic.as_ref().map(behind);
+        }
+        plan.dead_letter_topic = behind(&plan.dead_letter_topic);
+        plan
+    }
+
+    /// Whether `topic` is kept, and trimmed, by the pipeline itself.
+    pub fn is_own_topic(&self, topic: &str) -> bool {
+        topic.strip_prefix("reel.").and_then(|rest| rest.strip_prefix(&*self.name)).is_some_and(|rest| rest.starts_with('.'))
     }
 
     /// The rows that `input` gives.

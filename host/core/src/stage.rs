@@ -13,6 +13,7 @@ use crate::{
     column::Rows,
     plugin::{PluginFault, Request, Response},
     record::RecordBatch,
+    stage::kept::Kept,
     state::{ChangeReader, ChangeWriter, StateError},
     time::{EventTime, WallTime, Watermark},
 };
@@ -21,6 +22,7 @@ pub mod aggregate;
 pub mod bisect;
 pub mod dedup;
 pub mod join;
+pub mod kept;
 mod lateness;
 pub mod lookup;
 pub mod process;
@@ -204,6 +206,13 @@ pub struct StageCounts {
     pub dead_panes: u64,
 }
 
+impl StageCounts {
+    /// Whether every row that came has exactly one fate. Anything else is a bug.
+    pub fn is_balanced(&self) -> bool {
+        self.rows_in == self.accepted + self.duplicate + self.late + self.dead
+    }
+}
+
 /// A stage's behaviour. See the module's text for the order of calls.
 pub trait Operator {
     /// Takes rows on input `port`. `marks`: the watermark that judges each row, the one that the stage would have if the rows before it
@@ -242,6 +251,9 @@ pub trait Operator {
 
     /// Applies what `changes` or `image` wrote, in the order in which it was written.
     fn restore(&mut self, from: &mut ChangeReader<'_>) -> Result<(), StateError>;
+
+    /// Shows all that is kept, one thing after the other, in the order of an image.
+    fn kept(&self, each: &mut dyn FnMut(Kept<'_>));
 
     /// About how many bytes `image` would write. O(1).
     fn state_bytes(&self) -> usize;

@@ -265,6 +265,23 @@ mod tests {
         assert_eq!(sections[1].1.varint(), Ok(u64::MAX));
     }
 
+    /// The stored form: changelogs outlive a build, so the bytes of each version must be read for ever (I-10).
+    #[test]
+    fn the_bytes_of_every_version() {
+        let mut writer = ChangeWriter::default();
+        writer.stage("a");
+        writer.body().varint(300);
+        writer.body().signed(-3);
+        writer.stage("bc");
+        writer.body().bytes(b"xyz");
+        let version_1 = b"\x01\x79\xb9\xdc\x7e\x01a\x03\xac\x02\x05\x02bc\x04\x03xyz";
+        assert_eq!(writer.finish(), [version_1]);
+        let mut sections = sections(version_1).unwrap();
+        assert_eq!((sections.len(), sections[0].0, sections[1].0), (2, "a", "bc"));
+        assert_eq!((sections[0].1.varint(), sections[0].1.signed()), (Ok(300), Ok(-3)));
+        assert_eq!(sections[1].1.bytes(), Ok(&b"xyz"[..]));
+    }
+
     #[test]
     fn damage_is_found() {
         let mut writer = ChangeWriter::default();

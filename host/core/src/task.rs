@@ -2,6 +2,7 @@
 //!
 //! The driver's contract with [`Task::handle`]:
 //! - before each `Records` it gives a `ClockRead`, and one about every second while nothing comes;
+//! - before `Records` it gives a `WriterSchema` for each schema that the task [lacks](Task::lacks);
 //! - it gives a `Reading` when an input comes to the end of its log, and when there is more again;
 //! - it performs effects in the order given; it answers an [`Effect::Call`] by `PluginReturned` before any other input;
 //! - `Seal` comes only when no call is open; it answers with exactly one [`Effect::Sealed`].
@@ -15,15 +16,17 @@
 //! and what the final results are, does not depend on how records are cut into batches (I-12).
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
 use crate::{
+    checkpoint::{self, BASE_AFTER_BYTES},
+    format::SchemaAnswer,
     plan::{FragmentIdx, Plan, PluginIdx, ShuffleIdx, SourceIdx, StageIdx},
     plugin::{PluginFault, Request, Response},
     record::{Outgoing, Partition, RecordBatch},
-    stage::{Outbox, StageCounts},
+    stage::{Outbox, StageCounts, kept::Kept},
     state::{ChangeWriter, StateError, sections},
     time::{WallTime, Watermark},
     watermark::{InputMark, LowWatermark},
@@ -52,12 +55,11 @@ use memory::Memory;
 use output::{Outputs, Place};
 use stages::Stage;
 
-/// A base is written when the changes since the last one have more bytes than this, and than twice the state.
-const BASE_AFTER_BYTES: usize = 64 * 1024;
-
 /// Everything that can happen to a task.
 #[derive(Debug)]
 pub enum Input {
+    /// What a registry says of the schema `id`, for the source `input`.
+    WriterSchema { input: usize, id: u32, answer: SchemaAnswer },
     /// Records came on `input` (an index into the fragment's inputs), in offset order.
     Records { input: usize, batch: Arc<RecordBatch> },
     /// Whether all that the log holds of `input` was read. Until it is said, it counts as no.
@@ -68,6 +70,8 @@ pub enum Input {
     ClockRead { now: WallTime },
     /// The lowest watermark among the tasks of this partition, of all fragments.
     JobWatermark { watermark: Watermark },
+    /// The next seal shall write the whole state, however few changes there are: others wait for this task's base to cut the changelog.
+    BaseDue,
     /// The epoch ends here.
     Seal,
 }
@@ -131,6 +135,8 @@ pub struct Task {
     written: Vec<u8>,
     /// Bytes of changes since the last base.
     n_bytes_since_base: usize,
+    /// A base was asked for.
+    is_base_due: bool,
 }
 
 /// A shuffle that leads out of the fragment.
@@ -174,6 +180,7 @@ impl Task {
             outbox: Outbox::default(),
             written: Vec::new(),
             n_bytes_since_base: 0,
+            is_base_due: false,
             plan,
         }
     }
@@ -185,6 +192,11 @@ impl Task {
         let is_answer = matches!(input, Input::PluginReturned { .. });
         assert!(self.is_call_open == is_answer, "an open call is answered before anything else happens");
         match input {
+            Input::WriterSchema { input, id, answer } => {
+                if let Some(source) = self.inputs[input].as_source_mut() {
+                    source.decoder.learn(id, answer);
+                }
+            }
             Input::Records { input, batch } => self.records(input, &batch, effects),
             Input::PluginReturned { result } => self.returned(result, effects),
             Input::Reading { input, is_at_end } => self.reading(input, is_at_end),
@@ -192,6 +204,7 @@ impl Task {
             Input::JobWatermark { watermark } => {
                 self.stages.iter_mut().for_each(|stage| stage.state.operator().advance_job(watermark))
             }
+            Input::BaseDue => self.is_base_due = true,
             Input::Seal => self.seal(effects),
         }
     }
@@ -221,6 +234,11 @@ impl Task {
         self.inputs[input].as_source().map(|_| self.inputs[input].mark(self.now))
     }
 
+    /// The schemas by which records of `batch` on `input` were written, and which the task does not know yet. O(records).
+    pub fn lacks(&self, input: usize, batch: &RecordBatch) -> BTreeSet<u32> {
+        self.inputs[input].as_source().map_or_else(BTreeSet::new, |source| source.decoder.lacks(batch))
+    }
+
     /// What became of everything that entered the task since the pipeline began.
     pub fn counts(&self) -> TaskCounts {
         let sources = self.inputs.iter().filter_map(InputState::as_source);
@@ -240,6 +258,16 @@ impl Task {
     /// The same for each stage, by its place in the plan.
     pub fn state_bytes_by_stage(&self) -> impl Iterator<Item = (StageIdx, usize)> {
         self.stages.iter().map(|stage| (stage.idx, stage.state.state_bytes()))
+    }
+
+    /// Shows all that the stages keep, each with its place in the plan.
+    pub fn kept(&self, each: &mut dyn FnMut(StageIdx, Kept<'_>)) {
+        self.stages.iter().for_each(|stage| stage.state.kept(&mut |kept| each(stage.idx, kept)));
+    }
+
+    /// The versions of its plugin's state that what the stage keeps may have. None: its plugin has no state, or nothing is kept.
+    pub fn state_versions(&self, stage: StageIdx) -> impl Iterator<Item = u32> {
+        self.places[stage].into_iter().flat_map(|at| self.stages[at].versions.kept())
     }
 
     /// Whether all inputs have ended: nothing more will ever come of this task.
@@ -303,7 +331,8 @@ impl Task {
     }
 
     fn seal_state(&mut self) -> SealedTask {
-        let is_base = self.n_bytes_since_base > BASE_AFTER_BYTES.max(2 * self.state_bytes());
+        let is_due = checkpoint::is_base_due(self.n_bytes_since_base, self.state_bytes(), BASE_AFTER_BYTES);
+        let is_base = std::mem::take(&mut self.is_base_due) || is_due;
         let mut writer = ChangeWriter::default();
         let memory = self.memory().write();
         if is_base || memory != self.written {

@@ -41,7 +41,7 @@ impl Windowing {
             WindowSpec::Tumbling { size_ms, offset_ms } => (size_ms, size_ms, offset_ms, None),
             WindowSpec::Local(windows) => (windows.size_ms(), windows.size_ms(), windows.offset_ms(), Some(windows)),
             WindowSpec::Hopping { size_ms, slide_ms, offset_ms } => (size_ms, slide_ms, offset_ms, None),
-            WindowSpec::Session { gap_ms } => unreachable!("sessions with a gap of {gap_ms} ms are no fixed windows"),
+            WindowSpec::Session { gap_ms, .. } => unreachable!("sessions with a gap of {gap_ms} ms are no fixed windows"),
         };
         assert!(
             0 < slide_ms && slide_ms <= size_ms && size_ms <= Self::SIZE_MS_MAX,
@@ -174,6 +174,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(10_000), ..ProptestConfig::default() })]
+
         #[test]
         fn the_newest_window_that_has_ended_is_found(at in -200_i64..200, until in -300_i64..300, n_panes in 1_i64..8) {
             let windowing = Windowing::new(WindowSpec::Hopping { size_ms: 7 * n_panes, slide_ms: 7, offset_ms: 3 });

@@ -10,7 +10,9 @@ use reelflow_core::{
 use reelflow_ports::{
     engine::LoadError,
     files::FilesError,
+    history::HistoryError,
     log::{LogError, TopicPartition, Who},
+    schemas::SchemasError,
 };
 
 /// Why a pipeline could not start, or stopped.
@@ -27,12 +29,17 @@ pub enum RunError {
     /// The log went on failing: the last error of many.
     #[error("gave up after failing for {} s: {last}", .failing_for.as_secs())]
     GaveUp { failing_for: Duration, last: LogError },
+    /// A schema registry went on failing, or will never answer.
+    #[error("records cannot be read: {last}")]
+    Schemas { failing_for: Duration, last: SchemasError },
     #[error("the state of {task} cannot be recovered: {why}")]
     Recovery { task: String, why: RecoveryError },
     #[error("a plugin cannot be instantiated: {0}")]
     Plugin(#[from] LoadError),
     #[error("the files of sink \"{sink}\" cannot be published: {why}")]
     Files { sink: Arc<str>, why: FilesError },
+    #[error("the history cannot be replayed: {0}")]
+    History(#[from] HistoryError),
     /// The log broke its contract.
     #[error("the log gave {0}, which this worker does not own")]
     NotOwned(TopicPartition),
@@ -40,6 +47,8 @@ pub enum RunError {
     Panicked { worker: usize, message: String },
     #[error("the publisher of files panicked: {message}")]
     PublisherPanicked { message: String },
+    #[error("the loader of the history panicked: {message}")]
+    LoaderPanicked { message: String },
 }
 
 /// Why committed state cannot be read back. Nothing was changed; nothing is started over.
@@ -51,6 +60,9 @@ pub enum RecoveryError {
     Foreign(#[from] ForeignMetadata),
     #[error(transparent)]
     State(#[from] StateError),
+    /// The bytes of one record of the changelog are not what was written.
+    #[error("{at}, offset {offset}: {why}")]
+    Unreadable { at: TopicPartition, offset: Offset, why: StateError },
     /// The position was moved by hand, or the topic was created anew.
     #[error("{at} is committed at {committed}, but epoch {epoch} was sealed at {sealed}")]
     Moved { at: TopicPartition, committed: Offset, epoch: Epoch, sealed: Offset },
@@ -64,8 +76,13 @@ impl RunError {
             }
             RunError::Log(error) => error.who(),
             RunError::Files { why, .. } => why.who(),
+            RunError::Schemas { last, .. } => last.who(),
+            RunError::History(why) => why.who(),
             RunError::GaveUp { .. } => Who::Environment,
-            RunError::NotOwned(_) | RunError::Panicked { .. } | RunError::PublisherPanicked { .. } => Who::Bug,
+            RunError::NotOwned(_)
+            | RunError::Panicked { .. }
+            | RunError::PublisherPanicked { .. }
+            | RunError::LoaderPanicked { .. } => Who::Bug,
         }
     }
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use reelflow_core::{
     checkpoint::Epoch,
-    plan::Plan,
+    plan::{Plan, StageIdx},
     record::{Offset, Partition},
-    stage::StageCounts,
+    stage::{StageCounts, kept::Kept},
+    task::Task,
     time::Watermark,
 };
 use reelflow_ports::log::{Guarantee, Log, TopicPartition};
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// A task as it was at its last commit.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct TaskState {
     pub fragment: Arc<str>,
     pub partition: Partition,
@@ -30,15 +31,32 @@ pub struct TaskState {
     pub stages: Vec<StageState>,
     /// Records of the changelog that bring the state back.
     pub n_changes: usize,
+    task: Task,
 }
 
 /// What one stage of a task keeps, and what became of its rows since the pipeline began.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StageState {
+    /// Its place in the plan.
+    pub idx: StageIdx,
     pub name: Arc<str>,
     /// About so many, as in the changelog.
     pub state_bytes: usize,
     pub counts: StageCounts,
+    /// The versions of its plugin's state that what it keeps may have, in rising order.
+    pub versions: Vec<u32>,
+}
+
+impl TaskState {
+    /// See [`StageState::versions`]; none of a stage that is not of this task.
+    pub fn versions(&self, stage: StageIdx) -> &[u32] {
+        self.stages.iter().find(|one| one.idx == stage).map_or(&[], |one| &one.versions)
+    }
+
+    /// Shows all that the task's stages keep, each with its place in the plan.
+    pub fn kept(&self, each: &mut dyn FnMut(StageIdx, Kept<'_>)) {
+        self.task.kept(each);
+    }
 }
 
 /// Reads the committed state of all tasks of `plan`, in the order of partition and fragment. Changes nothing in the log.
@@ -57,17 +75,21 @@ fn task_state(log: &dyn Log, plan: &Plan, recovered: Recovered) -> Result<TaskSt
     }
     let counts = task.counts();
     let stage = |(idx, state_bytes): (usize, usize)| StageState {
+        idx,
         name: plan.stages[idx].name.clone(),
         state_bytes,
         counts: counts.stages.get(&idx).copied().unwrap_or_default(),
+        versions: task.state_versions(idx).collect(),
     };
+    let stages = task.state_bytes_by_stage().map(stage).collect();
     Ok(TaskState {
         fragment: plan.fragments[fragment].name.clone(),
         partition,
         epoch: point.epoch,
         watermark: task.watermark(),
         inputs,
-        stages: task.state_bytes_by_stage().map(stage).collect(),
+        stages,
         n_changes,
+        task,
     })
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use reelflow_core::{checkpoint::Epoch, record::Partition};
-use reelflow_ports::log::LogError;
+use reelflow_ports::{log::LogError, schemas::SchemasError};
 
 use crate::summary::Summary;
 
@@ -58,6 +58,13 @@ pub enum Event {
     Retrying {
         worker: Option<usize>,
         error: LogError,
+        failing_for: Duration,
+        after: Duration,
+    },
+    /// The schema registry did not answer: partitions whose next records need it wait. It is asked again after a wait.
+    AwaitingSchemas {
+        worker: usize,
+        error: SchemasError,
         failing_for: Duration,
         after: Duration,
     },

@@ -2,18 +2,25 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 use reelflow_core::{plan::Plan, time::WallTime};
-use reelflow_ports::log::{Log, LogError, NewTopic, Retention, TopicPartition};
-use tracing::warn;
+use reelflow_ports::{
+    history::History,
+    log::{Log, LogError, NewTopic, Retention, TopicPartition},
+};
+use tracing::{error, warn};
 
 use crate::{
     error::RunError,
     finish::Goal,
+    load,
     observe::{Event, Observer},
     patience::{Patience, Wait},
     publish::{self, FileSinks, Publisher, Totals},
@@ -28,6 +35,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub struct Pipeline {
     job: Job,
     files: FileSinks,
+    history: Option<Box<dyn History>>,
     stopper: Stopper,
 }
 
@@ -58,12 +66,17 @@ impl Stopper {
 
 impl Pipeline {
     pub fn new(job: Job) -> Pipeline {
-        Pipeline { job, files: FileSinks::new(), stopper: Stopper::default() }
+        Pipeline { job, files: FileSinks::new(), history: None, stopper: Stopper::default() }
     }
 
     /// Publishes the rows of the plan's file sinks in `files`. Without it they wait in their topics.
     pub fn with_files(self, files: FileSinks) -> Pipeline {
         Pipeline { files, ..self }
+    }
+
+    /// Loads `history` into the topics of the plan's sources, which are the pipeline's own. A run with an end ends when all of it is processed.
+    pub fn with_history(self, history: Box<dyn History>) -> Pipeline {
+        Pipeline { history: Some(history), ..self }
     }
 
     pub fn stopper(&self) -> Stopper {
@@ -72,22 +85,29 @@ impl Pipeline {
 
     /// Checks and creates the topics, then runs until stopped, until the end if there is one, or until an error.
     pub fn run(self) -> Result<Summary, RunError> {
-        let Pipeline { job, files, stopper } = self;
+        let Pipeline { job, files, history, stopper } = self;
         let publisher = Publisher::new(job.clone(), files)?;
-        prepare_patiently(&job, &stopper)?;
+        if history.is_some() {
+            patiently(&job, &stopper, || prepare_history(&*job.log, &job.plan, &*job.observer))?;
+        }
+        patiently(&job, &stopper, || prepare(&*job.log, &job.plan, &*job.observer))?;
         if !stopper.is_stopped() {
             publisher.check()?;
         }
-        let goal = match job.settings.until_end {
-            true => Some(Goal::at_start(&*job.log, &job.plan)?),
-            false => None,
+        // A stopped run may not even have topics.
+        let until = match (&history, job.settings.until_end && !stopper.is_stopped()) {
+            (_, false) => Until::Stopped,
+            (None, true) => Until::Reached(Goal::at_start(&*job.log, &job.plan)?),
+            (Some(_), true) => Until::Loaded(Arc::default()),
         };
         let began = job.clock.now();
         let statuses: Vec<Arc<Mutex<WorkerStatus>>> = (0..job.settings.n_workers).map(|_| Arc::default()).collect();
         let threads: Vec<JoinHandle<Result<(), RunError>>> =
             (0..).zip(&statuses).map(|(idx, status)| spawn(idx, &job, status, &stopper)).collect();
         let publishing = publish::spawn(publisher, statuses.clone(), stopper.clone());
-        let watched = watch(&job, goal.as_ref(), began, &statuses, &threads, &stopper);
+        let is_loaded = if let Until::Loaded(is_loaded) = &until { is_loaded.clone() } else { Arc::default() };
+        let loading = history.map(|history| load::spawn(job.clone(), history, is_loaded, stopper.clone()));
+        let watched = watch(&job, until, began, &statuses, &threads, &stopper);
         stopper.stop();
         let has_ended = matches!(watched, Ok(Watched::ReachedEnd));
         let mut result = watched.map(|_| ());
@@ -95,11 +115,16 @@ impl Pipeline {
             let ended = thread.join().unwrap_or_else(|panic| Err(RunError::Panicked { worker: idx, message: text(&*panic) }));
             result = result.and(ended);
         }
+        let loaded = loading.map_or(Ok(Ok(())), JoinHandle::join);
+        result = result.and(loaded.unwrap_or_else(|panic| Err(RunError::LoaderPanicked { message: text(&*panic) })));
         let published = publish_rest(publishing, result.is_ok(), has_ended, &statuses);
         let Totals { n_files, n_rows } = published.as_ref().copied().unwrap_or_default();
         let summary = Summary::of(&job.plan, elapsed(&job, began), &statuses);
         let summary = Summary { files_published: n_files, rows_published: n_rows, ..summary };
         job.observer.progress(&summary);
+        for name in summary.unaccounted() {
+            error!(%name, "the counts of a source or stage do not add up");
+        }
         result?;
         published?;
         if let Err(error) = await_visible(&*job.log, &job.plan) {
@@ -127,11 +152,11 @@ fn publish_rest(
     Ok(publisher.totals)
 }
 
-/// [`prepare`], again and again while the log does not answer. A stop in between leaves the rest to the next run.
-fn prepare_patiently(job: &Job, stopper: &Stopper) -> Result<(), RunError> {
+/// Tries `prepare` again and again while the log does not answer. A stop in between leaves the rest to the next run.
+fn patiently(job: &Job, stopper: &Stopper, prepare: impl Fn() -> Result<(), RunError>) -> Result<(), RunError> {
     let mut patience = Patience::new(job.settings.retry);
     while !stopper.is_stopped() {
-        match prepare(&*job.log, &job.plan, &*job.observer) {
+        match prepare() {
             Err(RunError::Log(error)) if error.ends_only_the_session() => {
                 let Wait { failing_for, after, .. } = patience.failed(job.clock.now(), &error)?;
                 job.observer.event(&Event::Retrying { worker: None, error, failing_for, after });
@@ -173,6 +198,15 @@ pub fn prepare(log: &dyn Log, plan: &Plan, observer: &dyn Observer) -> Result<()
         true => Ok(()),
         false => Err(RunError::Topics { pipeline: plan.name.clone(), problems }),
     }
+}
+
+/// Creates the topics that a history is loaded into, where they are missing.
+pub fn prepare_history(log: &dyn Log, plan: &Plan, observer: &dyn Observer) -> Result<(), RunError> {
+    for source in &plan.sources {
+        let topic = NewTopic { name: source.topic.clone(), n_partitions: plan.n_partitions, retention: Retention::UntilTrimmed };
+        create(log, &topic, observer)?;
+    }
+    Ok(())
 }
 
 /// All topics that the pipeline writes.
@@ -231,6 +265,31 @@ fn spawn(idx: usize, job: &Job, status: &Arc<Mutex<WorkerStatus>>, stopper: &Sto
     thread::Builder::new().name(format!("worker-{idx}")).spawn(run).expect("the machine has room for a few threads")
 }
 
+/// When a run ends by itself.
+enum Until {
+    /// Never.
+    Stopped,
+    /// Once so much is processed.
+    Reached(Goal),
+    /// Once this is true and all that is in the log then is processed.
+    Loaded(Arc<AtomicBool>),
+}
+
+impl Until {
+    /// Whether the end is reached.
+    fn is_reached(&mut self, job: &Job) -> Result<bool, LogError> {
+        if let Until::Loaded(is_loaded) = self
+            && is_loaded.load(Ordering::Acquire)
+        {
+            *self = Until::Reached(Goal::at_start(&*job.log, &job.plan)?);
+        }
+        match self {
+            Until::Stopped | Until::Loaded(_) => Ok(false),
+            Until::Reached(goal) => goal.is_reached(&*job.log, &job.plan, &job.group()),
+        }
+    }
+}
+
 /// What ended a run that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Watched {
@@ -241,7 +300,7 @@ enum Watched {
 /// Reports progress until something ends the run.
 fn watch(
     job: &Job,
-    goal: Option<&Goal>,
+    mut until: Until,
     began: WallTime,
     statuses: &[Arc<Mutex<WorkerStatus>>],
     threads: &[JoinHandle<Result<(), RunError>>],
@@ -256,14 +315,14 @@ fn watch(
         }
         shown = now;
         job.observer.progress(&Summary::of(&job.plan, elapsed(job, began), statuses));
-        match goal.map(|goal| goal.is_reached(&*job.log, &job.plan, &job.group())) {
-            Some(Ok(true)) => {
+        match until.is_reached(job) {
+            Ok(true) => {
                 job.observer.event(&Event::ReachedEnd);
                 return Ok(Watched::ReachedEnd);
             }
             // The workers see the same trouble, and know when to give up.
-            Some(Err(error)) if !error.ends_only_the_session() => return Err(error.into()),
-            Some(Err(_) | Ok(false)) | None => {}
+            Err(error) if !error.ends_only_the_session() => return Err(error.into()),
+            Err(_) | Ok(false) => {}
         }
     }
     Ok(Watched::Stopped)

@@ -32,6 +32,8 @@ pub(crate) struct Recovered {
     pub positions: Vec<Offset>,
     /// How many changelog records were applied.
     pub n_changes: usize,
+    /// What all tasks have written to the changelog since this one's base.
+    pub changelog_bytes: usize,
     /// The positions stand in the changelog alone and should be committed again.
     pub is_forgotten: bool,
 }
@@ -121,7 +123,7 @@ fn one_task(
     let mut task = Task::new(plan.clone(), fragment, partition);
     let mut point = RecoveryPoint { epoch: 0, incarnation: 0, base: 0, end: 0 };
     let mut committed = BTreeMap::new();
-    let mut n_changes = 0;
+    let (mut n_changes, mut changelog_bytes) = (0, 0);
     if let Some(found) = found {
         not_renamed(&plan.fragments[fragment].name, &found, changes).map_err(fail)?;
         let on_chain = chain(&plan.fragments[fragment].name, &found.point, &changes.headers).map_err(|gap| fail(gap.into()))?;
@@ -129,10 +131,13 @@ fn one_task(
         for idx in &on_chain {
             // An epoch that changed no state has an empty chunk.
             if !changes.chunks[*idx].is_empty() {
-                task.restore(&changes.chunks[*idx]).map_err(|error| fail(error.into()))?;
+                let changelog = TopicPartition { topic: plan.changelog_topic.clone(), partition };
+                let unreadable = |error| fail(unreadable(&changelog, changes.offsets[*idx], error));
+                task.restore(&changes.chunks[*idx]).map_err(unreadable)?;
             }
         }
         n_changes = on_chain.len();
+        changelog_bytes = on_chain.first().map_or(0, |first| changes.chunks[*first..].iter().map(Vec::len).sum());
         (point, committed) = (found.point, found.positions);
     }
     let mut positions = Vec::new();
@@ -144,7 +149,7 @@ fn one_task(
         }
         positions.push(next);
     }
-    Ok(Recovered { fragment, partition, task, point, positions, n_changes, is_forgotten: false })
+    Ok(Recovered { fragment, partition, task, point, positions, n_changes, changelog_bytes, is_forgotten: false })
 }
 
 /// What the committed positions of one task's inputs say. All of them were written by one `add_offsets`, so they carry the same
@@ -238,14 +243,22 @@ fn read(log: &dyn Log, changelog: &TopicPartition, from: Offset, to: Offset) -> 
                     changes.headers.push(header);
                     changes.chunks.push(chunk.to_vec());
                 }
-                Err(error) => damaged = Some(error),
+                Err(error) => damaged = Some(unreadable(changelog, record.offset, error)),
             }
             damaged.is_none()
         })?;
     }
     match damaged {
-        Some(error) => Err(RunError::Recovery { task: changelog.to_string(), why: error.into() }),
+        Some(why) => Err(RunError::Recovery { task: changelog.topic.to_string(), why }),
         None => Ok(changes),
+    }
+}
+
+/// Sound bytes that the plan does not go with have no place that is to blame; damage has one.
+fn unreadable(at: &TopicPartition, offset: Offset, why: StateError) -> RecoveryError {
+    match why.is_of_another_plan() {
+        true => why.into(),
+        false => RecoveryError::Unreadable { at: at.clone(), offset, why },
     }
 }
 

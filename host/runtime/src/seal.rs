@@ -26,6 +26,8 @@
 //! 4. A crash between them repeats outputs, never state: the changes of the lost epoch lie in the changelog beyond every committed
 //! point, and carry an incarnation that is on no committed chain ([`reelflow_core::checkpoint::chain`]).
 //!
+//! Records of a history go the same way before they are read ([`load`]): the count of them is a position that commits with them.
+//!
 //! A zombie cannot commit: 3 and 4 are refused for an earlier life of a member, and for a member that is no longer in the group.
 
 use std::sync::Arc;
@@ -77,6 +79,15 @@ pub(crate) fn seal(
     session.add_offsets(&commits(tasks, &points))?;
     session.commit()?;
     Ok(Sealed { points, changelog_bytes: deltas.records.n_bytes() as u64 })
+}
+
+/// Makes records of a history durable, together with how many of them there are now: both by one commit, so that the count is never
+/// wrong.
+pub(crate) fn load(session: &mut dyn Session, lists: &[Outgoing], count: &Commit) -> Result<(), LogError> {
+    lists.iter().try_for_each(|records| session.append(records))?;
+    session.drain()?;
+    session.add_offsets(std::slice::from_ref(count))?;
+    session.commit()
 }
 
 /// Drops the open epoch: the partitions are lost, or nothing of it is wanted.

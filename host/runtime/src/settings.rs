@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use reelflow_core::checkpoint::BASE_AFTER_BYTES;
 use reelflow_ports::log::Guarantee;
 
 /// How a process runs its share of a pipeline.
@@ -25,6 +26,10 @@ pub struct Settings {
     pub transaction_timeout: Duration,
     /// Records of internal topics that nobody needs any more are deleted once there are this many; at least 1.
     pub trim_slack: i64,
+    /// The changelog is also cut at a base once this many bytes were written to it: its records are up to 256 KB long.
+    pub trim_slack_bytes: usize,
+    /// A task is asked for a base once all tasks of its partition have written more than this, and than twice their state, since its last.
+    pub base_after_bytes: usize,
     pub retry: Retry,
     pub alignment: Option<Alignment>,
     /// Stop once everything is processed that was in the source topics at the start.
@@ -63,6 +68,8 @@ impl Settings {
             session_timeout: Duration::from_secs(10),
             transaction_timeout: Duration::from_secs(15),
             trim_slack: 1_000,
+            trim_slack_bytes: 16 << 20,
+            base_after_bytes: BASE_AFTER_BYTES,
             retry: Retry::standard(),
             alignment: None,
             until_end: false,

@@ -71,6 +71,13 @@ impl Summary {
         if s > 0.0 { self.records_read as f64 / s } else { 0.0 }
     }
 
+    /// The sources and stages whose counts do not add up: records got lost, or counted twice. None, unless Reelflow has a bug.
+    pub fn unaccounted(&self) -> Vec<Arc<str>> {
+        let of_sources = self.sources.iter().filter(|one| !one.total.is_balanced()).map(|one| &one.name);
+        let of_stages = self.stages.iter().filter(|one| !one.total.is_balanced()).map(|one| &one.name);
+        of_sources.chain(of_stages).cloned().collect()
+    }
+
     /// The figures of all workers of a process, put together.
     pub(crate) fn of(plan: &Plan, elapsed: Duration, workers: &[Arc<Mutex<WorkerStatus>>]) -> Summary {
         let source = |source: &SourcePlan| SourceSummary {
@@ -176,4 +183,26 @@ fn add_stage(to: &mut StageCounts, from: &StageCounts) {
     to.rows_out += from.rows_out;
     to.late_panes += from.late_panes;
     to.dead_panes += from.dead_panes;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_add_up_is_named() {
+        let stage = |name: &str, total: StageCounts| StageSummary { name: name.into(), total, run: StageCounts::default() };
+        let source = |name: &str, total: SourceCounts| SourceSummary { name: name.into(), total, run: SourceCounts::default() };
+        let whole =
+            StageCounts { rows_in: 10, accepted: 4, duplicate: 3, late: 2, dead: 1, rows_out: 7, ..StageCounts::default() };
+        let summary = Summary {
+            sources: vec![
+                source("plays", SourceCounts { records_in: 3, decoded: 2, dead: 1 }),
+                source("impressions", SourceCounts { records_in: 3, decoded: 2, dead: 0 }),
+            ],
+            stages: vec![stage("unique", whole), stage("hourly", StageCounts { late: 1, ..whole })],
+            ..Summary::default()
+        };
+        assert_eq!(summary.unaccounted(), ["impressions".into(), "hourly".into()]);
+    }
 }

@@ -16,6 +16,7 @@ use reelflow_ports::{
     clock::Clock,
     engine::{LoadError, Plugin},
     log::{Log, LogError, MemberSpec, Polled, TopicPartition},
+    schemas::Schemas,
 };
 
 use crate::{
@@ -27,12 +28,15 @@ use crate::{
     summary::Summary,
     worker::{
         life::{Life, Plugins},
+        schemas::Asking,
         status::WorkerStatus,
     },
 };
 
 mod alignment;
+mod changelog;
 mod life;
+mod schemas;
 pub(crate) mod status;
 
 /// A session that has worked for so long without anything to seal counts as a success.
@@ -45,6 +49,8 @@ pub struct Job {
     /// In the order of the plan's [`reelflow_core::plan::PluginIdx`].
     pub plugins: Vec<Arc<dyn Plugin>>,
     pub log: Arc<dyn Log>,
+    /// Who is asked for the schemas of records that name one.
+    pub schemas: Arc<dyn Schemas>,
     pub clock: Arc<dyn Clock>,
     pub settings: Settings,
     pub observer: Arc<dyn Observer>,
@@ -151,7 +157,8 @@ impl Worker {
     fn join(&mut self) -> Result<Life, RunError> {
         let session = self.job.log.join(&self.spec)?;
         self.joined = self.job.clock.now();
-        Ok(Life::new(session, self.joined))
+        let asking = Asking::new(self.idx, self.job.settings.retry);
+        Ok(Life::new(session, asking, self.joined))
     }
 
     fn live(&mut self, life: &mut Life) -> Result<Step, RunError> {

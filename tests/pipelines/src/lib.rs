@@ -11,12 +11,16 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use reelflow_workload::{files, model::Model};
-use serde_json::Value;
+use reelflow_workload::{files, fingerprint, model::Model};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// The topics that the personalization pipeline reads.
+/// The topics of events; those that the personalization pipeline reads.
 pub const TOPICS: [&str; 3] = ["impressions", "play_starts", "playback_events"];
+/// The topics that are tables.
+pub const TABLES: [&str; 2] = ["catalog", "profile_changes"];
+/// Topics of which the last record of a key counts, and says by having no value that there is no row: they are read with their keys.
+const COMPACTED: [&str; 1] = ["continue_watching"];
 
 /// How late a record may come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +61,7 @@ pub fn prepared(path: impl AsRef<Path>) -> PathBuf {
 pub fn workload(n_events: u64, seed: u64) -> PathBuf {
     static ONE_AT_A_TIME: LazyLock<Mutex<()>> = LazyLock::new(Mutex::default);
     let guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let folder = target().join(format!("workload/{n_events}-{seed}"));
+    let folder = target().join(format!("workload/{n_events}-{seed}-{:016x}", fingerprint()));
     if !folder.join("truth.json").exists() {
         // Beside and then renamed: another test program must not find half of it.
         let fresh = tempfile::Builder::new().tempdir_in(target()).expect("the target folder can be written");
@@ -119,9 +123,14 @@ impl Job {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// Writes the files that `workload` made into the topics, and ends them.
+    /// Writes the files that `workload` made into the topics of events, and ends them.
     pub fn load(&self, data: &Path) -> Result<()> {
-        for topic in TOPICS {
+        self.load_topics(data, &TOPICS)
+    }
+
+    /// Writes the files that `workload` made into these topics, and ends them.
+    pub fn load_topics(&self, data: &Path, topics: &[&str]) -> Result<()> {
+        for topic in topics {
             let file = data.join(format!("topics/{topic}.tsv"));
             let file = file.to_str().context("a path that is text")?;
             self.read(&["topic", "write", topic, file, "--lines", "tsv", "--partitions", "4", "--end"])?;
@@ -129,12 +138,14 @@ impl Job {
         Ok(())
     }
 
-    /// Runs the pipeline until everything is processed; keeps and gives its summary.
+    /// Runs the pipeline until everything is processed; keeps and gives its summary, in which all that came has a fate.
     pub fn run_to_end(&self, args: &[&str]) -> Result<Value> {
         let all = [&["run", "--until-end", "--format", "json"], args].concat();
         let summary = self.read(&all)?;
         self.keep_summary("summary.json", &summary)?;
-        Ok(serde_json::from_str(&summary)?)
+        let summary: Value = serde_json::from_str(&summary)?;
+        ensure!(summary["unaccounted"] == json!([]), "counts do not add up: {summary}");
+        Ok(summary)
     }
 
     /// Keeps a run's summary for [`Job::oracle`].
@@ -153,8 +164,22 @@ impl Job {
         let topics: Value = serde_json::from_str(&self.read(&["topic", "list", "--format", "json"])?)?;
         for topic in topics["topics"].as_array().context("a list of topics")? {
             let topic = topic["topic"].as_str().context("a topic's name")?;
-            if !topic.starts_with("reel.") && !TOPICS.contains(&topic) {
-                fs::write(self.outputs().join(format!("{topic}.ndjson")), self.read_bytes(&["topic", "read", topic])?)?;
+            if !topic.starts_with("reel.") && !TOPICS.contains(&topic) && !TABLES.contains(&topic) {
+                let format = if COMPACTED.contains(&topic) { "json" } else { "value" };
+                let bytes = self.read_bytes(&["topic", "read", topic, "--format", format])?;
+                fs::write(self.outputs().join(format!("{topic}.ndjson")), bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Job::dump`], out of what `other` has dumped of the same log.
+    pub fn dump_of(&self, other: &Job) -> Result<()> {
+        fs::create_dir_all(self.outputs())?;
+        for entry in fs::read_dir(other.outputs())? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|ending| ending == "ndjson") {
+                fs::hard_link(&path, self.outputs().join(path.file_name().context("a file has a name")?))?;
             }
         }
         Ok(())

@@ -3,8 +3,6 @@
 use std::{collections::BTreeMap, fs, thread, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use reelflow_broker_tests::Broker;
 use reelflow_pipelines::{Job, LogKind, root, workload};
 
@@ -29,7 +27,7 @@ struct Shipped {
     complete: &'static [(&'static str, &'static str)],
 }
 
-const SHIPPED: [Shipped; 4] = [
+const SHIPPED: [Shipped; 8] = [
     Shipped {
         example: "personalization",
         oracle: "personalization",
@@ -53,6 +51,38 @@ const SHIPPED: [Shipped; 4] = [
         oracle: "sessions",
         datasets: &["d6"],
         complete: &[("lateness = \"1h\"", "lateness = \"8d\"")],
+    },
+    Shipped {
+        example: "take-rate-hourly",
+        oracle: "take-rate-hourly",
+        datasets: &["d2"],
+        // Once the last play was read, hours wait for impressions alone.
+        complete: &[
+            ("lateness = \"6h\"", "lateness = \"8d\""),
+            ("horizon = \"6h\"", "horizon = \"9d\""),
+            ("plugin = \"take-rate-hourly\"", "lateness = \"8d\"\nplugin = \"take-rate-hourly\""),
+        ],
+    },
+    Shipped {
+        example: "completion",
+        oracle: "completion",
+        datasets: &["d7"],
+        complete: &[("lateness_ms = 93600000", "lateness_ms = 691200000"), ("lateness = \"26h\"", "lateness = \"8d\"")],
+    },
+    Shipped { example: "continue-watching", oracle: "continue-watching", datasets: &["d8"], complete: &[] },
+    Shipped {
+        example: "labelled-impressions",
+        oracle: "labelled-impressions",
+        datasets: &["d9"],
+        // Who waits for what may be late for a week waits longer.
+        complete: &[
+            ("lateness = \"6h\"", "lateness = \"8d\""),
+            ("lateness_ms = 93600000", "lateness_ms = 691200000"),
+            ("lateness = \"26h\"", "lateness = \"8d\""),
+            ("state_ttl = \"2d\"", "state_ttl = \"9d\""),
+            ("wait_ms = 158400000", "wait_ms = 777600000"),
+            ("\"44h\"", "\"9d\""),
+        ],
     },
 ];
 
@@ -99,7 +129,11 @@ impl Run {
         let data = workload(N_EVENTS, SEED);
         for ((shipped, job), processes) in SHIPPED.iter().zip(&self.jobs).zip(self.processes) {
             finish(job, processes).with_context(|| format!("{} in mode {mode}", shipped.example))?;
-            job.dump()?;
+        }
+        // They share one log.
+        self.jobs[0].dump()?;
+        self.jobs[1..].iter().try_for_each(|job| job.dump_of(&self.jobs[0]))?;
+        for (shipped, job) in SHIPPED.iter().zip(&self.jobs) {
             let table = job.oracle(shipped.oracle, &data).with_context(|| format!("{} in mode {mode}", shipped.example))?;
             for dataset in shipped.datasets {
                 let row = table.lines().find(|line| line.split_whitespace().next() == Some(dataset));
@@ -129,40 +163,37 @@ fn bounded() -> Result<()> {
     run.check("bounded")
 }
 
-/// Now this process is killed, now that one.
+/// One process after the other is killed, in turns.
 #[test]
 fn killed() -> Result<()> {
     let mut run = Run::new(true)?;
-    let mut rng = ChaCha8Rng::seed_from_u64(3);
     (0..SHIPPED.len()).try_for_each(|pipeline| run.start(pipeline, "a"))?;
     run.feed(|run, n_slices| {
-        if n_slices % 2 == 0 {
-            let victim = rng.random_range(0..SHIPPED.len());
-            run.processes[victim].get_mut("a").context("it runs")?.kill()?;
-            run.start(victim, "a")?;
-        }
-        Ok(())
+        let victim = n_slices % SHIPPED.len();
+        run.processes[victim].get_mut("a").context("it runs")?.kill()?;
+        run.start(victim, "a")
     })?;
     run.check("killed")
 }
 
-/// One process, then four, then two, of one pipeline after the other.
+/// One process, then four, then two, of two pipelines after two others.
 #[test]
 fn rescaled() -> Result<()> {
     let mut run = Run::new(true)?;
     (0..SHIPPED.len()).try_for_each(|pipeline| run.start(pipeline, "a"))?;
     run.feed(|run, n_slices| {
-        let (pipeline, step) = (n_slices / 7, n_slices % 7);
-        match step {
-            _ if pipeline >= SHIPPED.len() => {}
-            1 => ["b", "c", "d"].into_iter().try_for_each(|name| run.start(pipeline, name))?,
-            5 => {
-                for name in ["a", "c"] {
-                    let process = run.processes[pipeline].remove(name).context("it runs")?;
-                    leave(process).with_context(|| log_end(&run.jobs[pipeline], name))?;
+        let (first, step) = (n_slices / 7 * 2, n_slices % 7);
+        for pipeline in first..SHIPPED.len().min(first + 2) {
+            match step {
+                1 => ["b", "c", "d"].into_iter().try_for_each(|name| run.start(pipeline, name))?,
+                5 => {
+                    for name in ["a", "c"] {
+                        let process = run.processes[pipeline].remove(name).context("it runs")?;
+                        leave(process).with_context(|| log_end(&run.jobs[pipeline], name))?;
+                    }
                 }
+                _ => {}
             }
-            _ => {}
         }
         Ok(())
     })?;

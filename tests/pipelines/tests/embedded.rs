@@ -90,11 +90,7 @@ fn a_run_that_is_killed_again_and_again_gives_the_same_rows() -> Result<()> {
 /// The example of sessions with `edits` of its manifest, its topics written and ended.
 fn sessions(data: &Path, edits: &[(&str, &str)]) -> Result<Job> {
     let job = Job::example("viewing-sessions", &LogKind::Embedded, edits)?;
-    for topic in ["play_starts", "playback_events"] {
-        let file = data.join(format!("topics/{topic}.tsv"));
-        let file = file.to_str().context("a path that is text")?;
-        job.read(&["topic", "write", topic, file, "--lines", "tsv", "--partitions", "4", "--end"])?;
-    }
+    job.load_topics(data, &["play_starts", "playback_events"])?;
     Ok(job)
 }
 
@@ -147,13 +143,11 @@ fn sessions_of_a_union_are_the_same_wherever_the_streams_are_united() -> Result<
     Ok(())
 }
 
-/// Runs an example over the plays, is killed so often, and runs to its end; the batch oracle says whether the rows are right.
-fn check_plays(example: &str, edits: &[(&str, &str)], n_kills: u64) -> Result<()> {
+/// Runs an example over these topics, is killed so often, and runs to its end; the batch oracle says whether the rows are right.
+fn check_example(example: &str, topics: &[&str], edits: &[(&str, &str)], n_kills: u64) -> Result<()> {
     let data = workload(N_EVENTS, 11);
-    let topic = data.join("topics/play_starts.tsv");
-    let topic = topic.to_str().context("a path that is text")?;
     let job = Job::example(example, &LogKind::Embedded, edits)?;
-    job.read(&["topic", "write", "play_starts", topic, "--lines", "tsv", "--partitions", "4", "--end"])?;
+    job.load_topics(&data, topics)?;
     let mut rng = ChaCha8Rng::seed_from_u64(n_kills);
     for _ in 0..n_kills {
         let mut child = job.reel(&["run", "--until-end"]).stderr(Stdio::null()).stdout(Stdio::null()).spawn()?;
@@ -172,7 +166,7 @@ fn check_plays(example: &str, edits: &[(&str, &str)], n_kills: u64) -> Result<()
 #[test]
 fn recent_plays_equal_the_batch_job_also_after_kills() -> Result<()> {
     for n_kills in [0, 4] {
-        check_plays("recent-plays", &[], n_kills)?;
+        check_example("recent-plays", &["play_starts"], &[], n_kills)?;
     }
     Ok(())
 }
@@ -186,8 +180,19 @@ fn rolling_counters_equal_the_batch_job_also_after_kills() -> Result<()> {
         ("lateness = \"1h\"", "lateness = \"8d\""),
         ("state_ttl = \"170h\"", "state_ttl = \"16d\""),
     ];
-    check_plays("rolling-counters", &complete, 0)?;
-    check_plays("rolling-counters", &[], 0)?;
-    check_plays("rolling-counters", &complete, 4)?;
+    check_example("rolling-counters", &["play_starts"], &complete, 0)?;
+    check_example("rolling-counters", &["play_starts"], &[], 0)?;
+    check_example("rolling-counters", &["play_starts"], &complete, 4)?;
+    Ok(())
+}
+
+/// D2, D7, D8 and D9: tables as of a time, rows with a time of their own, and files, with the bounds that ship and killed in the middle.
+#[test]
+fn rows_of_another_time_equal_the_batch_job_also_after_kills() -> Result<()> {
+    let (impressions, plays, beats) = ("impressions", "play_starts", "playback_events");
+    check_example("take-rate-hourly", &[impressions, plays], &[], 3)?;
+    check_example("completion", &[plays, beats, "catalog"], &[], 3)?;
+    check_example("continue-watching", &[beats, "catalog"], &[], 3)?;
+    check_example("labelled-impressions", &[impressions, plays, beats, "catalog", "profile_changes"], &[], 3)?;
     Ok(())
 }

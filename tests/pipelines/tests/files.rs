@@ -28,11 +28,7 @@ const NDJSON: (&str, &str) = ("format = \"parquet\"", "format = \"ndjson\"");
 fn loaded(edits: &[(&str, &str)]) -> Result<(Job, PathBuf)> {
     let data = workload(60_000, 11);
     let job = Job::example("training-rows", &LogKind::Embedded, edits)?;
-    for topic in ["impressions", "play_starts"] {
-        let file = data.join(format!("topics/{topic}.tsv"));
-        let file = file.to_str().expect("a path that is text");
-        job.read(&["topic", "write", topic, file, "--lines", "tsv", "--partitions", "4", "--end"])?;
-    }
+    job.load_topics(&data, &["impressions", "play_starts"])?;
     Ok((job, data))
 }
 

@@ -6,7 +6,7 @@
 //!
 //! `REEL_BLESS=1 cargo test -p reelflow-scenarios` rewrites what is expected: read the difference before you believe it.
 //!
-//! Modules in reading order: [`script`] (steps), [`pipeline`] (the words of `pipeline`), [`plugins`], `owned` (a task), [`world`] (tasks and log),
+//! Modules in reading order: [`script`] (steps), [`pipeline`] (the words of `pipeline`), `windows`, `words`, [`plugins`], `owned` (a task), [`world`] (tasks and log),
 //! [`print`](mod@print), [`counts`].
 
 pub mod counts;
@@ -16,4 +16,6 @@ pub mod plugins;
 pub mod print;
 pub mod script;
 mod timers;
+mod windows;
+mod words;
 pub mod world;

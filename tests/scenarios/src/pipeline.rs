@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! pipeline partitions=2
-//!   source NAME [bound=0s] [idle=60s] [future=10m] [bytes=1000] [time=@timestamp] [fields=key,ts,id,n]
+//!   source NAME [bound=0s] [idle=60s] [future=10m] [bytes=1000] [time=@timestamp] [fields=key,ts,id,n,stop]
 //!   table NAME [the same]                                 (of the key `key`)
 //!   transform NAME <- STREAM plugin=marks                 (its second output is the stream NAME.side)
 //!   dedup NAME <- STREAM horizon=10s
-//!   aggregate NAME <- STREAM window=tumbling(10s[@3s])|tumbling(24h[@5h]/ZONE)|hopping(30s,10s[@3s])|session(10s) [lateness=0s] [emit=final|upsert] [key=key] plugin=count
+//!   aggregate NAME <- STREAM window=tumbling(10s[@3s])|tumbling(24h[@5h]/ZONE)|hopping(30s,10s[@3s])|session(10s[,end=stop][,rows=3][,length=1m]) [lateness=0s] [emit=final|upsert [early=10s]] [key=key] plugin=count
 //!   join NAME <- LEFT,RIGHT within=10s [lateness=0s] [emit=final|upsert] [kind=left|inner] [tie=id] plugin=pair
 //!   join NAME <- LEFT,RIGHT match=all within=10s [after=0s] [lateness=0s] [kind=left|inner|right|full] plugin=pair
 //!   join NAME <- LEFT,RIGHT match=window window=tumbling(10s)|hopping(30s,10s) [lateness=0s] [kind=left|inner|right|full] plugin=pair
@@ -22,22 +22,20 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use reelflow_core::{
+    format::SourceFormat,
     plan::{
         Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, JoinKind, Matching, Plan, Retime, ShufflePlan, ShuffleTo,
-        SinkPlan, SourcePlan, StageKind, StagePlan, Stream, TablePlan, WindowSpec,
+        SinkPlan, SourcePlan, StageKind, StagePlan, Stream, TablePlan,
     },
     schema::Schema,
-    window::local::LocalWindows,
 };
 
 use crate::{
-    plugins::{Plugin, record_schema},
+    plugins::{Plugin, record_schema, stop_field},
     print::parse_time,
+    windows::window,
+    words::Words,
 };
-
-use words::Words;
-
-mod words;
 
 /// Builds a plan from the lines of a `pipeline` step, and its plugins.
 pub fn build(lines: &[String]) -> Result<(Plan, Vec<Plugin>), String> {
@@ -102,6 +100,7 @@ impl Builder {
         let words = Words::parse(words, &["bound", "idle", "future", "bytes", "time", "fields"])?;
         let mut schema = record_schema();
         if let Some(decoded) = words.0.get("fields") {
+            schema.fields.push(stop_field());
             schema.fields.retain(|field| decoded.split(',').any(|name| name == field.name));
         }
         let table = is_table.then(|| TablePlan { key: schema.position("key").into_iter().collect(), schema: schema.clone() });
@@ -110,6 +109,7 @@ impl Builder {
             name: name.into(),
             topic: name.into(),
             fragment: self.n_fragments,
+            format: SourceFormat::Json,
             stream: Stream { schema, consumers: Vec::new() },
             event_time: match words.0.get("time") {
                 None => EventTimeFrom::Field(1),
@@ -128,8 +128,8 @@ impl Builder {
 
     fn stage<'a>(&mut self, kind: &str, name: &str, inputs: &[From], words: impl Iterator<Item = &'a str>) -> Result<(), String> {
         let known = [
-            "plugin", "horizon", "window", "lateness", "emit", "key", "within", "match", "after", "kind", "tie", "ttl", "time",
-            "behind",
+            "plugin", "horizon", "window", "lateness", "emit", "early", "key", "within", "match", "after", "kind", "tie", "ttl",
+            "time", "behind",
         ];
         let words = Words::parse(words, &known)?;
         let mut schemas: Vec<Schema> = inputs.iter().map(|input| self.stream_mut(*input).schema.clone()).collect();
@@ -326,9 +326,10 @@ fn stage_kind(kind: &str, schemas: &[Schema], plugin: usize, words: &Words<'_>) 
             plugin,
             columns: schemas[0].position("n").into_iter().collect(),
             key: columns(&schemas[0], words.0.get("key").unwrap_or(&"key"))?,
-            window: window(words.text("window")?)?,
+            window: window(words.text("window")?, &schemas[0])?,
             lateness_ms: words.time("lateness", "0s")?,
             emission: words.emission()?,
+            early_ms: words.0.get("early").map(|text| parse_time(text)).transpose()?,
         },
         "join" => StageKind::Join {
             plugin,
@@ -338,7 +339,7 @@ fn stage_kind(kind: &str, schemas: &[Schema], plugin: usize, words: &Words<'_>) 
             right_key: columns(&schemas[1], "key")?,
             matching: match words.0.get("match") {
                 Some(&"all") => Matching::All { within_ms: words.time("within", "")?, after_ms: words.time("after", "0s")? },
-                Some(&"window") => Matching::Window(window(words.text("window")?)?),
+                Some(&"window") => Matching::Window(window(words.text("window")?, &schemas[0])?),
                 Some(other) => return Err(format!("no such match: {other}")),
                 None => Matching::LatestBefore { within_ms: words.time("within", "")? },
             },
@@ -379,27 +380,5 @@ fn knows_lateness(kind: &StageKind) -> bool {
         StageKind::Aggregate { .. } | StageKind::Join { .. } | StageKind::Lookup { .. } => true,
         StageKind::Process { lateness_ms, .. } => lateness_ms.is_some(),
         StageKind::Transform { .. } | StageKind::Dedup { .. } => false,
-    }
-}
-
-fn window(text: &str) -> Result<WindowSpec, String> {
-    let wrong = || format!("\"{text}\" is no window");
-    let (kind, lengths) = text.strip_suffix(')').and_then(|text| text.split_once('(')).ok_or_else(wrong)?;
-    if kind == "session" {
-        return Ok(WindowSpec::Session { gap_ms: parse_time(lengths)? });
-    }
-    let (lengths, zone) = lengths.split_once('/').map_or((lengths, None), |(lengths, zone)| (lengths, Some(zone)));
-    let (lengths, offset) = lengths.split_once('@').unwrap_or((lengths, "0s"));
-    let offset_ms = parse_time(offset)?;
-    if let Some(name) = zone {
-        let zone = reelflow_config::time_zone(name).ok_or_else(|| format!("no time zone \"{name}\""))?;
-        return Ok(WindowSpec::Local(Arc::new(LocalWindows::new(zone, parse_time(lengths)?, offset_ms))));
-    }
-    match (kind, lengths.split_once(',')) {
-        ("tumbling", None) => Ok(WindowSpec::Tumbling { size_ms: parse_time(lengths)?, offset_ms }),
-        ("hopping", Some((size, slide))) => {
-            Ok(WindowSpec::Hopping { size_ms: parse_time(size)?, slide_ms: parse_time(slide)?, offset_ms })
-        }
-        _ => Err(wrong()),
     }
 }

@@ -123,6 +123,11 @@ pub fn record_schema() -> Schema {
     ])
 }
 
+/// What a source may have besides: whether a record is the last one of its session.
+pub fn stop_field() -> Field {
+    Field { name: "stop".to_owned(), path: "stop".to_owned(), field_type: FieldType::Bool, required: false }
+}
+
 fn schema(fields: &[(&str, FieldType, bool)]) -> Schema {
     let field = |(name, field_type, required): &(&str, FieldType, bool)| Field {
         name: (*name).to_owned(),

@@ -1,7 +1,7 @@
 //! The tasks of a pipeline, the plugins they call, and a log that is a list.
 //!
 //! ```text
-//! records [SOURCE] pN KEY[#ID][=N]@TIME[^LOGGED] …   one batch; ^ is the log's timestamp. `end` is the end of the partition,
+//! records [SOURCE] pN KEY[#ID][=N][!]@TIME[^LOGGED] …   one batch; ! is `stop`; ^ is the log's timestamp. `end` is the end of the partition,
 //!                                                    `from@TIME` its promise to hold nothing older, `-KEY@TIME` a record without a value
 //! raw [SOURCE] pN VALUE                              one record with these bytes; \xff, \n as in Rust
 //! end                                                the end of every partition
@@ -172,7 +172,7 @@ impl World {
         Ok((source, partition(second).ok_or_else(|| format!("\"{second}\" is no partition"))?, after))
     }
 
-    /// `KEY[#ID][=N]@TIME[^LOGGED]`, `-KEY@TIME`, `from@TIME`, or `end`
+    /// `KEY[#ID][=N][!]@TIME[^LOGGED]`, `-KEY@TIME`, `from@TIME`, or `end`
     fn push_record(&mut self, word: &str, batch: &mut RecordBatch) -> Result<(), String> {
         if word == "end" {
             self.push(batch, Some(END_KEY), Some(b"{}"), 0);
@@ -189,6 +189,7 @@ impl World {
             self.push(batch, Some(key.as_bytes()), None, print::parse_time(logged)?);
             return Ok(());
         }
+        let (what, is_stop) = what.strip_suffix('!').map_or((what, false), |what| (what, true));
         let (named, n) = what.split_once('=').map_or((what, None), |(named, n)| (named, Some(n)));
         let (key, id) = named.split_once('#').map_or((named, None), |(key, id)| (key, Some(id)));
         let mut value = format!(r#"{{"key":"{key}","ts":{}"#, print::parse_time(time)?);
@@ -197,6 +198,9 @@ impl World {
         }
         if let Some(n) = n {
             value += &format!(r#","n":{n}"#);
+        }
+        if is_stop {
+            value += r#","stop":true"#;
         }
         value.push('}');
         self.push(batch, Some(key.as_bytes()), Some(value.as_bytes()), print::parse_time(logged)?);

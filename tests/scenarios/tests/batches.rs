@@ -10,7 +10,11 @@ const PIPELINES: &[&str] = &[
     "pipeline\n  source plays bound=3s\n  aggregate count <- plays window=tumbling(10s) lateness=2s plugin=count\n  sink counts <- count",
     "pipeline\n  source plays\n  aggregate count <- plays window=hopping(30s,10s) plugin=count\n  sink counts <- count",
     "pipeline\n  source plays bound=1s\n  aggregate count <- plays window=hopping(12s,2s) lateness=3s emit=upsert plugin=count\n  sink counts <- count",
+    "pipeline\n  source plays bound=1s\n  aggregate count <- plays window=hopping(12s,3s) lateness=2s emit=upsert early=4s plugin=count\n  sink counts <- count",
     "pipeline\n  source plays\n  aggregate count <- plays window=session(5s) lateness=4s plugin=count\n  sink counts <- count",
+    // Sessions that something cuts.
+    "pipeline\n  source plays bound=1s fields=key,ts,id,n,stop\n  aggregate count <- plays window=session(5s,end=stop) lateness=3s plugin=count\n  sink counts <- count",
+    "pipeline\n  source plays fields=key,ts,id,n,stop\n  aggregate count <- plays window=session(6s,end=stop,rows=4,length=9s) lateness=6s plugin=count\n  sink counts <- count",
     "pipeline\n  source plays\n  source imps bound=2s\n  join found <- plays,imps within=10s lateness=5s kind=left plugin=pair\n  sink found <- found",
     "pipeline\n  source plays\n  source imps\n  join found <- plays,imps within=10s lateness=2s emit=upsert tie=id plugin=pair\n  sink found <- found",
     "pipeline\n  source plays\n  source imps bound=1s\n  join found <- plays,imps match=all within=10s after=5s lateness=3s kind=left plugin=pair\n  sink found <- found",
@@ -86,15 +90,19 @@ fn run(pipeline: &str, steps: &[Step], mut is_cut: impl FnMut(usize) -> bool) ->
         match step {
             Step::Seal => {
                 end(&mut batch, &mut lines);
+                if pipeline.contains("early=") {
+                    lines.push("wait 3s".to_owned());
+                }
                 lines.push("seal".to_owned());
             }
             Step::Record { source, partition, key, id, at } => {
                 let id = if pipeline.contains("timers") { timer_word(idx, *at) } else { id.clone() };
+                let stop = if pipeline.contains("end=stop") && idx % 5 == 3 { "!" } else { "" };
                 let is_version = two_sources && *source == 1 && pipeline.contains("table imps");
                 let word = match idx % 6 {
                     0 if is_version => format!("from@{at}s"),
                     1 if is_version => format!("-{key}@{at}s"),
-                    _ => format!("{key}#{id}@{at}s"),
+                    _ => format!("{key}#{id}{stop}@{at}s"),
                 };
                 let source = if two_sources && *source == 1 { "imps" } else { "plays" };
                 let to = format!("{source} p{}", if two_partitions { *partition } else { 0 });

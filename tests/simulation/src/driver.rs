@@ -7,10 +7,11 @@ use std::{
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use reelflow_core::{plan::Emission, time::WallTime};
+use reelflow_core::{checkpoint::BASE_AFTER_BYTES, plan::Emission, time::WallTime};
 use reelflow_ports::{
     clock::Clock,
     log::{Guarantee, Log, NewTopic, Retention},
+    schemas::KnownSchemas,
     simulated::{NoFaults, SimulatedLog, VirtualClock},
 };
 use reelflow_runtime::{
@@ -156,6 +157,8 @@ impl Run {
             commit_interval: Duration::from_millis(rng.random_range(1..500)),
             epoch_records_max: rng.random_range(1..200),
             trim_slack: rng.random_range(1..20),
+            // Not drawn either. Few runs are long enough for a base of their own accord.
+            base_after_bytes: if seed % 3 == 0 { 300 } else { BASE_AFTER_BYTES },
             alignment: rng.random_bool(0.3).then(|| Alignment {
                 max_drift: Duration::from_millis(rng.random_range(1..100_000)),
                 piece_records: rng.random_range(1..5),
@@ -168,6 +171,7 @@ impl Run {
             plan: Arc::new(plan),
             plugins,
             log: Arc::new(log.clone()),
+            schemas: Arc::new(KnownSchemas::default()),
             clock: clock.clone(),
             settings,
             observer: watch.clone(),

@@ -78,8 +78,12 @@ pub fn ends(topic: &str, n_partitions: u32) -> Outgoing {
 
 /// A row of `topic` that happens, and is logged, `after_ms` after the beginning.
 pub fn on_time(shape: &Shape, topic: &'static str, after_ms: i64, rng: &mut ChaCha8Rng) -> Event {
+    of_profile(shape, topic, format!("p{}", rng.random_range(0..6)), after_ms)
+}
+
+/// The same, of one profile.
+pub fn of_profile(shape: &Shape, topic: &'static str, profile: String, after_ms: i64) -> Event {
     let at_ms = BEGIN_MS + after_ms;
-    let profile = format!("p{}", rng.random_range(0..6));
     let partition = partition_of(profile.as_bytes(), shape.n_partitions);
     let (id, country) = (format!("{topic}{after_ms}"), "DE".to_owned());
     let (fate, value, logged_ms, json_of) = (Fate::Row, 1, at_ms, String::new());

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use reelflow_core::{
+    format::SourceFormat,
     plan::{
-        Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, JoinKind, Matching, Plan, ShufflePlan, ShuffleTo,
-        SinkPlan, SourcePlan, StageKind, StagePlan, Stream, WindowSpec,
+        Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, JoinKind, Matching, Plan, SessionCuts, ShufflePlan,
+        ShuffleTo, SinkPlan, SourcePlan, StageKind, StagePlan, Stream, WindowSpec,
     },
     schema::{FieldType, Schema},
 };
@@ -82,7 +83,7 @@ impl Shape {
     pub fn build(&self) -> (Plan, Vec<Arc<dyn Plugin>>) {
         match self.kind {
             Kind::Tumbling => self.by_profile(WindowSpec::Tumbling { size_ms: TUMBLING_MS, offset_ms: 0 }),
-            Kind::Session => self.by_profile(WindowSpec::Session { gap_ms: GAP_MS }),
+            Kind::Session => self.by_profile(WindowSpec::Session { gap_ms: GAP_MS, cuts: SessionCuts::NONE }),
             Kind::Process => self.process(),
             Kind::Join => self.join(),
             Kind::Hopping => self.hopping(),
@@ -227,7 +228,7 @@ impl Shape {
         plan.sources[1].stream.schema = impressions.clone();
         plan.stages.push(self.dedup("unique_plays", all.clone(), Consumer::Stage { stage: 2, port: 0 }));
         plan.stages.push(self.dedup("unique_impressions", impressions, Consumer::Stage { stage: 2, port: 1 }));
-        let mut tally_both = self.aggregate(0, PROFILE, WindowSpec::Session { gap_ms: GAP_MS });
+        let mut tally_both = self.aggregate(0, PROFILE, WindowSpec::Session { gap_ms: GAP_MS, cuts: SessionCuts::NONE });
         let place = |column| of_impressions.iter().position(|of_impression| *of_impression == column);
         tally_both.union = vec![(0..all.len()).map(Some).collect(), (0..all.len()).map(place).collect()];
         tally_both.inputs[0].fields[MARK].required = false;
@@ -251,6 +252,7 @@ impl Shape {
                 window,
                 lateness_ms: self.lateness_ms,
                 emission: self.emission,
+                early_ms: None,
             },
             outputs: vec![Stream { schema: output, consumers: vec![Consumer::Sink(0)] }],
             state: None,
@@ -294,6 +296,7 @@ fn source(topic: &str, prefix: &str, stage: usize) -> SourcePlan {
         name: topic.into(),
         topic: topic.into(),
         fragment: 0,
+        format: SourceFormat::Json,
         stream: Stream { schema: source_schema(prefix), consumers },
         event_time: EventTimeFrom::Field(TS),
         bound_ms: BOUND_MS,

@@ -2,10 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use reelflow_core::time::WallTime;
+use reelflow_core::{plan::Plan, record::Offset, time::WallTime};
 use reelflow_ports::{
     log::{Log, NewTopic, Retention},
-    simulated::{NoFaults, SimulatedLog, VirtualClock},
+    schemas::KnownSchemas,
+    simulated::{NoFaults, SimulatedLog, VirtualClock, at},
 };
 use reelflow_runtime::{
     finish::Goal,
@@ -24,12 +25,25 @@ use crate::{
 const STEPS_MAX: usize = 200_000;
 
 /// What a run gave.
-#[derive(Debug)]
 pub struct Given {
+    pub log: SimulatedLog,
+    pub plan: Arc<Plan>,
     /// The values of the results, the late records and the dead letters; sorted.
     pub outputs: Vec<String>,
     /// The most bytes of state at the end of an epoch.
     pub state_bytes_max: u64,
+    /// What was kept when each slice was processed.
+    pub kept: Vec<Kept>,
+    /// What was kept each time that the changelog had been trimmed.
+    pub trimmed: Vec<Kept>,
+}
+
+/// What a pipeline keeps, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    pub state_bytes: u64,
+    /// Of all partitions, trimmed as always.
+    pub changelog_bytes: u64,
 }
 
 /// Runs the pipeline over `slices`, each written when what was there before is processed.
@@ -49,29 +63,48 @@ pub fn run(shape: &Shape, slices: &[&[Event]], alignment: Option<Alignment>) -> 
     let settings = Settings {
         epoch_records_max: 100,
         commit_interval: Duration::from_millis(20),
+        // Behind every base.
+        trim_slack_bytes: 1,
         until_end: true,
         alignment,
         ..Settings::standard("calm".into())
     };
     let (observer, log_of_job, clock_of_job) = (Arc::new(Blind), Arc::new(log.clone()), clock.clone());
-    let job = Job { plan: Arc::new(plan), plugins, log: log_of_job, clock: clock_of_job, settings, observer };
+    let schemas = Arc::new(KnownSchemas::default());
+    let job = Job { plan: Arc::new(plan), plugins, log: log_of_job, schemas, clock: clock_of_job, settings, observer };
     let mut worker = Worker::new(0, job.clone()).expect("native plugins need nothing");
     let mut state_bytes_max = 0;
+    let changelog_bytes = || {
+        let records = log.committed_records(&job.plan.changelog_topic);
+        records.iter().flatten().map(|record| record.value.as_ref().map_or(0, |value| value.len() as u64)).sum()
+    };
+    let first_offset = || {
+        let of = |partition| log.offsets(&at(&job.plan.changelog_topic, partition)).expect("the model answers").0;
+        (0..shape.n_partitions).map(of).sum::<Offset>()
+    };
+    let (mut trimmed, mut first) = (Vec::new(), 0);
     let mut settle = |worker: &mut Worker| {
         let goal = Goal::at_start(&log, &job.plan).expect("the model answers");
         for _ in 0..STEPS_MAX {
             clock.advance(Duration::from_millis(1));
             worker.step().expect("nothing goes wrong");
-            state_bytes_max = state_bytes_max.max(worker.summary(Duration::ZERO).state_bytes);
+            let state_bytes = worker.summary(Duration::ZERO).state_bytes;
+            state_bytes_max = state_bytes_max.max(state_bytes);
+            let before = std::mem::replace(&mut first, first_offset());
+            if before < first {
+                trimmed.push(Kept { state_bytes, changelog_bytes: changelog_bytes() });
+            }
             if goal.is_reached(&log, &job.plan, &job.group()).expect("the model answers") {
                 return;
             }
         }
         panic!("the run did not end within {STEPS_MAX} steps");
     };
+    let mut kept = Vec::new();
     for slice in slices {
         input::outgoing(slice).iter().for_each(|records| log.write(records).expect("the model takes records"));
         settle(&mut worker);
+        kept.push(Kept { state_bytes: worker.summary(Duration::ZERO).state_bytes, changelog_bytes: changelog_bytes() });
     }
     topics.iter().for_each(|topic| log.write(&input::ends(topic, shape.n_partitions)).expect("the model takes records"));
     settle(&mut worker);
@@ -82,5 +115,5 @@ pub fn run(shape: &Shape, slices: &[&[Event]], alignment: Option<Alignment>) -> 
         outputs.extend(log.committed_records(topic).iter().flatten().map(|record| line(record.value.as_deref())));
     }
     outputs.sort();
-    Given { outputs, state_bytes_max }
+    Given { log, plan: job.plan.clone(), outputs, state_bytes_max, kept, trimmed }
 }

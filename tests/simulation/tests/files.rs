@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc, thread, time::Duration};
 
 use reelflow_core::{
+    format::SourceFormat,
     frame::{self, Frame},
     plan::{
         Consumer, Divided, EventTimeFrom, FileFormat, FilesPlan, FragmentInput, FragmentPlan, Plan, SinkPlan, SourcePlan, Stream,
@@ -14,6 +15,7 @@ use reelflow_core::{
 use reelflow_files::sink::LocalSink;
 use reelflow_ports::{
     log::{Log, NewTopic, Retention},
+    schemas::KnownSchemas,
     simulated::{NoFaults, SimulatedLog, VirtualClock},
 };
 use reelflow_runtime::{observe::Blind, pipeline::Pipeline, publish::FileSinks, settings::Settings, worker::Job};
@@ -30,6 +32,7 @@ fn plan() -> Plan {
         name: "in".into(),
         topic: "in".into(),
         fragment: 0,
+        format: SourceFormat::Json,
         stream: Stream { schema: schema.clone(), consumers: vec![Consumer::Sink(0)] },
         event_time: EventTimeFrom::Field(1),
         bound_ms: 0,
@@ -83,6 +86,7 @@ fn pipeline(log: &SimulatedLog, clock: &Arc<VirtualClock>, instance: &str, folde
         plan: Arc::new(plan),
         plugins: Vec::new(),
         log: Arc::new(log.clone()),
+        schemas: Arc::new(KnownSchemas::default()),
         clock: clock.clone(),
         settings,
         observer: Arc::new(Blind),

@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("reelflow-embedded", &["reelflow-core", "reelflow-ports"]),
     ("reelflow-wasm", &["reelflow-core", "reelflow-ports"]),
     ("reelflow-files", &["reelflow-core", "reelflow-ports"]),
+    ("reelflow-registry", &["reelflow-core", "reelflow-ports"]),
     ("reelflow-runtime", &["reelflow-core", "reelflow-ports"]),
     (
         "reelflow-cli",
@@ -30,6 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "reelflow-kafka",
             "reelflow-embedded",
             "reelflow-files",
+            "reelflow-registry",
             "reelflow-wasm",
             "reelflow-runtime",
         ],
@@ -44,12 +46,16 @@ const NAMED_ONCE: &[(&str, &str)] = &[
     ("parquet", "reelflow-files"),
     ("arrow-array", "reelflow-files"),
     ("arrow-schema", "reelflow-files"),
+    ("apache-avro", "reelflow-registry"),
+    ("prost-reflect", "reelflow-registry"),
+    ("protox", "reelflow-registry"),
+    ("ureq", "reelflow-registry"),
     ("anyhow", "reelflow-cli"),
     ("clap", "reelflow-cli"),
 ];
 
 /// What the pure crates never depend on (I-1).
-const IMPURE: &[&str] = &["tokio", "rdkafka", "wasmtime", "fjall", "object_store", "rand", "tracing", "anyhow"];
+const IMPURE: &[&str] = &["tokio", "rdkafka", "wasmtime", "fjall", "object_store", "ureq", "rand", "tracing", "anyhow"];
 
 fn dependencies() -> Result<BTreeMap<String, Vec<String>>> {
     let metadata = MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec()?;

@@ -2,8 +2,8 @@
 //!
 //! | file | one line is |
 //! | --- | --- |
-//! | `topics/<topic>.tsv` | key, log timestamp (ms), value; separated by tabs, in the order of arrival |
-//! | `batch/<topic>.ndjson` | the value of a record that is not broken, in the order of arrival |
+//! | `topics/<topic>.tsv` | key, log timestamp (ms), value; separated by tabs, in the order of arrival. Of a table: no value where the key is deleted |
+//! | `batch/<topic>.ndjson` | the value of a record that is not broken, in the order of arrival; of one without a value only key and time |
 //! | `truth.ndjson` | `{"topic","line","event_id","fate","reason"}`: what must become of line `line` (from 0) of the topic file |
 //! | `truth.json` | the same as counts per topic, fate and reason |
 
@@ -23,6 +23,7 @@ use crate::{
     model::Model,
     people::People,
     sessions::{Topic, events},
+    tables::{self, Change},
 };
 
 /// How many records were written, by topic, fate and reason.
@@ -37,18 +38,8 @@ pub fn write(model: &Model, folder: &Path) -> Result<Truth> {
     for sub in ["topics", "batch"] {
         fs::create_dir_all(folder.join(sub)).with_context(|| format!("create {}", folder.join(sub).display()))?;
     }
-    for (topic, lines) in
-        [("catalog", people.catalog(model, &mut rng)), ("profile_changes", people.profile_changes(model, &mut rng))]
-    {
-        let mut log = create(&folder.join(format!("topics/{topic}.tsv")))?;
-        let mut batch = create(&folder.join(format!("batch/{topic}.ndjson")))?;
-        for (key, from, line) in lines {
-            writeln!(log, "{key}\t{from}\t{line}")?;
-            writeln!(batch, "{line}")?;
-        }
-        log.flush()?;
-        batch.flush()?;
-    }
+    write_table("catalog", "title_id", &tables::catalog(model, &people, &mut rng), folder)?;
+    write_table("profile_changes", "profile_id", &tables::profile_changes(model, &people, &mut rng), folder)?;
     let mut truth_lines = create(&folder.join("truth.ndjson"))?;
     let mut truth = Truth::new();
     for topic in Topic::ALL {
@@ -94,6 +85,27 @@ fn write_topic<'a>(
         *counts.entry("records".to_owned()).or_default() += 1;
         if !reason.is_empty() {
             *counts.entry(format!("{fate}:{reason}")).or_default() += 1;
+        }
+    }
+    log.flush()?;
+    batch.flush()?;
+    Ok(())
+}
+
+/// `key`: what the field is called that identifies what changed.
+fn write_table(topic: &str, key: &str, changes: &[Change], folder: &Path) -> Result<()> {
+    let mut log = create(&folder.join(format!("topics/{topic}.tsv")))?;
+    let mut batch = create(&folder.join(format!("batch/{topic}.ndjson")))?;
+    for Change { id, from_ms, value } in changes {
+        match value {
+            Some(value) => {
+                writeln!(log, "{id}\t{from_ms}\t{value}")?;
+                writeln!(batch, "{value}")?;
+            }
+            None => {
+                writeln!(log, "{id}\t{from_ms}")?;
+                writeln!(batch, r#"{{"{key}":{id},"valid_from":{from_ms}}}"#)?;
+            }
         }
     }
     log.flush()?;

@@ -4,12 +4,12 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Zipf};
 
-use crate::model::{HOUR, MINUTE, Model};
+use crate::model::{MINUTE, Model};
 
 /// The profile that never pauses: a test device with 0.5 % of all traffic.
 pub const TEST_PROFILE: i64 = 8_000_000;
 
-const COUNTRIES: [(&str, f64); 10] = [
+pub const COUNTRIES: [(&str, f64); 10] = [
     ("US", 0.30),
     ("IN", 0.14),
     ("BR", 0.12),
@@ -77,49 +77,6 @@ impl People {
     pub fn any_title(&self, rng: &mut ChaCha8Rng) -> &Title {
         &self.titles[self.title_ranks.sample(rng) as usize - 1]
     }
-
-    /// The lines of the `catalog` topic: each title once before the start, 5 % again with another runtime.
-    pub fn catalog(&self, model: &Model, rng: &mut ChaCha8Rng) -> Vec<(i64, i64, String)> {
-        let mut lines = Vec::new();
-        for title in &self.titles {
-            let from = model.start_ms - 24 * HOUR;
-            lines.push((title.id, from, catalog_line(title.id, 1, from, title.runtime_ms)));
-            if rng.random_bool(0.05) {
-                let from = rng.random_range(model.start_ms..model.end_ms());
-                lines.push((title.id, from, catalog_line(title.id, 2, from, title.runtime_ms + MINUTE)));
-            }
-        }
-        lines.sort_by_key(|(id, from, _)| (*from, *id));
-        lines
-    }
-
-    /// The lines of the `profile_changes` topic: each profile once before the start, 10 % again with another plan.
-    pub fn profile_changes(&self, model: &Model, rng: &mut ChaCha8Rng) -> Vec<(i64, i64, String)> {
-        let mut lines = Vec::new();
-        for profile in &self.profiles {
-            let from = model.start_ms - 24 * HOUR;
-            lines.push((profile.id, from, profile_line(profile, 1, from, "standard")));
-            if rng.random_bool(0.1) {
-                let from = rng.random_range(model.start_ms..model.end_ms());
-                lines.push((profile.id, from, profile_line(profile, 2, from, "premium")));
-            }
-        }
-        lines.sort_by_key(|(id, from, _)| (*from, *id));
-        lines
-    }
-}
-
-fn catalog_line(id: i64, version: u32, from: i64, runtime_ms: i64) -> String {
-    format!(
-        r#"{{"title_id":{id},"version":{version},"valid_from":{from},"runtime_ms":{runtime_ms},"kind":"movie","genre":"drama"}}"#
-    )
-}
-
-fn profile_line(profile: &Profile, version: u32, from: i64, plan: &str) -> String {
-    let (id, country, test) = (profile.id, profile.country, profile.id == TEST_PROFILE);
-    format!(
-        r#"{{"profile_id":{id},"version":{version},"valid_from":{from},"country":"{country}","plan":"{plan}","test":{test},"deleted":false}}"#
-    )
 }
 
 /// One of `choices` by its weight; the weights add up to 1.

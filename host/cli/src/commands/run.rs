@@ -22,7 +22,7 @@ use reelflow_runtime::{
 };
 
 use crate::{
-    args::{Format, Run},
+    args::{Format, Process, Run},
     failure::{Exit, Failure},
     manifest::Manifest,
     output::print,
@@ -32,51 +32,63 @@ use crate::{
 };
 
 pub(crate) fn run(args: &Run) -> Result<(), Failure> {
-    let manifest = Manifest::load(&args.file.manifest)?;
+    let manifest = Manifest::load(&args.process.file.manifest)?;
     warn(&manifest, &manifest.warnings);
     let log: Arc<dyn Log> = manifest.open_log()?.into();
-    let n_partitions = patient(args, &manifest, || outside::source_partitions(&manifest.config, &*log))?
-        .map_err(|problems| manifest.failure(problems))?;
+    let schemas = manifest.schemas()?;
+    let n_partitions = source_partitions(&args.process, &manifest, &*log)?;
     let planned = manifest.plan(Partitions::all(n_partitions))?;
     warn(&manifest, &planned.warnings);
-    let settings = settings(&manifest, args);
+    let settings = settings(&manifest, &args.process, args.until_end);
     let total = if args.until_end {
         Some(n_records(&manifest, &*log, n_partitions).map_err(|error| manifest.log_failure(error))?)
     } else {
         None
     };
-    let progress = Arc::new(Progress::new(args.format, total));
-    if args.format == Format::Text {
-        banner(&manifest, &*log, n_partitions, args.workers);
+    let progress = Arc::new(Progress::new(args.process.format, total));
+    if args.process.format == Format::Text {
+        banner(&manifest, &*log, n_partitions, args.process.workers);
     }
     let job = Job {
         plan: Arc::new(planned.plan),
         plugins: planned.plugins,
         log,
+        schemas,
         clock: Arc::new(SystemClock),
         settings,
         observer: progress.clone(),
     };
     let files = manifest.file_sinks(&job.plan);
     let pipeline = Pipeline::new(job).with_files(files);
+    conduct(pipeline, &manifest, &progress, args.process.format)
+}
+
+/// Runs `pipeline` until it ends or is told to by a signal, and prints its figures.
+pub(super) fn conduct(pipeline: Pipeline, manifest: &Manifest, progress: &Progress, format: Format) -> Result<(), Failure> {
     stop_on_signal(&pipeline)?;
     let outcome = pipeline.run();
     progress.finish();
     let figures = outcome.map_err(|error| manifest.run_failure(error))?;
-    match args.format {
+    match format {
         Format::Text => print(&summary::text_of(&figures)),
         Format::Json => print(&summary::json_of(&figures, &manifest.config.pipeline.name).to_string()),
     }
 }
 
+/// The partition count that all source topics share. Waits while the log does not answer.
+pub(super) fn source_partitions(process: &Process, manifest: &Manifest, log: &dyn Log) -> Result<u32, Failure> {
+    patient(process, manifest, || outside::source_partitions(&manifest.config, log))?
+        .map_err(|problems| manifest.failure(problems))
+}
+
 /// Says warnings of the manifest, if there are any.
-fn warn(manifest: &Manifest, warnings: &reelflow_config::Problems) {
+pub(super) fn warn(manifest: &Manifest, warnings: &reelflow_config::Problems) {
     if !warnings.is_empty() {
         anstream::eprintln!("{}", reelflow_config::render(warnings, &manifest.file(), manifest.text(), false));
     }
 }
 
-fn banner(manifest: &Manifest, log: &dyn Log, n_partitions: u32, n_workers: u16) {
+pub(super) fn banner(manifest: &Manifest, log: &dyn Log, n_partitions: u32, n_workers: u16) {
     let pipeline = &manifest.config.pipeline;
     anstream::eprintln!(
         "reel {} · {} · {} · {} · {n_partitions} partitions, {n_workers} workers · stop with ctrl-c",
@@ -88,8 +100,8 @@ fn banner(manifest: &Manifest, log: &dyn Log, n_partitions: u32, n_workers: u16)
 }
 
 /// Tries again while the log does not answer, with a visible message, for as long as the user said.
-fn patient<T>(args: &Run, manifest: &Manifest, mut attempt: impl FnMut() -> Result<T, LogError>) -> Result<T, Failure> {
-    let mut patience = Patience::new(retry(args));
+fn patient<T>(process: &Process, manifest: &Manifest, mut attempt: impl FnMut() -> Result<T, LogError>) -> Result<T, Failure> {
+    let mut patience = Patience::new(retry(process));
     loop {
         match attempt() {
             Err(error @ LogError::Unavailable(_)) => {
@@ -103,8 +115,8 @@ fn patient<T>(args: &Run, manifest: &Manifest, mut attempt: impl FnMut() -> Resu
 }
 
 /// How long to go on while the log fails: the user says when to give up.
-fn retry(args: &Run) -> Retry {
-    Retry { give_up_after: Duration::from_secs(args.give_up_after), ..Retry::standard() }
+fn retry(process: &Process) -> Retry {
+    Retry { give_up_after: Duration::from_secs(process.give_up_after), ..Retry::standard() }
 }
 
 /// How many offsets the source topics hold: about how many records there are to read.
@@ -119,21 +131,21 @@ fn n_records(manifest: &Manifest, log: &dyn Log, n_partitions: u32) -> Result<u6
     Ok(total)
 }
 
-fn settings(manifest: &Manifest, args: &Run) -> Settings {
+pub(super) fn settings(manifest: &Manifest, process: &Process, until_end: bool) -> Settings {
     let pipeline = &manifest.config.pipeline;
-    let standard = Settings::standard(args.instance.as_str().into());
+    let standard = Settings::standard(process.instance.as_str().into());
     Settings {
         guarantee: match pipeline.guarantee {
             Promise::ExactlyOnce => Guarantee::ExactlyOnce,
             Promise::AtLeastOnce => Guarantee::AtLeastOnce,
         },
-        n_workers: usize::from(args.workers),
+        n_workers: usize::from(process.workers),
         commit_interval: Duration::from_millis(pipeline.commit_interval_ms),
         epoch_records_max: usize::try_from(pipeline.epoch_records_max).unwrap_or(usize::MAX),
-        session_timeout: Duration::from_secs(args.session_timeout),
-        retry: retry(args),
+        session_timeout: Duration::from_secs(process.session_timeout),
+        retry: retry(process),
         alignment: pipeline.max_drift_ms.map(|ms| Alignment::within(Duration::from_millis(ms))),
-        until_end: args.until_end,
+        until_end,
         ..standard
     }
 }

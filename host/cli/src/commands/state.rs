@@ -2,88 +2,89 @@
 
 use std::sync::Arc;
 
-use reelflow_config::{Partitions, config::Guarantee as Promise};
+use reelflow_config::{Partitions, closest, config::Guarantee as Promise};
+use reelflow_core::{
+    plan::{Plan, StageIdx, StageKind, StagePlan},
+    state::StateError,
+};
 use reelflow_ports::log::{Guarantee, Log};
-use reelflow_runtime::inspect::{StageState, TaskState, inspect};
-use serde_json::{Value, json};
+use reelflow_runtime::inspect::{TaskState, inspect};
 
 use crate::{
-    args::{Format, State, StateList},
-    failure::Failure,
+    args::{ManifestArg, State},
+    failure::{Exit, Failure},
     manifest::Manifest,
-    output::{Output, print},
-    outside, summary,
+    outside,
 };
+
+mod export;
+mod get;
+mod list;
+mod shown;
 
 pub(crate) fn state(command: &State) -> Result<(), Failure> {
     match command {
-        State::List(args) => list(args),
+        State::List(args) => list::list(args),
+        State::Get(args) => get::get(args),
+        State::Export(args) => export::export(args),
     }
 }
 
-fn list(args: &StateList) -> Result<(), Failure> {
-    let manifest = Manifest::load(&args.file.manifest)?;
-    let log: Arc<dyn Log> = manifest.open_log()?.into();
-    let found = outside::source_partitions(&manifest.config, &*log).map_err(|error| manifest.log_failure(error))?;
-    let n_partitions = found.map_err(|problems| manifest.failure(problems))?;
-    let plan = Arc::new(manifest.plan(Partitions::all(n_partitions))?.plan);
-    let guarantee = match manifest.config.pipeline.guarantee {
-        Promise::ExactlyOnce => Guarantee::ExactlyOnce,
-        Promise::AtLeastOnce => Guarantee::AtLeastOnce,
-    };
-    let tasks = match log.n_partitions(&plan.changelog_topic).map_err(|error| manifest.log_failure(error))? {
-        None => Vec::new(),
-        Some(_) => inspect(&*log, &plan, guarantee).map_err(|error| manifest.run_failure(error))?,
-    };
-    match args.format {
-        Format::Json => print(
-            &json!({ "format": 1, "pipeline": &*plan.name, "tasks": tasks.iter().map(task_json).collect::<Vec<_>>() })
-                .to_string(),
-        ),
-        Format::Text => text(&plan.name, &tasks),
-    }
+/// A pipeline, and a log to read its state from.
+struct Committed {
+    manifest: Manifest,
+    log: Arc<dyn Log>,
+    plan: Arc<Plan>,
 }
 
-fn task_json(task: &TaskState) -> Value {
-    let inputs = task
-        .inputs
-        .iter()
-        .map(|(at, next, behind)| json!({ "topic": &*at.topic, "partition": at.partition, "next": next, "behind": behind }));
-    let stage = |stage: &StageState| json!({ "stage": &*stage.name, "state_bytes": stage.state_bytes, "counts": summary::stage_json(&stage.counts) });
-    json!({
-        "fragment": &*task.fragment,
-        "partition": task.partition,
-        "epoch": task.epoch,
-        "watermark": summary::watermark_json(task.watermark),
-        "changes": task.n_changes,
-        "inputs": inputs.collect::<Vec<_>>(),
-        "stages": task.stages.iter().map(stage).collect::<Vec<_>>(),
-    })
-}
-
-fn text(pipeline: &str, tasks: &[TaskState]) -> Result<(), Failure> {
-    if tasks.iter().all(|task| task.epoch == 0) {
-        return print(&format!("pipeline \"{pipeline}\" has committed nothing yet"));
+impl Committed {
+    fn open(file: &ManifestArg) -> Result<Committed, Failure> {
+        let manifest = Manifest::load(&file.manifest)?;
+        let log: Arc<dyn Log> = manifest.open_log()?.into();
+        let found = outside::source_partitions(&manifest.config, &*log).map_err(|error| manifest.log_failure(error))?;
+        let n_partitions = found.map_err(|problems| manifest.failure(problems))?;
+        let plan = Arc::new(manifest.plan(Partitions::all(n_partitions))?.plan);
+        Ok(Committed { manifest, log, plan })
     }
-    let mut output = Output::new();
-    for task in tasks {
-        let behind: i64 = task.inputs.iter().map(|(_, _, behind)| behind).sum();
-        let state: usize = task.stages.iter().map(|stage| stage.state_bytes).sum();
-        output.line(&format!(
-            "{}[{}]  epoch {}  watermark {}  state {state} bytes in {} changes  {behind} offsets behind",
-            task.fragment,
-            task.partition,
-            task.epoch,
-            summary::date(task.watermark),
-            task.n_changes
-        ))?;
-        for stage in &task.stages {
-            let counts = stage.counts;
-            output.line(&format!(
-                "  {:<24}{:>12} bytes{:>12} in{:>10} late{:>10} out",
-                stage.name, stage.state_bytes, counts.rows_in, counts.late, counts.rows_out
-            ))?;
+
+    /// All tasks as they were committed last, in the order of partition and fragment. None: nothing was ever committed.
+    fn tasks(&self) -> Result<Vec<TaskState>, Failure> {
+        let Committed { manifest, log, plan } = self;
+        let guarantee = match manifest.config.pipeline.guarantee {
+            Promise::ExactlyOnce => Guarantee::ExactlyOnce,
+            Promise::AtLeastOnce => Guarantee::AtLeastOnce,
+        };
+        match log.n_partitions(&plan.changelog_topic).map_err(|error| manifest.log_failure(error))? {
+            None => Ok(Vec::new()),
+            Some(_) => inspect(&**log, plan, guarantee).map_err(|error| manifest.run_failure(error)),
         }
     }
-    output.finish()
+
+    /// The place in the plan of the stage called `name`, which must keep something.
+    fn stage(&self, name: &str) -> Result<StageIdx, Failure> {
+        let keeping = || self.plan.stages.iter().filter(|stage| keeps(stage)).map(|stage| &*stage.name);
+        let list = || match keeping().collect::<Vec<_>>() {
+            none if none.is_empty() => "no stage of this pipeline keeps anything".to_owned(),
+            names => format!("what keeps something is {}", names.join(", ")),
+        };
+        let fail = |message: String, help: String| Err(Failure::new(Exit::User, message).help(help));
+        let pipeline = &self.plan.name;
+        match self.plan.stages.iter().position(|stage| *stage.name == *name) {
+            Some(idx) if keeps(&self.plan.stages[idx]) => Ok(idx),
+            Some(_) => fail(format!("stage \"{name}\" is a transform, which keeps nothing"), list()),
+            None => {
+                let meant = closest(name, keeping()).map(|meant| format!("did you mean \"{meant}\"?"));
+                fail(format!("pipeline \"{pipeline}\" has no stage \"{name}\""), meant.unwrap_or_else(list))
+            }
+        }
+    }
+}
+
+/// Stored bytes that passed recovery and yet are not what the stage's fields say.
+fn unreadable(stage: &StagePlan, why: &StateError) -> Failure {
+    Failure::new(Exit::Runtime, format!("the state of stage \"{}\" cannot be shown: {why}", stage.name))
+}
+
+fn keeps(stage: &StagePlan) -> bool {
+    !matches!(stage.kind, StageKind::Transform { .. })
 }

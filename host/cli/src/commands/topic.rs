@@ -127,8 +127,8 @@ fn write_lines(writer: &mut Writer<'_>, mut lines: Box<dyn BufRead>, name: &str,
                 let mut parts = line.splitn(3, |byte| *byte == b'\t');
                 let (key, timestamp, value) = (parts.next(), parts.next(), parts.next());
                 let timestamp_ms = timestamp.and_then(|text| std::str::from_utf8(text).ok()).and_then(|text| text.parse().ok());
-                match (key, timestamp_ms, value) {
-                    (Some(key), Some(timestamp_ms), Some(value)) => {
+                match (key, timestamp_ms) {
+                    (Some(key), Some(timestamp_ms)) if value.is_some() || !key.is_empty() => {
                         writer.push((!key.is_empty()).then_some(key), timestamp_ms, value)?;
                     }
                     _ => return Err(at("not key, timestamp and value separated by tabs".to_owned())),
@@ -183,7 +183,7 @@ fn write_json(writer: &mut Writer<'_>, line: &[u8], args: &TopicWrite) -> Result
             fields[name.as_str()].as_i64().ok_or_else(|| LineError::Line(format!("field \"{name}\" is not a timestamp in ms")))?
         }
     };
-    Ok(writer.push(key.as_deref().map(str::as_bytes), timestamp_ms, line)?)
+    Ok(writer.push(key.as_deref().map(str::as_bytes), timestamp_ms, Some(line))?)
 }
 
 /// Collects records and writes them in batches.
@@ -197,7 +197,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn push(&mut self, key: Option<&[u8]>, timestamp_ms: i64, value: &[u8]) -> Result<(), Failure> {
+    fn push(&mut self, key: Option<&[u8]>, timestamp_ms: i64, value: Option<&[u8]>) -> Result<(), Failure> {
         let partition = match key {
             Some(key) => partition_of(key, self.n_partitions),
             None => {
@@ -205,7 +205,7 @@ impl Writer<'_> {
                 self.next
             }
         };
-        self.pending.push(partition, timestamp_ms, key, Some(value), &[]);
+        self.pending.push(partition, timestamp_ms, key, value, &[]);
         self.n_records += 1;
         if self.pending.records.n_bytes() >= WRITE_BYTES { self.flush() } else { Ok(()) }
     }

@@ -49,7 +49,7 @@ pub(super) fn lines(stage: &StagePlan, plugin: &str) -> Vec<String> {
             lines
         }
         Matching::Window(window) => {
-            let windows = window_text(window);
+            let windows = window_text(window, &stage.inputs[0]);
             let alone = |side: &str, other: &str| {
                 format!("emits a {side} row alone at the end of each window without a {other} one{late}")
             };

@@ -4,7 +4,7 @@ use reelflow_core::schema::{Field, FieldType};
 
 use crate::{
     code::Code,
-    problem::{Problem, Problems, Span},
+    problem::{At, Problem, Problems, Span},
 };
 
 /// Who asks for a field, which decides what a disagreement is called.
@@ -31,13 +31,18 @@ impl<'a> Ask<'a> {
     pub fn of_source(path: &'a str, field_type: FieldType, by: &str, span: &'a Span, code: Code) -> Ask<'a> {
         Ask { name: path, path, field_type, required: true, by: by.to_owned(), span, role: Role::Fixed(code) }
     }
+
+    /// Of a stage itself, which does not mind null.
+    pub fn of_reader(path: &'a At<String>, field_type: FieldType, by: String) -> Ask<'a> {
+        Ask { name: path, path, field_type, required: false, by, span: &path.span, role: Role::Reader }
+    }
 }
 
 /// What was asked so far; who asked first stands at the same place in `first`.
 #[derive(Default)]
 pub(super) struct Asked {
     pub fields: Vec<Field>,
-    first: Vec<(String, Span, Role)>,
+    pub first: Vec<(String, Span, Role)>,
 }
 
 impl Asked {

@@ -7,6 +7,7 @@ use reelflow_core::{
 
 use super::{
     disagree::{disagreement, fits, lacking, not_a_key, type_text, unknown_column},
+    sinks::{sink_key, tombstone},
     streams::{Origin, Streams, column, read_as},
     time,
 };
@@ -61,32 +62,8 @@ impl<'a> Check<'a, '_, '_> {
     fn stage(mut self) -> Option<StageKind> {
         let stage = &self.config.stages[self.idx];
         match &stage.kind {
-            config::StageKind::Lookup { input, table, on, outer, lateness_ms, plugin } => {
-                let (rows, versions) = (self.input(0, input), self.input(1, table));
-                let mut side = |port, input: &Option<Input<'a>>| match input {
-                    Some(input) => {
-                        (self.plugin_columns(stage, port, plugin, input), self.columns(stage, "on", on, input, |_| false))
-                    }
-                    None => (None, None),
-                };
-                let (left_columns, left_key) = side(0, &rows);
-                let (right_columns, right_key) = side(1, &versions);
-                let (left_key, right_key, versions) = (left_key?, right_key?, versions?);
-                let on_fits = self.join_types(on, &rows?, &left_key, &versions, &right_key);
-                let is_key = self.is_table_key(stage, table, on, &right_key, &versions);
-                (on_fits && is_key).then_some(())?;
-                Some(StageKind::Lookup {
-                    plugin: self.plugin_idx(plugin),
-                    left_columns: left_columns?,
-                    right_columns: right_columns?,
-                    left_key,
-                    right_key,
-                    // Behind the fields of its records: `TablePlan::stream_schema`.
-                    deleted: versions.schema.len(),
-                    outer: *outer,
-                    lateness_ms: lateness_ms.as_ref().map(|ms| ms.value),
-                })
-            }
+            config::StageKind::Lookup { .. } => self.lookup(stage),
+            config::StageKind::Join { .. } => self.join(stage),
             config::StageKind::Transform { inputs, plugin } => {
                 let inputs = self.inputs(inputs)?;
                 let (columns, agree) = (self.plugin_columns_of(stage, plugin, &inputs), self.same_revisions(stage, &inputs));
@@ -99,20 +76,14 @@ impl<'a> Check<'a, '_, '_> {
                 let id = self.dedup_id(stage, id.as_ref(), &inputs)?;
                 Some(StageKind::Dedup { id, horizon_ms })
             }
-            config::StageKind::Aggregate { inputs, key, window, lateness_ms, emission, plugin } => {
+            config::StageKind::Aggregate { inputs, key, window, end, lateness_ms, emission, early_ms, plugin } => {
                 let inputs = self.inputs(inputs)?;
                 let columns = self.plugin_columns_of(stage, plugin, &inputs);
                 let key = self.group_key(stage, plugin, key, &inputs);
-                let (columns, key) = (columns?, key?);
+                let window = self.window(stage, window, end.as_ref(), &inputs);
+                let (columns, key, window) = (columns?, key?, window?);
                 let (plugin, lateness_ms) = (self.plugin_idx(plugin), lateness_ms.value);
-                Some(StageKind::Aggregate {
-                    plugin,
-                    columns,
-                    key,
-                    window: window.value.clone(),
-                    lateness_ms,
-                    emission: *emission,
-                })
+                Some(StageKind::Aggregate { plugin, columns, key, window, lateness_ms, emission: *emission, early_ms: *early_ms })
             }
             config::StageKind::Process { inputs, key, lateness_ms, state_ttl_ms, plugin } => {
                 let inputs = self.inputs(inputs)?;
@@ -122,35 +93,65 @@ impl<'a> Check<'a, '_, '_> {
                 let [lateness_ms, state_ttl_ms] = [lateness_ms, state_ttl_ms].map(|ms| ms.as_ref().map(|ms| ms.value));
                 Some(StageKind::Process { plugin: self.plugin_idx(plugin), columns, key, lateness_ms, state_ttl_ms })
             }
-            config::StageKind::Join { left, right, on, matching, join, tie, lateness_ms, emission, plugin } => {
-                let (left_input, right_input) = (self.input(0, left), self.input(1, right));
-                let mut side = |port, input: &Option<Input<'a>>| match input {
-                    Some(input) => {
-                        (self.plugin_columns(stage, port, plugin, input), self.columns(stage, "on", on, input, |_| false))
-                    }
-                    None => (None, None),
-                };
-                let (left_columns, left_key) = side(0, &left_input);
-                let (right_columns, right_key) = side(1, &right_input);
-                let tie = right_input.as_ref().and_then(|right| self.tie(stage, tie.as_ref(), right));
-                let (left_key, right_key) = (left_key?, right_key?);
-                let on_fits = self.join_types(on, &left_input?, &left_key, &right_input?, &right_key);
-                let alone_fits = self.right_alone(stage, plugin, *join);
-                let tie = tie.filter(|_| on_fits && alone_fits)?;
-                Some(StageKind::Join {
-                    plugin: self.plugin_idx(plugin),
-                    left_columns: left_columns?,
-                    right_columns: right_columns?,
-                    left_key,
-                    right_key,
-                    matching: matching.value.clone(),
-                    tie,
-                    join: *join,
-                    lateness_ms: lateness_ms.value,
-                    emission: *emission,
-                })
-            }
         }
+    }
+
+    fn lookup(&mut self, stage: &'a Stage) -> Option<StageKind> {
+        let config::StageKind::Lookup { input, table, on, outer, lateness_ms, plugin } = &stage.kind else {
+            unreachable!("stage \"{}\" is no lookup", *stage.name);
+        };
+        let (rows, versions) = (self.input(0, input), self.input(1, table));
+        let mut side = |port, input: &Option<Input<'a>>| match input {
+            Some(input) => (self.plugin_columns(stage, port, plugin, input), self.columns(stage, "on", on, input, |_| false)),
+            None => (None, None),
+        };
+        let (left_columns, left_key) = side(0, &rows);
+        let (right_columns, right_key) = side(1, &versions);
+        let (left_key, right_key, versions) = (left_key?, right_key?, versions?);
+        let on_fits = self.join_types(on, &rows?, &left_key, &versions, &right_key);
+        let is_key = self.is_table_key(stage, table, on, &right_key, &versions);
+        (on_fits && is_key).then_some(())?;
+        Some(StageKind::Lookup {
+            plugin: self.plugin_idx(plugin),
+            left_columns: left_columns?,
+            right_columns: right_columns?,
+            left_key,
+            right_key,
+            // Behind the fields of its records: `TablePlan::stream_schema`.
+            deleted: versions.schema.len(),
+            outer: *outer,
+            lateness_ms: lateness_ms.as_ref().map(|ms| ms.value),
+        })
+    }
+
+    fn join(&mut self, stage: &'a Stage) -> Option<StageKind> {
+        let config::StageKind::Join { left, right, on, matching, join, tie, lateness_ms, emission, plugin } = &stage.kind else {
+            unreachable!("stage \"{}\" is no join", *stage.name);
+        };
+        let (left_input, right_input) = (self.input(0, left), self.input(1, right));
+        let mut side = |port, input: &Option<Input<'a>>| match input {
+            Some(input) => (self.plugin_columns(stage, port, plugin, input), self.columns(stage, "on", on, input, |_| false)),
+            None => (None, None),
+        };
+        let (left_columns, left_key) = side(0, &left_input);
+        let (right_columns, right_key) = side(1, &right_input);
+        let tie = right_input.as_ref().and_then(|right| self.tie(stage, tie.as_ref(), right));
+        let (left_key, right_key) = (left_key?, right_key?);
+        let on_fits = self.join_types(on, &left_input?, &left_key, &right_input?, &right_key);
+        let alone_fits = self.right_alone(stage, plugin, *join);
+        let tie = tie.filter(|_| on_fits && alone_fits)?;
+        Some(StageKind::Join {
+            plugin: self.plugin_idx(plugin),
+            left_columns: left_columns?,
+            right_columns: right_columns?,
+            left_key,
+            right_key,
+            matching: matching.value.clone(),
+            tie,
+            join: *join,
+            lateness_ms: lateness_ms.value,
+            emission: *emission,
+        })
     }
 
     pub fn input(&self, port: usize, from: &'a At<String>) -> Option<Input<'a>> {
@@ -313,63 +314,9 @@ impl<'a> Check<'a, '_, '_> {
     }
 }
 
-fn input<'a>(streams: &Streams<'_>, origin: Origin, from: &'a At<String>) -> Option<Input<'a>> {
+pub(super) fn input<'a>(streams: &Streams<'_>, origin: Origin, from: &'a At<String>) -> Option<Input<'a>> {
     let is_raw = streams.is_raw(origin);
     Some(Input { schema: streams.schema_of(origin)?, is_raw, from })
-}
-
-fn sink_key(config: &Config, streams: &Streams<'_>, idx: usize, problems: &mut Problems) -> Option<Vec<usize>> {
-    let sink = &config.sinks[idx];
-    let origin = streams.sink_input(idx)?;
-    let input = input(streams, origin, &sink.input)?;
-    let what = format!("\"key\" of sink \"{}\"", *sink.name);
-    let mut columns = Vec::new();
-    for name in sink.key() {
-        let Some(at) = column(&input.schema, name) else {
-            problems.push(unknown_column(Code::UnknownSinkKey, &what, name, &input));
-            continue;
-        };
-        // A record whose only key column is null has no key.
-        match not_a_key(&what, name, &input.schema.fields[at], &input, true) {
-            Some(problem) => problems.push(problem),
-            None => columns.push(at),
-        }
-    }
-    let reserved = ["rev", "final"].into_iter().find(|name| input.schema.position(name).is_some());
-    if let Some(name) = reserved.filter(|_| streams.is_upsert(config, origin)) {
-        let message = format!("the rows of sink \"{}\" have a field \"{name}\" already", *sink.name);
-        problems.push(
-            Problem::at(
-                Code::ReservedField,
-                sink.input.span.clone(),
-                message,
-                "an upsert stream adds \"rev\" and \"final\" to its rows",
-            )
-            .help("rename the plugin's field, or write `emit = \"final\"`"),
-        );
-        return None;
-    }
-    (columns.len() == sink.key().len()).then_some(columns)
-}
-
-/// The field that says which rows delete their key. What is wrong is reported.
-fn tombstone(config: &Config, streams: &Streams<'_>, idx: usize, problems: &mut Problems) -> Option<usize> {
-    let sink = &config.sinks[idx];
-    let config::SinkTo::Topic { tombstone: Some(name), .. } = &sink.to else { return None };
-    let input = input(streams, streams.sink_input(idx)?, &sink.input)?;
-    let what = format!("\"tombstone\" of sink \"{}\"", *sink.name);
-    let Some(at) = column(&input.schema, name) else {
-        problems.push(unknown_column(Code::UnknownColumn, &what, name, &input));
-        return None;
-    };
-    let field = &input.schema.fields[at];
-    if field.field_type != FieldType::Bool || !field.required {
-        let label = format!("field \"{}\" is {}", field.name, type_text(field));
-        let problem =
-            Problem::at(Code::TombstoneType, name.span.clone(), format!("{what} must be a bool that is never null"), label);
-        problems.push(problem.also(input.from.span.clone(), "in this stream"));
-    }
-    Some(at)
 }
 
 /// Where the rows of a stage get their event time from, if not from its kind. What is wrong is reported.

@@ -7,18 +7,19 @@ use std::collections::BTreeMap;
 
 use reelflow_core::{
     plan::{Emission, TablePlan},
-    plugin::{Declaration, World},
+    plugin::Declaration,
     schema::{Field, FieldType, Schema},
 };
 
 use super::{
     asked::{Ask, Asked, Role},
+    declared::of_stages,
     union::{Anchor, Union},
 };
 use crate::{
     code::Code,
     config::{Config, EventTimeFrom, Source, StageKind},
-    problem::{At, Problem, Problems},
+    problem::{At, Problem, Problems, Span},
     value::closest,
     wiring::producer,
 };
@@ -39,6 +40,8 @@ pub(super) struct Streams<'c> {
     sink_inputs: Vec<Option<Origin>>,
     is_dedup: Vec<bool>,
     source_schemas: Vec<Schema>,
+    /// Who asked first for each field of a source, as far as it was asked for by somebody.
+    askers: Vec<Vec<(String, Span)>>,
 }
 
 /// The stage that `input` names, if it is one.
@@ -47,7 +50,7 @@ pub(super) fn stage_of(config: &Config, input: &str) -> Option<usize> {
 }
 
 /// The column that the manifest calls `name`: a field's name or its path.
-pub(super) fn column(schema: &Schema, name: &str) -> Option<usize> {
+pub(crate) fn column(schema: &Schema, name: &str) -> Option<usize> {
     schema.position(name).or_else(|| schema.fields.iter().position(|field| field.path == name))
 }
 
@@ -60,6 +63,7 @@ impl<'c> Streams<'c> {
             sink_inputs: Vec::new(),
             is_dedup: config.stages.iter().map(|stage| matches!(stage.kind, StageKind::Dedup { .. })).collect(),
             source_schemas: Vec::new(),
+            askers: Vec::new(),
         };
         let mut origins = |inputs: Vec<&At<String>>| -> Vec<Option<Origin>> {
             inputs.into_iter().map(|input| streams.origin(config, input, problems)).collect()
@@ -68,8 +72,9 @@ impl<'c> Streams<'c> {
         let sink_inputs = origins(config.sinks.iter().map(|sink| &sink.input).collect());
         (streams.stage_inputs, streams.sink_inputs) = (stage_inputs, sink_inputs);
         for (idx, source) in config.sources.iter().enumerate() {
-            let schema = streams.source_schema(config, idx, source, problems);
+            let (schema, askers) = streams.source_schema(config, idx, source, problems);
             streams.source_schemas.push(schema);
+            streams.askers.push(askers);
         }
         streams.infer_join_columns(config);
         for (source, schema) in
@@ -173,6 +178,11 @@ impl<'c> Streams<'c> {
         self.stage_inputs.iter().flatten().chain(&self.sink_inputs).copied().flatten()
     }
 
+    /// Who asked for a field of a source, and where; `None` if it is only a key column.
+    pub fn asker(&self, source: usize, field: usize) -> Option<(String, Span)> {
+        self.askers[source].get(field).cloned()
+    }
+
     /// The fields of a stream, or `None` where a plugin is not known.
     pub fn schema_of(&self, origin: Origin) -> Option<Schema> {
         match origin {
@@ -206,9 +216,8 @@ impl<'c> Streams<'c> {
             anchors.push(Anchor { name: field.name.clone(), columns });
         }
         let by_name: Vec<&str> = match of_config {
-            StageKind::Aggregate { key, .. } | StageKind::Process { key, .. } => {
-                key.iter().map(|name| name.value.as_str()).collect()
-            }
+            StageKind::Aggregate { key, end, .. } => key.iter().chain(end).map(|name| name.value.as_str()).collect(),
+            StageKind::Process { key, .. } => key.iter().map(|name| name.value.as_str()).collect(),
             StageKind::Dedup { id: Some(id), .. } => vec![id.value.as_str()],
             StageKind::Dedup { id: None, .. } => {
                 self.source_ids(stage).into_iter().flatten().map(|id| id.value.as_str()).collect()
@@ -275,7 +284,13 @@ impl<'c> Streams<'c> {
         }
     }
 
-    fn source_schema(&self, config: &Config, idx: usize, source: &Source, problems: &mut Problems) -> Schema {
+    fn source_schema(
+        &self,
+        config: &Config,
+        idx: usize,
+        source: &Source,
+        problems: &mut Problems,
+    ) -> (Schema, Vec<(String, Span)>) {
         let mut asked = Asked::default();
         if let EventTimeFrom::Field(path) = &source.event_time.value {
             asked.ask(
@@ -310,11 +325,17 @@ impl<'c> Streams<'c> {
                 asked.ask(ask, problems);
             }
         }
+        for (stage, _) in self.readers(idx) {
+            if let StageKind::Aggregate { end: Some(end), .. } = &config.stages[stage].kind {
+                let by = format!("\"end\" of stage \"{}\"", *config.stages[stage].name);
+                asked.ask(Ask::of_reader(end, FieldType::Bool, by), problems);
+            }
+        }
         let mut schema = Schema { fields: asked.fields };
         for (stage, _) in self.readers(idx) {
             self.add_keys(config, stage, &mut schema);
         }
-        schema
+        (schema, asked.first.into_iter().map(|(by, span, _)| (by, span)).collect())
     }
 
     /// Key columns that no plugin reads, where their type is known: the plugin of groups declares it, ids are strings.
@@ -374,46 +395,4 @@ fn add(schema: &mut Schema, name: &str, field_type: FieldType) {
     if column(schema, name).is_none() {
         schema.fields.push(Field { name: name.to_owned(), path: name.to_owned(), field_type, required: true });
     }
-}
-
-/// The declarations of the stages' plugins that can be used; reports the others.
-fn of_stages<'c>(
-    config: &Config,
-    declarations: &'c BTreeMap<String, Declaration>,
-    problems: &mut Problems,
-) -> Vec<Option<&'c Declaration>> {
-    let mut missing: Vec<String> = Vec::new();
-    let mut of_stage = |kind: &StageKind, name: &At<String>| {
-        let plugin = kind.plugin()?;
-        let Some(declaration) = declarations.get(&plugin.value) else {
-            if !missing.contains(&plugin.value) {
-                missing.push(plugin.value.clone());
-                problems.push(config.plugin_refused(&plugin.value, "what it reads and emits is not known"));
-            }
-            return None;
-        };
-        let (world, n_inputs) = match kind {
-            StageKind::Transform { .. } => (World::Transform, 1),
-            StageKind::Aggregate { .. } => (World::Aggregate, 1),
-            StageKind::Join { .. } | StageKind::Lookup { .. } => (World::Join, 2),
-            StageKind::Process { .. } => (World::Process, 1),
-            StageKind::Dedup { .. } => return None,
-        };
-        if declaration.world != world {
-            let message = format!("stage \"{}\" needs a plugin of kind \"{}\"", **name, world.name());
-            let label = format!("plugin \"{}\" is of kind \"{}\"", plugin.value, declaration.world.name());
-            problems
-                .push(Problem::at(Code::WrongWorld, plugin.span.clone(), message, label).also(name.span.clone(), "this stage"));
-            return None;
-        }
-        if declaration.inputs.len() != n_inputs
-            || (matches!(world, World::Aggregate | World::Join) && declaration.outputs.len() != 1)
-        {
-            problems
-                .push(config.plugin_refused(&plugin.value, format!("it describes itself wrongly for kind \"{}\"", world.name())));
-            return None;
-        }
-        Some(declaration)
-    };
-    config.stages.iter().map(|stage| of_stage(&stage.kind, &stage.name)).collect()
 }

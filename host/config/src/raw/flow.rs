@@ -1,20 +1,19 @@
 //! `[source.…]`, `[table.…]` and `[stage.…]`: what records flow through.
 
-use reelflow_core::{
-    plan::{Emission, WindowSpec},
-    time::duration_text,
-};
+use reelflow_core::plan::{Emission, WindowSpec};
 
 use super::{
     RawSource, RawStage,
+    format::source_format,
+    history::history,
     inputs::{inputs, required_inputs},
     join::join,
     lookup::lookup,
-    zoned::{TIME_ZONE, local_windows, time_zone},
+    window::{RawWindow, early, window},
 };
 use crate::{
     code::Code,
-    config::{self, DeclaredField, EventTimeFrom, Source, Stage, StageKind, StageTime},
+    config::{self, DeclaredField, EventTimeFrom, Source, SourceFormat, Stage, StageKind, StageTime},
     problem::{At, Problem, Problems},
     value,
     walk::{Table, read_text, wrong_type},
@@ -25,6 +24,7 @@ const MINUTE_MS: i64 = 60_000;
 /// A source, or a table: one with a key by which it is looked up, and without ids.
 pub(super) fn source(name: At<String>, mut table: Table<'_>, is_table: bool, problems: &mut Problems) -> RawSource {
     let topic = required_topic(&mut table, &name, problems);
+    let format = source_format(&mut table, is_table, problems);
     let event_time = table.required_string("event_time", "\"event_ts\"", problems);
     let id = if is_table { None } else { table.string("id", problems) };
     if is_table && table.peek("key").is_none() {
@@ -45,6 +45,7 @@ pub(super) fn source(name: At<String>, mut table: Table<'_>, is_table: bool, pro
     let future_ms_max = table.positive_duration("max_future", problems).map_or(10 * MINUTE_MS, |ms| *ms);
     let value_bytes = table.size("max_bytes", 1..=64 << 20, problems).map_or(256 << 10, |size| *size);
     let fields = declared_fields(&mut table, problems);
+    let history = history(&mut table, event_time.as_ref(), problems);
     let elsewhere = if is_table { ("id", "sources: a version replaces the one before it") } else { ("broadcast", "tables") };
     table.finish(&[elsewhere], problems);
     let built = (|| {
@@ -55,6 +56,7 @@ pub(super) fn source(name: At<String>, mut table: Table<'_>, is_table: bool, pro
         Some(Source {
             name: name.clone(),
             topic: topic.clone()?,
+            format: format.clone()?,
             event_time: event_time?,
             id,
             key,
@@ -64,9 +66,14 @@ pub(super) fn source(name: At<String>, mut table: Table<'_>, is_table: bool, pro
             value_bytes_max: usize::try_from(value_bytes).expect("at most 64 MiB"),
             fields,
             table: is_table.then(|| config::Table { is_broadcast: broadcast.is_some_and(|flag| *flag) }),
+            history,
         })
     })();
-    RawSource { name, topic, is_table, built }
+    let asks_registry = match format {
+        Some(SourceFormat::Registry(format)) => Some(format),
+        _ => None,
+    };
+    RawSource { name, topic, is_table, asks_registry, built }
 }
 
 pub(super) fn required_topic(table: &mut Table<'_>, name: &At<String>, problems: &mut Problems) -> Option<At<String>> {
@@ -98,7 +105,7 @@ fn declared_fields(table: &mut Table<'_>, problems: &mut Problems) -> Vec<Declar
 }
 
 /// The keys of each kind of stage, for the message about a key that belongs to another kind.
-const ELSEWHERE: [(&str, &str); 19] = [
+const ELSEWHERE: [(&str, &str); 20] = [
     ("input", "stages of kind \"transform\", \"dedup\", \"aggregate\", \"lookup\" and \"process\""),
     ("inputs", "stages of kind \"transform\", \"dedup\", \"aggregate\" and \"process\""),
     ("plugin", "stages of kind \"transform\", \"aggregate\", \"join\", \"lookup\" and \"process\""),
@@ -108,6 +115,7 @@ const ELSEWHERE: [(&str, &str); 19] = [
     ("key", "stages of kind \"aggregate\" and \"process\""),
     ("window", "stages of kind \"aggregate\" and \"join\""),
     ("emit", "stages of kind \"aggregate\" and \"join\""),
+    ("early", "stages of kind \"aggregate\""),
     ("left", "stages of kind \"join\""),
     ("right", "stages of kind \"join\""),
     ("table", "stages of kind \"lookup\""),
@@ -235,15 +243,19 @@ fn aggregate(table: &mut Table<'_>, inputs: Inputs, plugin: &Option<At<String>>,
     }
     let window = window(table, problems);
     let lateness_ms = lateness(table, problems);
+    let says_emit = table.peek("emit").is_some();
     let emit = emission(table, problems);
-    if let (Some(window), Some(emit)) = (&window, &emit)
-        && matches!(**window, WindowSpec::Session { .. })
+    // What `emit` is wrong about is told by itself.
+    let emits_once = if says_emit { emit.as_ref().is_some_and(|emit| **emit == Emission::Final) } else { true };
+    let early_ms = early(table, window.as_ref(), emits_once, problems);
+    if let (Some(RawWindow { spec, .. }), Some(emit)) = (&window, &emit)
+        && matches!(**spec, WindowSpec::Session { .. })
         && **emit == Emission::Upsert
     {
         let message = format!("{} emits sessions before they are closed", table.what);
         let label = "an early session may be swallowed by another one";
         let problem = Problem::at(Code::SessionUpsert, emit.span.clone(), message, label);
-        problems.push(problem.also(window.span.clone(), "sessions").patch(
+        problems.push(problem.also(spec.span.clone(), "sessions").patch(
             "once, when it is closed",
             emit.span.clone(),
             "\"final\"",
@@ -251,7 +263,8 @@ fn aggregate(table: &mut Table<'_>, inputs: Inputs, plugin: &Option<At<String>>,
     }
     let emission = emit.map_or(Emission::Final, |emit| *emit);
     let (inputs, plugin) = (some(inputs), plugin.clone());
-    Some(StageKind::Aggregate { inputs: inputs?, key: key?.value, window: window?, lateness_ms, emission, plugin: plugin? })
+    let (key, RawWindow { spec: window, end }) = (key?.value, window?);
+    Some(StageKind::Aggregate { inputs: inputs?, key, window, end, lateness_ms, emission, early_ms, plugin: plugin? })
 }
 
 fn process(
@@ -277,102 +290,4 @@ pub(super) fn lateness(table: &mut Table<'_>, problems: &mut Problems) -> At<i64
 
 pub(super) fn emission(table: &mut Table<'_>, problems: &mut Problems) -> Option<At<Emission>> {
     table.choice("emit", &[("final", Emission::Final), ("upsert", Emission::Upsert)], problems)
-}
-
-pub(super) fn window(table: &mut Table<'_>, problems: &mut Problems) -> Option<At<WindowSpec>> {
-    let what = format!("\"window\" of {}", table.what);
-    let mut window = table.table("window", what, problems)?;
-    let span = window.span.clone();
-    if window.peek("kind").is_none() {
-        window.missing("kind", "\"tumbling\"`, `kind = \"hopping\"` or `kind = \"session\"", problems);
-    }
-    let kinds = ["tumbling", "hopping", "session"].map(|kind| (kind, kind));
-    let kind = window.choice("kind", &kinds, problems).map(|kind| *kind);
-    let spec = match kind {
-        Some("session") => {
-            if window.peek("gap").is_none() {
-                window.missing("gap", "\"30m\"", problems);
-            }
-            let gap = window.positive_duration("gap", problems);
-            let fixed = "windows of fixed size";
-            let slide = ("slide", "windows of kind \"hopping\"");
-            window.finish(&[("size", fixed), slide, ("offset", fixed), TIME_ZONE], problems);
-            Some(WindowSpec::Session { gap_ms: *gap? })
-        }
-        Some(kind) => fixed_window(kind == "hopping", window, problems),
-        None => {
-            for key in ["size", "slide", "offset", "time_zone", "gap"] {
-                window.take(key);
-            }
-            window.finish(&[], problems);
-            None
-        }
-    };
-    spec.map(|spec| At::new(spec, span))
-}
-
-fn fixed_window(is_hopping: bool, mut window: Table<'_>, problems: &mut Problems) -> Option<WindowSpec> {
-    const GAP: (&str, &str) = ("gap", "windows of kind \"session\"");
-    if window.peek("size").is_none() {
-        window.missing("size", "\"1h\"", problems);
-    }
-    let size = window.positive_duration("size", problems);
-    let offset = window.duration("offset", problems);
-    if !is_hopping {
-        let zone = time_zone(&mut window, problems);
-        window.finish(&[("slide", "windows of kind \"hopping\""), GAP], problems);
-        let size = size?;
-        let offset_ms = offset_within(*size, "size", offset, problems);
-        return match zone? {
-            None => Some(WindowSpec::Tumbling { size_ms: *size, offset_ms: offset_ms? }),
-            Some(zone) => local_windows(zone, size, offset_ms?, problems),
-        };
-    }
-    if window.peek("slide").is_none() {
-        window.missing("slide", "\"1m\"", problems);
-    }
-    let slide = window.positive_duration("slide", problems);
-    window.finish(&[GAP, TIME_ZONE], problems);
-    hopping_window(size?, slide?, offset, problems)
-}
-
-/// Windows of one every `every_ms` repeat after it, so a greater offset would only be another way to write a smaller one.
-fn offset_within(every_ms: i64, key: &str, offset: Option<At<i64>>, problems: &mut Problems) -> Option<i64> {
-    let Some(offset) = offset else { return Some(0) };
-    if *offset < every_ms {
-        return Some(*offset);
-    }
-    let [offset_text, every, same] = [*offset, every_ms, *offset % every_ms].map(duration_text);
-    let message = format!("the offset of a window is not less than its {key}");
-    let label = format!("{offset_text} is not less than {every}");
-    let problem = Problem::at(Code::OutOfRange, offset.span.clone(), message, label);
-    problems.push(problem.patch("the same windows", offset.span, format!("\"{same}\"")));
-    None
-}
-
-fn hopping_window(size: At<i64>, slide: At<i64>, offset: Option<At<i64>>, problems: &mut Problems) -> Option<WindowSpec> {
-    /// Each key keeps a state per slide, and each firing merges all of them.
-    const PANES_MAX: i64 = 10_000;
-    let (size_ms, slide_ms) = (*size, *slide);
-    if size_ms % slide_ms != 0 {
-        let nearest = (size_ms + slide_ms / 2).div_euclid(slide_ms).max(1) * slide_ms;
-        problems.push(
-            Problem::at(
-                Code::NotAMultiple,
-                size.span.clone(),
-                "the size of a hopping window is not a multiple of its slide",
-                format!("{} is not a multiple of {}", duration_text(size_ms), duration_text(slide_ms)),
-            )
-            .also(slide.span, "the slide")
-            .patch("the nearest size that is", size.span, format!("\"{}\"", duration_text(nearest))),
-        );
-        return None;
-    }
-    if size_ms / slide_ms > PANES_MAX {
-        let message = "a hopping window has too many slides";
-        let label = format!("{} slides; at most {PANES_MAX}", size_ms / slide_ms);
-        problems.push(Problem::at(Code::OutOfRange, size.span, message, label).also(slide.span, "the slide"));
-        return None;
-    }
-    Some(WindowSpec::Hopping { size_ms, slide_ms, offset_ms: offset_within(slide_ms, "slide", offset, problems)? })
 }

@@ -2,7 +2,7 @@
 
 use reelflow_core::plan::{Emission, JoinKind, Matching, WindowSpec};
 
-use super::flow;
+use super::{flow, window::window};
 use crate::{
     code::Code,
     config::StageKind,
@@ -46,7 +46,7 @@ fn matching(table: &mut Table<'_>, problems: &mut Problems) -> Option<At<Matchin
     }
     let within = table.positive_duration("within", problems);
     let after = table.duration("after", problems);
-    let window = table.peek("window").is_some().then(|| flow::window(table, problems)).flatten();
+    let window = table.peek("window").is_some().then(|| window(table, problems)).flatten().map(|window| window.spec);
     match way? {
         Match::LatestBefore => within.map(|within| At::new(Matching::LatestBefore { within_ms: within.value }, within.span)),
         Match::All => within.map(|within| {

@@ -153,7 +153,7 @@ pub(crate) fn is_secret(key: &str) -> bool {
 }
 
 /// A value, or `{ env = "NAME" }`, or `{ file = "PATH" }`.
-fn external(entry: &Entry<'_>, parent: &str, problems: &mut Problems) -> Option<At<External>> {
+pub(super) fn external(entry: &Entry<'_>, parent: &str, problems: &mut Problems) -> Option<At<External>> {
     let span = entry.value.span();
     let inline = match entry.value.get_ref() {
         DeValue::String(text) => text.to_string(),

@@ -65,7 +65,7 @@ fn sink_of_files(name: At<String>, input: Option<At<String>>, mut table: Table<'
 
 /// The folder, and all of it if nothing is wrong.
 fn read_files(mut table: Table<'_>, problems: &mut Problems) -> (Option<At<String>>, Option<Files>) {
-    let path = table.required_string("path", "\"out/rows\"", problems).and_then(|path| local(path, problems));
+    let path = table.required_string("path", "\"out/rows\"", problems).and_then(|path| local(path, "written to", problems));
     if table.peek("format").is_none() {
         table.missing("format", "\"parquet\"` or `format = \"ndjson\"", problems);
     }
@@ -88,12 +88,12 @@ fn read_files(mut table: Table<'_>, problems: &mut Problems) -> (Option<At<Strin
     (path, files)
 }
 
-/// Only local folders can be written so far: a bucket's address would be taken for a folder of that name.
-fn local(path: At<String>, problems: &mut Problems) -> Option<At<String>> {
+/// Only local folders can be used so far: a bucket's address would be taken for a folder of that name.
+pub(super) fn local(path: At<String>, used: &str, problems: &mut Problems) -> Option<At<String>> {
     if !path.contains("://") {
         return Some(path);
     }
-    let message = format!("files cannot be written to \"{}\"", *path);
+    let message = format!("files cannot be {used} \"{}\"", *path);
     let problem = Problem::at(Code::BadPath, path.span, message, "not a folder of this machine");
     problems.push(problem.note("object stores are not supported yet").help("write a folder, relative to the manifest"));
     None

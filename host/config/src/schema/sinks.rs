@@ -47,7 +47,7 @@ struct Files {
 
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case")]
-enum FileFormat {
+pub(super) enum FileFormat {
     /// One JSON object a line, as a topic would have it.
     Ndjson,
     /// Columns, compressed with zstd.

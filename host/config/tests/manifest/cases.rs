@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use reelflow_config::{Partitions, Problems, Valid, describe_plan, parse, plan, render};
+use reelflow_config::{Config, Outside, Partitions, Problems, Valid, config::SourceFormat, describe_plan, parse, plan, render};
 use reelflow_core::{
     plan::Plan,
     plugin::{Declaration, StateVersion, World},
@@ -79,10 +79,24 @@ fn schema(fields: &serde_json::Value) -> Schema {
     Schema { fields: fields.as_array().expect("a list of fields").iter().map(field).collect() }
 }
 
+/// The plugins of `plugins.json`, and the schema files that the manifest names.
+pub fn outside(config: &Config) -> Result<Outside, Problems> {
+    let (mut outside, mut problems) = (Outside { declarations: declarations(), ..Outside::default() }, Problems::default());
+    for source in &config.sources {
+        let SourceFormat::Bare { format, schema, message } = &source.format else { continue };
+        let text = fs::read_to_string(folder().join(&schema.value)).expect("the schemas of cases are there");
+        match reelflow_registry::parse(*format, &text, message.as_ref().map(|message| message.value.as_str())) {
+            Ok(schema) => drop(outside.schemas.insert(source.name.value.clone(), schema.into())),
+            Err(why) => problems.push(config.bad_schema(&source.name, why)),
+        }
+    }
+    if problems.is_empty() { Ok(outside) } else { Err(problems) }
+}
+
 /// A manifest all the way to its plan, and to the words about it.
 pub fn planned(text: &str) -> Result<(Valid<Plan>, String), Problems> {
     let config = parse(text)?;
-    let mut plan = match plan(&config.value, &declarations(), Partitions { tasks: 4, side: 2, sinks: 4 }) {
+    let mut plan = match plan(&config.value, &outside(&config.value)?, Partitions { tasks: 4, side: 2, sinks: 4 }) {
         Ok(plan) => plan,
         Err(mut problems) => {
             problems.append(config.warnings);

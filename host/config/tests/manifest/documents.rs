@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use reelflow_config::{Code, parse};
 
-const DOCUMENTS: [&str; 2] = ["README.md", "docs/operations.md"];
+const DOCUMENTS: [&str; 3] = ["README.md", "docs/formats.md", "docs/operations.md"];
 /// What a part of a manifest lacks.
 const REST: &str = "\n[pipeline]\nname = \"p\"\n[source.s]\ntopic = \"s\"\nevent_time = \"at\"\nbound = \"0s\"\n[sink.t]\ninput = \"s\"\ntopic = \"t\"\n";
 

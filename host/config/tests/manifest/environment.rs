@@ -1,6 +1,8 @@
 //! Problems of the world outside: with a place in the manifest where there is one, and without.
 
-use reelflow_config::{Code, Problem, Problems, config::Log, external_missing, manifest_unreadable, parse, render, report};
+use reelflow_config::{
+    Code, Partitions, Problem, Problems, config::Log, external_missing, manifest_unreadable, parse, render, report,
+};
 
 use crate::cases;
 
@@ -20,6 +22,13 @@ fn all(config: &reelflow_config::Config) -> Vec<Problem> {
         config.data_lost("impressions", 0, 100, 0, 20),
         config.access_denied("not allowed to read group \"reel.p\""),
         config.files_unusable("rows", "\"out/rows\" is a file").help("name a folder"),
+        config.schema_unreadable("impressions", "no such file"),
+        config.bad_schema("impressions", "it is none"),
+        config.registry_unreachable("connection refused"),
+        config.registry_denied("it answers 401"),
+        config.history_unusable("plays", "\"history/plays\" does not exist"),
+        config.history_unusable("impressions", "no space is left"),
+        config.backfill_stuck("other records"),
         config.plan_changed("stage \"trending\" had the key (profile_id)"),
     ]
 }
@@ -29,9 +38,19 @@ fn the_environment_is_drawn_at_the_manifest() {
     let path = cases::folder().join("environment/kafka.toml");
     let text = std::fs::read_to_string(&path).expect("the case is there");
     let config = parse(&text).expect("the case is a good manifest").value;
-    let mut problems = Problems::default();
-    all(&config).into_iter().for_each(|problem| problems.push(problem));
-    cases::check(&path.with_extension("txt"), &format!("{}\n", render(&problems, "kafka.toml", &text, false)));
+    let planned = reelflow_config::plan(&config, &cases::outside(&config).expect("its schemas are good"), Partitions::all(1))
+        .expect("it fits its plugin")
+        .value;
+    let mut at_files = config.histories(&planned, &[]).expect_err("a source has no files");
+    at_files.append(config.files_of_another_run());
+    // No more are drawn at once than somebody reads.
+    let mut pages = vec![at_files, Problems::default(), Problems::default()];
+    for (idx, problem) in all(&config).into_iter().enumerate() {
+        pages[1 + idx % 2].push(problem);
+    }
+    let drawn = |problems: &Problems| format!("{}\n", render(problems, "kafka.toml", &text, false));
+    let drawn: Vec<String> = pages.iter().map(drawn).collect();
+    cases::check(&path.with_extension("txt"), &drawn.join("\n"));
 }
 
 #[test]

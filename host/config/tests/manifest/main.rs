@@ -5,6 +5,7 @@ mod cases;
 mod documents;
 mod environment;
 mod explained;
+mod histories;
 mod planned;
 mod reference;
 mod zones;

@@ -45,8 +45,8 @@ impl<'a> Page<'a> {
                 .collect::<Vec<_>>()
                 .join(" or "),
             Some((name, _)) => match name {
-                "Window" | "Limits" | "Files" => format!("[{}](#{})", name.to_lowercase(), name.to_lowercase()),
-                "SettingOrMore" => "setting".to_owned(),
+                "Window" | "Limits" | "Files" | "History" => format!("[{}](#{})", name.to_lowercase(), name.to_lowercase()),
+                "SettingOrMore" | "Secret" => "setting".to_owned(),
                 "Columns" => "list of fields".to_owned(),
                 "Inputs" => "list of inputs".to_owned(),
                 "FieldType" => "field type".to_owned(),
@@ -110,7 +110,9 @@ fn page() -> String {
     for (title, name) in [
         ("[pipeline]", "Pipeline"),
         ("[log]", "Log"),
+        ("[registry]", "Registry"),
         ("[source.NAME]", "Source"),
+        ("History", "History"),
         ("[plugin.NAME]", "Plugin"),
         ("Limits", "Limits"),
         ("[stage.NAME]", "Stage"),

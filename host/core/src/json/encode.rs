@@ -43,6 +43,50 @@ pub fn row(schema: &Schema, rows: &Rows, row_idx: usize, revision: Option<Revisi
     out.push(b'}');
 }
 
+/// Writes rows as the objects that a source would find their fields in: each at its path, in the order of the paths, those of one path
+/// once. Made once for a schema.
+#[derive(Clone, Debug)]
+pub struct RecordWriter {
+    /// What stands before a value, its type, and its column.
+    parts: Vec<(Vec<u8>, FieldType, usize)>,
+    end: Vec<u8>,
+}
+
+impl RecordWriter {
+    pub fn new(schema: &Schema) -> RecordWriter {
+        let mut paths: Vec<(Vec<&str>, usize)> =
+            schema.fields.iter().enumerate().map(|(column_idx, field)| (field.path.split('.').collect(), column_idx)).collect();
+        paths.sort();
+        paths.dedup_by(|one, other| one.0 == other.0);
+        let (mut parts, mut open) = (Vec::new(), Vec::new());
+        for (path, column_idx) in paths {
+            let (leaf, objects) = path.split_last().expect("a path has a part");
+            let n_shared = open.iter().zip(objects).take_while(|(one, other)| one == other).count();
+            let mut before = vec![b'}'; open.len() - n_shared];
+            before.push(if parts.is_empty() { b'{' } else { b',' });
+            for object in &objects[n_shared..] {
+                string(object.as_bytes(), &mut before);
+                before.extend_from_slice(b":{");
+            }
+            string(leaf.as_bytes(), &mut before);
+            before.push(b':');
+            parts.push((before, schema.fields[column_idx].field_type, column_idx));
+            open = objects.to_vec();
+        }
+        let end = if parts.is_empty() { b"{}".to_vec() } else { vec![b'}'; open.len() + 1] };
+        RecordWriter { parts, end }
+    }
+
+    /// Appends row `row_idx` of `rows`. Panics if `rows` has no such row or fewer columns than the schema.
+    pub fn write(&self, rows: &Rows, row_idx: usize, out: &mut Vec<u8>) {
+        for (before, field_type, column_idx) in &self.parts {
+            out.extend_from_slice(before);
+            value(*field_type, rows.column(*column_idx).at(row_idx), out);
+        }
+        out.extend_from_slice(&self.end);
+    }
+}
+
 /// The record key of row `row_idx`: the value of the one column of `key` as plain text, or a JSON array of several.
 ///
 /// `None` without key columns, and where the only one is null: a record without a key.
@@ -236,6 +280,34 @@ mod tests {
         let (none, built) = rows(&[], &[&[]]);
         assert_eq!(json(&none, &built, 0, None), "{}");
         assert_eq!(json(&none, &built, 0, Some(Revision { rev: 1, is_final: true })), r#"{"rev":1,"final":true}"#);
+    }
+
+    #[test]
+    fn a_record_has_each_field_at_its_path_and_is_decoded_to_the_same_row() {
+        let (schema, built) = rows(
+            &[("b.x", FieldType::Int), ("a", FieldType::Text), ("b.c.y", FieldType::Bool), ("b.c.z", FieldType::Bytes)],
+            &[&[Value::Int(7), Value::Bytes(b"\""), Value::Bool(true), Value::Bytes(b"\x00")], &[Value::Null; 4]],
+        );
+        let mut decoder = crate::json::decode::Projector::new(&schema);
+        let mut back = decoder.rows();
+        for (row_idx, expected) in
+            [r#"{"a":"\"","b":{"c":{"y":true,"z":"AA=="},"x":7}}"#, r#"{"a":null,"b":{"c":{"y":null,"z":null},"x":null}}"#]
+                .into_iter()
+                .enumerate()
+        {
+            let mut out = Vec::new();
+            RecordWriter::new(&schema).write(&built, row_idx, &mut out);
+            assert_eq!(String::from_utf8(out.clone()).unwrap(), expected);
+            decoder.decode(&out, &mut back).unwrap();
+        }
+        assert_eq!(back.finish(), built);
+        let (twice, built) = rows(&[("x", FieldType::Int), ("x", FieldType::Int)], &[&[Value::Int(1), Value::Int(1)]]);
+        let mut out = Vec::new();
+        RecordWriter::new(&twice).write(&built, 0, &mut out);
+        assert_eq!(out, br#"{"x":1}"#);
+        out.clear();
+        RecordWriter::new(&Schema::default()).write(&rows(&[], &[&[]]).1, 0, &mut out);
+        assert_eq!(out, b"{}");
     }
 
     #[test]

@@ -8,6 +8,9 @@
 //! - With [`Emission::Upsert`] it fires when `end <= watermark`, again for the keys that a late batch changed, and a last time with
 //!   `is_final` when it is closed; if both are due at once, only the last time.
 //!
+//! - With [`Emission::Upsert`] and an `early` interval, what changed in windows that have not ended is told whenever so much wall time has passed:
+//!   provisional rows with revisions of their own ([`early`]). They change nothing of what windows hold when they fire.
+//!
 //! Rows are judged one by one, each by the watermark from before it ([`Operator::accept`]'s marks), so how many come at once changes
 //! nothing. Windows fire only when [`Operator::advance`] says so, which may be later than the mark of a row has closed them; that a row
 //! must not count in a window which it missed is ensured thus:
@@ -28,15 +31,17 @@ use crate::{
     plugin::{PluginFault, Request, Response},
     stage::{
         Batch, DeadRows, Operator, Outbox, RowsOf,
+        kept::Kept,
         lateness::{Closing, Missed, give_late},
     },
     state::{ChangeReader, ChangeWriter, StateError},
-    time::{EventTime, Watermark},
+    time::{EventTime, WallTime, Watermark},
     window::Windowing,
 };
 
 use adding::Adding;
 use calls::{Calls, States};
+use early::Early;
 use firing::{Advance, Again, Firing, Found};
 use panes::{Cell, Panes};
 use revisions::Revisions;
@@ -44,6 +49,7 @@ use trails::Trails;
 
 mod adding;
 mod calls;
+mod early;
 mod firing;
 mod merging;
 mod pane;
@@ -62,6 +68,8 @@ pub struct Aggregate {
     /// Empty for windows of one pane.
     trails: Trails,
     revisions: Revisions,
+    /// `None`: nothing is told before its window ends.
+    early: Option<Early>,
     /// Up to where windows have fired.
     watermark: Watermark,
     /// Whether the watermark is not written down yet.
@@ -105,9 +113,10 @@ impl Facts {
 impl Aggregate {
     /// The operator of `stage`. Panics if it is of another kind.
     pub fn new(stage: &StagePlan) -> Aggregate {
-        let StageKind::Aggregate { columns, key, window, lateness_ms, emission, .. } = &stage.kind else {
+        let StageKind::Aggregate { columns, key, window, lateness_ms, emission, early_ms, .. } = &stage.kind else {
             unreachable!("stage \"{}\" is not an aggregate", stage.name);
         };
+        assert!(early_ms.is_none() || *emission == Emission::Upsert, "stage \"{}\" tells results early, and once", stage.name);
         let key_kinds = key.iter().map(|column_idx| stage.inputs[0].fields[*column_idx].field_type.kind()).collect();
         let facts = Facts {
             columns: columns.clone(),
@@ -122,6 +131,7 @@ impl Aggregate {
             panes: Panes::default(),
             trails: Trails::default(),
             revisions: Revisions::default(),
+            early: early_ms.map(Early::new),
             watermark: Watermark::UNKNOWN,
             is_watermark_dirty: false,
             work: Work::Idle,
@@ -175,7 +185,7 @@ impl Aggregate {
     /// All rows of the batch are added, late or dead.
     fn finish_adding(&mut self, out: &mut Outbox) {
         let Work::Adding { adding, mut late, n_late } = std::mem::replace(&mut self.work, Work::Idle) else { return };
-        let Adding { batch, cells, was_vacant, dead, .. } = *adding;
+        let Adding { batch, cells, was_vacant, is_changed, dead, .. } = *adding;
         late.retain(|missed| missed.is_late_for_all || !dead.contains_key(&missed.row));
         out.counts.rows_in += batch.len() as u64;
         out.counts.late += n_late as u64;
@@ -186,22 +196,26 @@ impl Aggregate {
             let rows: Vec<u32> = dead.keys().copied().collect();
             out.dead.push(DeadRows { batch: batch.take(&rows), of: RowsOf::Input(0), reasons: dead.into_values().collect() });
         }
-        self.note_changes(&cells, &was_vacant);
+        self.note_changes(&cells, &was_vacant, &is_changed);
     }
 
     /// The states of `cells` may have changed: tells all that depends on them.
-    fn note_changes(&mut self, cells: &[Cell], was_vacant: &[bool]) {
+    fn note_changes(&mut self, cells: &[Cell], was_vacant: &[bool], is_changed: &[bool]) {
         let (mut vacant, mut changed, mut born) = (Vec::new(), Vec::new(), Vec::new());
-        for (cell, was_vacant) in cells.iter().zip(was_vacant) {
-            match (self.panes.state(*cell).is_empty(), was_vacant) {
-                (true, _) => vacant.push(*cell),
-                (false, true) => born.push(*cell),
-                (false, false) => changed.push(*cell),
+        for ((cell, was_vacant), is_changed) in cells.iter().zip(was_vacant).zip(is_changed) {
+            match (was_vacant, is_changed) {
+                (true, false) => vacant.push(*cell),
+                (true, true) => born.push(*cell),
+                (false, true) => changed.push(*cell),
+                (false, false) => {}
             }
         }
         if self.facts.has_trails() {
             born.iter().for_each(|cell| self.trails.born(&self.panes, *cell));
             changed.iter().for_each(|cell| self.trails.changed(&self.panes, *cell));
+        }
+        if let Some(early) = &mut self.early {
+            changed.iter().chain(&born).for_each(|cell| early.changed(self.panes.start(cell.pane), *cell));
         }
         if self.facts.emission == Emission::Upsert {
             let Facts { windowing, lateness_ms, .. } = &self.facts;
@@ -225,7 +239,11 @@ impl Aggregate {
     /// Forgets what only closed windows needed.
     fn forget(&mut self) {
         let closed_until = self.watermark.minus(self.facts.lateness_ms).0;
-        self.panes.drop_before(self.facts.windowing.oldest_start(closed_until));
+        let oldest = self.facts.windowing.oldest_start(closed_until);
+        self.panes.drop_before(oldest);
+        if let Some(early) = &mut self.early {
+            early.drop_before(oldest);
+        }
         self.revisions.drop_until(EventTime(closed_until));
         if self.panes.is_empty() {
             self.trails.clear();
@@ -259,6 +277,17 @@ impl Operator for Aggregate {
         self.is_watermark_dirty = true;
         self.work = Work::Firing { firing, calls: None };
         self.settle(out);
+    }
+
+    fn clock(&mut self, now: WallTime, out: &mut Outbox) {
+        assert!(matches!(self.work, Work::Idle), "the clock was read while calls were open");
+        let Some(early) = &mut self.early else { return };
+        let changed = early.take_due(now, &self.panes);
+        if !changed.is_empty() {
+            let again = Again::early(&changed, &self.panes, &self.facts.windowing, self.watermark);
+            self.work = Work::Firing { firing: Firing::Again(again), calls: None };
+            self.settle(out);
+        }
     }
 
     fn next_call(&mut self) -> Option<Request> {
@@ -296,6 +325,16 @@ impl Operator for Aggregate {
 
     fn restore(&mut self, from: &mut ChangeReader<'_>) -> Result<(), StateError> {
         store::restore(self, from)
+    }
+
+    fn kept(&self, each: &mut dyn FnMut(Kept<'_>)) {
+        for pane_idx in self.panes.all() {
+            let (of_pane, pane) = (self.panes.pane(pane_idx), self.facts.windowing.pane(self.panes.start(pane_idx)));
+            of_pane.entries().for_each(|entry| each(Kept::Pane { key: of_pane.key(entry), pane, state: of_pane.state(entry) }));
+        }
+        for (window_end, key, rev) in self.revisions.iter() {
+            each(Kept::Revision { key, window: self.facts.windowing.window_ending(window_end), rev });
+        }
     }
 
     fn state_bytes(&self) -> usize {

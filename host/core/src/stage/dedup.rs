@@ -18,7 +18,7 @@ use crate::{
     column::{Column, Value},
     packed_row,
     plugin::{PluginFault, Request, Response},
-    stage::{Batch, DeadReason, DeadRows, Operator, Outbox, RowsOf},
+    stage::{Batch, DeadReason, DeadRows, Operator, Outbox, RowsOf, kept::Kept},
     state::{ChangeReader, ChangeWriter, StateError},
     time::Watermark,
 };
@@ -195,6 +195,12 @@ impl Operator for Dedup {
         Ok(())
     }
 
+    fn kept(&self, each: &mut dyn FnMut(Kept<'_>)) {
+        for (bucket, all) in &self.expiry {
+            all.iter().for_each(|seen| each(Kept::Id { hash: seen.id, until: (bucket + 1) * self.bucket_ms }));
+        }
+    }
+
     fn state_bytes(&self) -> usize {
         self.seen.len() * ENTRY_BYTES
     }
@@ -219,7 +225,7 @@ fn write(to: &mut ChangeWriter, change: Change) {
 }
 
 /// The id in row `row`, hashed; `None` for null. A column has one kind, so the bytes of different kinds never meet.
-fn id_hash(ids: &Column, row: usize) -> Option<u128> {
+pub(super) fn id_hash(ids: &Column, row: usize) -> Option<u128> {
     match ids.at(row) {
         Value::Null => None,
         Value::Bytes(bytes) => Some(xxh3_128(bytes)),

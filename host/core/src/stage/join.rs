@@ -30,7 +30,7 @@ use crate::{
     plan::{Emission, JoinKind, Matching, StageKind, StagePlan},
     plugin::{PluginFault, Request, Response},
     schema::Schema,
-    stage::{Batch, Operator, Outbox, Revision, lateness::without_late},
+    stage::{Batch, Operator, Outbox, Revision, kept::Kept, lateness::without_late},
     state::{ChangeReader, ChangeWriter, StateError},
     time::{EventTime, Watermark},
 };
@@ -328,6 +328,13 @@ impl Operator for Join {
 
     fn restore(&mut self, from: &mut ChangeReader<'_>) -> Result<(), StateError> {
         store::restore(self, from)
+    }
+
+    fn kept(&self, each: &mut dyn FnMut(Kept<'_>)) {
+        self.sides.rights().for_each(|(key, right)| each(Kept::Right { key, time: right.time, row: right.row() }));
+        for ((time, _), left) in self.sides.lefts() {
+            each(Kept::Left { key: self.sides.key(left.key), time, n_emitted: left.n_emitted, row: &left.row });
+        }
     }
 
     fn state_bytes(&self) -> usize {

@@ -27,6 +27,7 @@ use crate::{
     stage::{
         Batch, DeadReason, DeadRows, Operator, Outbox, RowsOf,
         bisect::{Bisect, Failed},
+        kept::Kept,
         lateness::without_late,
         transform::route,
     },
@@ -330,6 +331,11 @@ impl Operator for Lookup {
 
     fn restore(&mut self, from: &mut ChangeReader<'_>) -> Result<(), StateError> {
         store::restore(self, from)
+    }
+
+    fn kept(&self, each: &mut dyn FnMut(Kept<'_>)) {
+        self.versions.all().for_each(|(key, time, version)| each(Kept::Version { key, time, row: version.row() }));
+        self.waiting.all().for_each(|((time, _), waits)| each(Kept::Waiting { key: &waits.key, time, row: &waits.row }));
     }
 
     fn state_bytes(&self) -> usize {

@@ -23,7 +23,7 @@ use crate::{
     key::{decode_key_bytes, empty_columns, encode_key_bytes},
     plan::{StageKind, StagePlan},
     plugin::{Clock, PluginFault, Request, Response, TimeRead},
-    stage::{Batch, Operator, Outbox, lateness::without_late},
+    stage::{Batch, Operator, Outbox, kept::Kept, lateness::without_late},
     state::{ChangeReader, ChangeWriter, StateError},
     time::{WallTime, Watermark},
 };
@@ -215,6 +215,12 @@ impl Operator for Process {
 
     fn restore(&mut self, from: &mut ChangeReader<'_>) -> Result<(), StateError> {
         store::restore(self, from)
+    }
+
+    fn kept(&self, each: &mut dyn FnMut(Kept<'_>)) {
+        for (key, kept) in self.keys.iter() {
+            each(Kept::Key { key, last: kept.last, state: &kept.state, timers: &kept.timers });
+        }
     }
 
     fn state_bytes(&self) -> usize {

@@ -9,8 +9,19 @@
 //!   matter that rows which come together are added before what their marks close is emitted.
 //! - A row that the plugin refuses, or breaks on, counts nowhere: it holds no two sessions together either.
 //!
+//! Besides a gap, a session may be *cut* ([`SessionCuts`]). In the order of event time, whatever the order of arrival:
+//!
+//! - `end`: a row in which the named field is true is the last one of its session. Rows of the same ms belong to it too, later ones to the next.
+//! - `max_rows`: the row that makes it so many is the last one, with all rows of the same ms; so there may be a few more.
+//! - `max_length`: a row so long after the first one, or later, begins another session.
+//!
+//! A cut is known once no row at or before it can come any more (`its time < watermark − lateness`): then the session is emitted, without
+//! waiting for the gap. Its window ends one ms after its last row, or `max_length` after its first one. As an end may still come between any
+//! two rows until then, rows of a key are kept apart, a state for each ms, until `watermark − lateness` has passed them ([`sessions`]).
+//!
 //! The result does not depend on how rows are cut into batches or in which order they came. What closes leaves in the order of
-//! (last row, key). There are no early results: a provisional session that another one swallows would have to be taken back.
+//! (last row, key); where something cuts sessions, those of a key do, in order of time. There are no early results: a provisional session
+//! that another one swallows would have to be taken back.
 //!
 //! Source: Akidau et al., "The Dataflow Model", PVLDB 8(12), 2015, section 2.2.
 
@@ -18,18 +29,20 @@ use crate::{
     column::Kind,
     plan::{StageKind, StagePlan, WindowSpec},
     plugin::{PluginFault, Request, Response},
-    stage::{Batch, DeadRows, Operator, Outbox, RowsOf, lateness::without_late},
+    stage::{Batch, DeadRows, Operator, Outbox, RowsOf, kept::Kept, lateness::without_late},
     state::{ChangeReader, ChangeWriter, StateError},
     time::{EventTime, Watermark},
 };
 
 use adding::Adding;
 use closing::Closing;
+use extent::Rules;
 use sessions::Sessions;
 use uniting::{United, Uniting};
 
 mod adding;
 mod closing;
+mod extent;
 mod sessions;
 mod store;
 #[cfg(test)]
@@ -55,11 +68,11 @@ struct Facts {
     columns: Vec<usize>,
     key: Vec<usize>,
     key_kinds: Vec<Kind>,
-    gap_ms: i64,
+    rules: Rules,
     lateness_ms: i64,
 }
 
-/// What is being done: a batch is added to clusters of its own, these are united with the sessions; or sessions are closed.
+/// What is being done: a batch is added to clusters of its own, these are united with the sessions; or parts are settled, and sessions closed.
 #[derive(Debug)]
 enum Work {
     Idle,
@@ -71,14 +84,16 @@ enum Work {
 impl Session {
     /// The operator of `stage`. Panics if it is of another kind.
     pub fn new(stage: &StagePlan) -> Session {
-        let StageKind::Aggregate { columns, key, window: WindowSpec::Session { gap_ms }, lateness_ms, .. } = &stage.kind else {
+        let StageKind::Aggregate { columns, key, window: WindowSpec::Session { gap_ms, cuts }, lateness_ms, .. } = &stage.kind
+        else {
             unreachable!("stage \"{}\" does not aggregate in sessions", stage.name);
         };
         assert!(*gap_ms > 0 && *lateness_ms >= 0, "sessions of \"{}\" end after {gap_ms} ms, wait {lateness_ms} ms", stage.name);
         let key_kinds = key.iter().map(|column_idx| stage.inputs[0].fields[*column_idx].field_type.kind()).collect();
+        let rules = Rules { gap_ms: *gap_ms, cuts: *cuts };
         Session {
-            facts: Facts { columns: columns.clone(), key: key.clone(), key_kinds, gap_ms: *gap_ms, lateness_ms: *lateness_ms },
-            sessions: Sessions::default(),
+            facts: Facts { columns: columns.clone(), key: key.clone(), key_kinds, rules, lateness_ms: *lateness_ms },
+            sessions: Sessions::new(rules),
             watermark: Watermark::UNKNOWN,
             is_watermark_dirty: false,
             work: Work::Idle,
@@ -86,7 +101,7 @@ impl Session {
         }
     }
 
-    /// Rows before this are late, and sessions that end before it closed.
+    /// Rows before this are late, and sessions that were open until before it closed.
     fn closed_before(&self) -> EventTime {
         EventTime(self.watermark.minus(self.facts.lateness_ms).0)
     }
@@ -104,7 +119,7 @@ impl Session {
                     let Work::Adding(adding) = std::mem::replace(&mut self.work, Work::Idle) else {
                         unreachable!("just matched")
                     };
-                    self.work = Work::Uniting(Box::new(Uniting::new(*adding, &self.sessions, self.facts.gap_ms)));
+                    self.work = Work::Uniting(Box::new(Uniting::new(*adding, &self.sessions, self.facts.rules)));
                 }
                 Work::Uniting(uniting) => {
                     self.pending = uniting.next_call(&self.sessions);
@@ -124,7 +139,7 @@ impl Session {
                     }
                 }
                 Work::Closing(closing) => {
-                    self.pending = closing.next_call(&self.facts.key_kinds);
+                    self.pending = closing.next_call(&self.facts.key_kinds, &mut self.sessions);
                     if self.pending.is_some() {
                         return;
                     }
@@ -138,12 +153,12 @@ impl Session {
         }
     }
 
-    /// Takes the next sessions that are due, if any are.
+    /// Takes the next parts with which something is to be done, if there are any.
     fn close_more(&mut self) {
-        let due = self.sessions.take_closed(self.closed_before(), self.facts.gap_ms, closing::SESSIONS_MAX);
+        let due = self.sessions.take_due(closing::PARTS_MAX);
         self.work = match due.is_empty() {
             true => Work::Idle,
-            false => Work::Closing(Box::new(Closing::new(due, self.facts.gap_ms))),
+            false => Work::Closing(Box::new(Closing::new(due, self.facts.rules, self.closed_before()))),
         };
     }
 }
@@ -155,7 +170,7 @@ impl Operator for Session {
         debug_assert!(marks.iter().all(|mark| *mark >= self.watermark), "rows are judged by less than {}", self.watermark);
         let rows = without_late(port, &batch, marks, self.facts.lateness_ms, out);
         out.counts.rows_in += batch.len() as u64;
-        self.work = Work::Adding(Box::new(Adding::new(batch, &rows, &self.facts.key, self.facts.gap_ms)));
+        self.work = Work::Adding(Box::new(Adding::new(batch, &rows, &self.facts.key, self.facts.rules.reach_ms())));
         self.settle(out);
     }
 
@@ -166,6 +181,7 @@ impl Operator for Session {
         }
         self.watermark = watermark;
         self.is_watermark_dirty = true;
+        self.sessions.settle(self.closed_before());
         self.close_more();
         self.settle(out);
     }
@@ -180,7 +196,12 @@ impl Operator for Session {
             (Work::Adding(adding), Err(fault)) => adding.faulted(fault),
             (Work::Uniting(uniting), Ok(Response::States { states, rejects })) => uniting.answered(&states, rejects),
             (Work::Uniting(uniting), Err(fault)) => uniting.faulted(&fault),
-            (Work::Closing(closing), Ok(Response::Rows { outputs, rejects })) => closing.answered(outputs, rejects, out),
+            (Work::Closing(closing), Ok(Response::States { states, rejects })) if closing.is_merging() => {
+                closing.merge_answered(&states, rejects);
+            }
+            (Work::Closing(closing), Ok(Response::Rows { outputs, rejects })) if !closing.is_merging() => {
+                closing.emit_answered(outputs, rejects, out);
+            }
             (Work::Closing(closing), Err(fault)) => closing.faulted(fault),
             (_, Ok(answer)) => unreachable!("an answer to another call, Request::check lets none through: {answer:?}"),
             (Work::Idle, Err(fault)) => unreachable!("a fault without a call: {fault}"),
@@ -198,6 +219,14 @@ impl Operator for Session {
 
     fn restore(&mut self, from: &mut ChangeReader<'_>) -> Result<(), StateError> {
         store::restore(self, from)
+    }
+
+    fn kept(&self, each: &mut dyn FnMut(Kept<'_>)) {
+        for (key, sessions) in self.sessions.iter() {
+            sessions.iter().for_each(|open| {
+                each(Kept::Session { key, first: open.extent.first, last: open.extent.last, state: &open.state })
+            });
+        }
     }
 
     fn state_bytes(&self) -> usize {

@@ -11,6 +11,7 @@ use crate::{
     stage::{
         Batch, DeadReason, DeadRows, Operator, Outbox, RowsOf,
         bisect::{Bisect, Failed},
+        kept::Kept,
     },
     state::{ChangeReader, ChangeWriter, StateError},
     time::Watermark,
@@ -105,6 +106,8 @@ impl Operator for Transform {
     fn restore(&mut self, _from: &mut ChangeReader<'_>) -> Result<(), StateError> {
         Err(StateError::Damaged("a transform keeps no state"))
     }
+
+    fn kept(&self, _each: &mut dyn FnMut(Kept<'_>)) {}
 
     fn state_bytes(&self) -> usize {
         0

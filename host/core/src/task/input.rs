@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use crate::{
     column::{Bitmap, Column, RowBuilder, Rows, Value, Values},
+    format::{FormatError, decoder::Decoder},
     frame::{self, Frame},
-    json::{
-        decode::{DecodeError, Projector},
-        record_key::KeyValues,
-    },
+    json::{decode::DecodeError, record_key::KeyValues},
     plan::{EventTimeFrom, FragmentInput, Plan, ShuffleIdx, SourceIdx, SourcePlan, TablePlan},
     record::{END_KEY, Partition, Record, RecordBatch, WATERMARK_KEY},
     schema::FieldType,
@@ -26,10 +24,17 @@ pub struct SourceCounts {
     pub dead: u64,
 }
 
+impl SourceCounts {
+    /// Whether every record that came has exactly one fate. Anything else is a bug.
+    pub fn is_balanced(&self) -> bool {
+        self.records_in == self.decoded + self.dead
+    }
+}
+
 /// One input of the task's fragment.
 #[derive(Debug)]
 pub(super) enum InputState {
-    Source(SourceInput),
+    Source(Box<SourceInput>),
     Shuffle(ShuffleInput),
 }
 
@@ -38,7 +43,7 @@ pub(super) struct SourceInput {
     pub source: SourceIdx,
     pub clock: SourceClock,
     pub counts: SourceCounts,
-    projector: Projector,
+    pub decoder: Decoder,
     rows: RowBuilder,
     /// Of a table: for each row whether it deletes its key.
     deleted: Bitmap,
@@ -79,13 +84,13 @@ impl InputState {
     pub fn new(plan: &Plan, input: FragmentInput) -> InputState {
         match input {
             FragmentInput::Source(source) => {
-                let SourcePlan { stream, bound_ms, idle_after_ms, table, .. } = &plan.sources[source];
-                let projector = Projector::new(table.as_ref().map_or(&stream.schema, |table| &table.schema));
-                let rows = projector.rows();
+                let SourcePlan { format, stream, bound_ms, idle_after_ms, table, .. } = &plan.sources[source];
+                let decoder = Decoder::new(format, table.as_ref().map_or(&stream.schema, |table| &table.schema));
+                let rows = decoder.rows();
                 // Wall time is not known yet: the first clock read counts as a sign of life, see `clock_read`.
                 let clock = SourceClock::new(*bound_ms, *idle_after_ms, WallTime(i64::MIN));
                 let (counts, deleted) = (SourceCounts::default(), Bitmap::default());
-                InputState::Source(SourceInput { source, clock, counts, projector, rows, deleted })
+                InputState::Source(Box::new(SourceInput { source, clock, counts, decoder, rows, deleted }))
             }
             FragmentInput::Shuffle(shuffle) => {
                 let upstreams = Upstreams::new(plan.n_partitions);
@@ -163,6 +168,7 @@ impl SourceInput {
             }
             self.counts.records_in += 1;
         }
+        self.decoder.batch_ended();
         let n_syntax_dead = dead.len();
         let deleted = plan.table.as_ref().map(|_| std::mem::take(&mut self.deleted));
         let Timed { rows, times, kept } = with_times(plan, batch, self.rows.finish(), deleted, &records, dead);
@@ -182,14 +188,16 @@ impl SourceInput {
 
     /// Decodes a record. Of a table, one without a value deletes its key.
     fn row(&mut self, plan: &SourcePlan, record: &Record<'_>) -> Result<(), (&'static str, String)> {
-        let value = record.value.unwrap_or_default();
-        if value.len() > plan.value_bytes_max {
-            return Err(("too-large", format!("value has {} bytes, the limit is {}", value.len(), plan.value_bytes_max)));
+        let n_bytes = record.value.unwrap_or_default().len();
+        if n_bytes > plan.value_bytes_max {
+            return Err(("too-large", format!("value has {n_bytes} bytes, the limit is {}", plan.value_bytes_max)));
         }
         let is_deleted = plan.table.is_some() && record.value.is_none();
         let decoded = match &plan.table {
-            Some(table) if is_deleted => push_deleted(table, record.key.unwrap_or_default(), &mut self.rows),
-            _ => self.projector.decode(value, &mut self.rows),
+            Some(table) if is_deleted => {
+                push_deleted(table, record.key.unwrap_or_default(), &mut self.rows).map_err(FormatError::from)
+            }
+            _ => self.decoder.decode(record, &mut self.rows),
         };
         decoded.map_err(|error| (error.code(), error.to_string()))?;
         if plan.table.is_some() {

@@ -7,6 +7,7 @@ use crate::{
         aggregate::Aggregate,
         dedup::Dedup,
         join::{Join, pairs::PairJoin},
+        kept::Kept,
         lookup::Lookup,
         process::Process,
         session::Session,
@@ -81,6 +82,19 @@ impl StageState {
             StageState::PairJoin(stage) => &mut **stage,
             StageState::Lookup(stage) => &mut **stage,
             StageState::Process(stage) => &mut **stage,
+        }
+    }
+
+    pub fn kept(&self, each: &mut dyn FnMut(Kept<'_>)) {
+        match self {
+            StageState::Transform(stage) => stage.kept(each),
+            StageState::Dedup(stage) => stage.kept(each),
+            StageState::Aggregate(stage) => stage.kept(each),
+            StageState::Session(stage) => stage.kept(each),
+            StageState::Join(stage) => stage.kept(each),
+            StageState::PairJoin(stage) => stage.kept(each),
+            StageState::Lookup(stage) => stage.kept(each),
+            StageState::Process(stage) => stage.kept(each),
         }
     }
 

@@ -25,66 +25,16 @@ impl Terms {
                 terms.push(("id", fields_text(&stage.inputs[0], &[*id])));
                 terms.push(("horizon", duration_text(*horizon_ms)));
             }
-            StageKind::Aggregate { key, window, lateness_ms, emission, plugin: _, columns: _ } => {
+            StageKind::Aggregate { key, window, lateness_ms, emission, early_ms: _, plugin: _, columns: _ } => {
+                // When results are told before their windows end is nothing that states know of.
                 terms.push(("kind", "aggregate".to_owned()));
                 terms.push(("key", fields_text(&stage.inputs[0], key)));
-                terms.push(("window", window_text(window)));
+                terms.push(("window", window_text(window, &stage.inputs[0])));
                 terms.push(("lateness", duration_text(*lateness_ms)));
                 terms.push(("emit", emission_text(*emission)));
             }
-            StageKind::Join {
-                plugin: _,
-                left_columns: _,
-                right_columns,
-                left_key,
-                right_key,
-                matching,
-                tie,
-                join,
-                lateness_ms,
-                emission,
-            } => {
-                let [left, right] = &stage.inputs[..] else { unreachable!("a join has two inputs") };
-                terms.push(("kind", "join".to_owned()));
-                terms.push(("left_key", fields_text(left, left_key)));
-                terms.push(("right_key", fields_text(right, right_key)));
-                // Waiting rows are kept without their names; those that can die without a partner whole, for dead letters.
-                let kept = kept_columns(&stage.inputs, right_columns, join.keeps_right());
-                terms.push(("fields of the left", fields_text(left, &kept[0])));
-                terms.push(("fields of the right", fields_text(right, &kept[1])));
-                terms.push(("match", matching_text(matching)));
-                match matching {
-                    Matching::LatestBefore { within_ms } | Matching::All { within_ms, .. } => {
-                        terms.push(("within", duration_text(*within_ms)));
-                    }
-                    Matching::Window(window) => terms.push(("window", window_text(window))),
-                }
-                terms.push(("tie", fields_text(right, tie.as_slice())));
-                terms.push(("join", join.name().to_owned()));
-                terms.push(("lateness", duration_text(*lateness_ms)));
-                terms.push(("emit", emission_text(*emission)));
-            }
-            StageKind::Lookup {
-                plugin: _,
-                left_columns: _,
-                right_columns,
-                left_key,
-                right_key,
-                deleted: _,
-                outer,
-                lateness_ms,
-            } => {
-                let [left, right] = &stage.inputs[..] else { unreachable!("a lookup has two inputs") };
-                let all: Vec<usize> = (0..left.len()).collect();
-                terms.push(("kind", "lookup".to_owned()));
-                terms.push(("on", fields_text(left, left_key)));
-                terms.push(("key of the table", fields_text(right, right_key)));
-                // Rows that wait, and versions, are kept without their names.
-                terms.push(("fields of the rows", fields_text(left, &all)));
-                terms.push(("fields of the table", fields_text(right, right_columns)));
-                terms.push(("join", if *outer { "left" } else { "inner" }.to_owned()));
-                terms.push(("lateness", or_none(*lateness_ms)));
-            }
+            StageKind::Join { .. } => of_join(stage, &mut terms),
+            StageKind::Lookup { .. } => of_lookup(stage, &mut terms),
             StageKind::Process { key, lateness_ms, state_ttl_ms, plugin: _, columns: _ } => {
                 terms.push(("kind", "process".to_owned()));
                 terms.push(("key", fields_text(&stage.inputs[0], key)));
@@ -126,6 +76,61 @@ impl Terms {
 }
 
 /// `(name: type, …)`. Not whether they are required: null has its own place in stored keys and rows.
+fn of_join(stage: &StagePlan, terms: &mut Vec<(&'static str, String)>) {
+    let StageKind::Join {
+        plugin: _,
+        left_columns: _,
+        right_columns,
+        left_key,
+        right_key,
+        matching,
+        tie,
+        join,
+        lateness_ms,
+        emission,
+    } = &stage.kind
+    else {
+        unreachable!("stage \"{}\" is no join", stage.name);
+    };
+    let [left, right] = &stage.inputs[..] else { unreachable!("a join has two inputs") };
+    terms.push(("kind", "join".to_owned()));
+    terms.push(("left_key", fields_text(left, left_key)));
+    terms.push(("right_key", fields_text(right, right_key)));
+    // Waiting rows are kept without their names; those that can die without a partner whole, for dead letters.
+    let kept = kept_columns(&stage.inputs, right_columns, join.keeps_right());
+    terms.push(("fields of the left", fields_text(left, &kept[0])));
+    terms.push(("fields of the right", fields_text(right, &kept[1])));
+    terms.push(("match", matching_text(matching)));
+    match matching {
+        Matching::LatestBefore { within_ms } | Matching::All { within_ms, .. } => {
+            terms.push(("within", duration_text(*within_ms)));
+        }
+        Matching::Window(window) => terms.push(("window", window_text(window, left))),
+    }
+    terms.push(("tie", fields_text(right, tie.as_slice())));
+    terms.push(("join", join.name().to_owned()));
+    terms.push(("lateness", duration_text(*lateness_ms)));
+    terms.push(("emit", emission_text(*emission)));
+}
+
+fn of_lookup(stage: &StagePlan, terms: &mut Vec<(&'static str, String)>) {
+    let StageKind::Lookup { plugin: _, left_columns: _, right_columns, left_key, right_key, deleted: _, outer, lateness_ms } =
+        &stage.kind
+    else {
+        unreachable!("stage \"{}\" is no lookup", stage.name);
+    };
+    let [left, right] = &stage.inputs[..] else { unreachable!("a lookup has two inputs") };
+    let all: Vec<usize> = (0..left.len()).collect();
+    terms.push(("kind", "lookup".to_owned()));
+    terms.push(("on", fields_text(left, left_key)));
+    terms.push(("key of the table", fields_text(right, right_key)));
+    // Rows that wait, and versions, are kept without their names.
+    terms.push(("fields of the rows", fields_text(left, &all)));
+    terms.push(("fields of the table", fields_text(right, right_columns)));
+    terms.push(("join", if *outer { "left" } else { "inner" }.to_owned()));
+    terms.push(("lateness", or_none(*lateness_ms)));
+}
+
 fn fields_text(schema: &Schema, columns: &[usize]) -> String {
     let fields = columns.iter().map(|column| &schema.fields[*column]);
     let texts: Vec<String> = fields.map(|field| format!("{}: {}", field.name, field.field_type.name())).collect();
@@ -136,7 +141,7 @@ fn or_none(ms: Option<i64>) -> String {
     ms.map_or("none".to_owned(), duration_text)
 }
 
-fn window_text(window: &WindowSpec) -> String {
+fn window_text(window: &WindowSpec, input: &Schema) -> String {
     match window {
         WindowSpec::Tumbling { size_ms, offset_ms } => {
             format!("tumbling {}, offset {}", duration_text(*size_ms), duration_text(*offset_ms))
@@ -151,7 +156,13 @@ fn window_text(window: &WindowSpec) -> String {
             let [size, slide, offset] = [*size_ms, *slide_ms, *offset_ms].map(duration_text);
             format!("hopping {size} every {slide}, offset {offset}")
         }
-        WindowSpec::Session { gap_ms } => format!("session with a gap of {}", duration_text(*gap_ms)),
+        WindowSpec::Session { gap_ms, cuts } => {
+            let end = cuts.end.map(|column| format!(", end {}", input.fields[column].name));
+            let rows = cuts.rows_max.map(|max| format!(", at most {max} rows"));
+            let length = cuts.length_ms_max.map(|max| format!(", at most {}", duration_text(max)));
+            let cuts: String = [end, rows, length].into_iter().flatten().collect();
+            format!("session with a gap of {}{cuts}", duration_text(*gap_ms))
+        }
     }
 }
 
@@ -177,7 +188,7 @@ mod tests {
     use std::sync::Arc;
 
     use crate::{
-        plan::JoinKind,
+        plan::{JoinKind, SessionCuts},
         schema::{Field, FieldType},
         window::local::LocalWindows,
         zone::Zone,
@@ -217,9 +228,11 @@ mod tests {
             window,
             lateness_ms,
             emission,
+            early_ms: None,
         };
         let hour = || WindowSpec::Tumbling { size_ms: 3_600_000, offset_ms: 0 };
         let half = || WindowSpec::Tumbling { size_ms: 1_800_000, offset_ms: 0 };
+        let session = |cuts| WindowSpec::Session { gap_ms: 300_000, cuts };
         let was = aggregate(0, &[0], hour(), 0, Emission::Final);
         assert_eq!(checked(&was, &was), Ok(()));
         assert_eq!(
@@ -242,6 +255,20 @@ mod tests {
                 aggregate(0, &[0], shifted, 0, Emission::Final),
                 "window = tumbling 1h, offset 0s, now it is tumbling 1h, offset 30m",
             ),
+            (
+                aggregate(0, &[0], session(SessionCuts::NONE), 0, Emission::Final),
+                "window = tumbling 1h, offset 0s, now it is session with a gap of 5m",
+            ),
+            (
+                aggregate(
+                    0,
+                    &[0],
+                    session(SessionCuts { end: Some(1), rows_max: Some(9), length_ms_max: Some(86_400_000) }),
+                    0,
+                    Emission::Final,
+                ),
+                "window = tumbling 1h, offset 0s, now it is session with a gap of 5m, end b, at most 9 rows, at most 1d",
+            ),
             (aggregate(0, &[1], hour(), 0, Emission::Final), "key = (a: i64), now it is (b: i64)"),
             (aggregate(0, &[0, 1], half(), 0, Emission::Final), "key = (a: i64), now it is (a: i64, b: i64)"),
             (aggregate(0, &[0], hour(), 1, Emission::Final), "lateness = 0s, now it is 1ms"),
@@ -257,7 +284,15 @@ mod tests {
         let in_zone = |name: &str, offset_ms| {
             let windows = LocalWindows::new(Arc::new(Zone::new(name, offset_ms, Vec::new())), 86_400_000, 18_000_000);
             let window = WindowSpec::Local(Arc::new(windows));
-            StageKind::Aggregate { plugin: 0, columns: vec![], key: vec![0], window, lateness_ms: 0, emission: Emission::Final }
+            StageKind::Aggregate {
+                plugin: 0,
+                columns: vec![],
+                key: vec![0],
+                window,
+                lateness_ms: 0,
+                emission: Emission::Final,
+                early_ms: None,
+            }
         };
         let was = in_zone("Asia/Kolkata", 19_800_000);
         assert_eq!(checked(&was, &was), Ok(()));

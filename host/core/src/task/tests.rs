@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    format::SourceFormat,
     frame::{self, Frame},
     plan::{
         Consumer, Divided, EventTimeFrom, FileFormat, FilesPlan, FragmentInput, FragmentPlan, ShufflePlan, ShuffleTo, SinkPlan,
@@ -34,6 +35,7 @@ fn plan() -> Arc<Plan> {
         name: "plays".into(),
         topic: "topic-plays".into(),
         fragment: 0,
+        format: SourceFormat::Json,
         stream: stream(&[Consumer::Stage { stage: 0, port: 0 }]),
         event_time: EventTimeFrom::Field(1),
         bound_ms: 0,
@@ -246,6 +248,61 @@ fn a_base_is_written_when_changes_have_outgrown_the_state() {
     assert_eq!(restored.state_bytes(), task.state_bytes());
     let effects = handled(&mut restored, plays(9000, 2));
     assert!(appended(effects).is_empty(), "both are known");
+}
+
+#[test]
+fn a_base_that_is_asked_for_has_everything() {
+    let mut task = task();
+    handled(&mut task, plays(0, 3));
+    assert!(!sealed(&mut task).0.is_base);
+    assert!(handled(&mut task, Input::BaseDue).is_empty());
+    let (base, _) = sealed(&mut task);
+    assert!(base.is_base, "although nothing has changed");
+    assert!(!sealed(&mut task).0.is_base, "once is enough");
+    let mut restored = Task::new(plan(), 0, 3);
+    base.chunks.iter().for_each(|chunk| restored.restore(chunk).unwrap());
+    assert_eq!((restored.counts(), restored.watermark()), (task.counts(), task.watermark()));
+    assert_eq!(restored.state_bytes(), task.state_bytes());
+}
+
+/// The stored form: changelogs outlive a build, so the bytes of each version must be read for ever (I-10). A task's memory and a dedup.
+#[test]
+fn the_bytes_of_every_version() {
+    let mut task = task();
+    handled(&mut task, plays(0, 2));
+    let (SealedTask { chunks, .. }, _) = sealed(&mut task);
+    let bytes = |hex: &str| {
+        let hex = hex.replace(' ', "");
+        let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal digits");
+        (0..hex.len()).step_by(2).map(byte).collect::<Vec<u8>>()
+    };
+    let read = |chunk: &[u8]| {
+        let mut restored = Task::new(plan(), 0, 3);
+        restored.restore(chunk).unwrap();
+        assert_eq!((restored.counts(), restored.watermark()), (task.counts(), task.watermark()));
+        assert_eq!(restored.state_bytes(), task.state_bytes());
+        assert!(appended(handled(&mut restored, plays(0, 2))).is_empty(), "both are known");
+    };
+    // Version, checksum; the task's memory; what the dedup keeps. Before `versions` of a plugin's state were remembered:
+    let memory_2 = "01 63f83c4a \
+                    05407461736b4f020e0105706c6179730e020200000106756e6971756503046b696e640564656475700269640c2869643a20737472696e672907686f \
+                    72697a6f6e0231730e0202000000000200000104617761790e00 \
+                    06756e697175653801860118b702f1cb6281c513e35ffe7637c86c9e7203725d958d6b14018601184da3836cc103757edf5ec0b95aaea51f4c4d07c8 \
+                    c9d3edc7";
+    read(&bytes(memory_2));
+    let memory_3 = "01 d4cdf27e \
+                    05407461736b50030e0105706c6179730e020200000106756e6971756503046b696e640564656475700269640c2869643a20737472696e672907686f \
+                    72697a6f6e023173000e0202000000000200000104617761790e00 \
+                    06756e697175653801860118b702f1cb6281c513e35ffe7637c86c9e7203725d958d6b14018601184da3836cc103757edf5ec0b95aaea51f4c4d07c8 \
+                    c9d3edc7";
+    read(&bytes(memory_3));
+    // With how far the table of a lookup has come.
+    let memory_4 = "01 38019f89 \
+                    05407461736b5a040e0105706c6179730e020200000106756e6971756503046b696e640564656475700269640c2869643a20737472696e67 \
+                    2907686f72697a6f6e023173000effffffffffffffffff010202000000000200000104617761790e0006756e697175653801860118b702f1 \
+                    cb6281c513e35ffe7637c86c9e7203725d958d6b14018601184da3836cc103757edf5ec0b95aaea51f4c4d07c8c9d3edc7";
+    assert_eq!(chunks, [bytes(memory_4)]);
+    read(&bytes(memory_4));
 }
 
 #[test]

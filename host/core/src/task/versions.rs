@@ -21,6 +21,11 @@ impl Versions {
         Versions { plugin, kept: BTreeSet::new() }
     }
 
+    /// Those that what is kept may have, in rising order.
+    pub fn kept(&self) -> impl Iterator<Item = u32> {
+        self.kept.iter().copied()
+    }
+
     /// `has_state`: whether the stage keeps anything.
     ///
     /// ```text

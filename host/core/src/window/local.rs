@@ -76,6 +76,7 @@ impl LocalWindows {
 mod tests {
     use super::*;
     use crate::zone::Change;
+    use proptest::prelude::*;
 
     /// Two hours before UTC; set forward by an hour at 02:00 on the 2nd of January 1970, back at 02:00 on the 4th.
     fn zone() -> Arc<Zone> {
@@ -123,5 +124,41 @@ mod tests {
         assert_eq!(hours, [1, 2, 3, 4, 6, 8, 12, 24, 48, 72, 96]);
         assert!(!LocalWindows::allows(HOUR_MS / 2));
         assert!(!LocalWindows::allows(DAY_MS + 1));
+    }
+
+    /// The window that holds hour `at_h` by the rule: a new one begins whenever clocks show the time of a later one than ever before.
+    fn brute_force(at_h: i64, size_h: i64, offset_h: i64, base_h: i64, changes: &[(i64, i64)]) -> (i64, i64) {
+        let shown_h = |h: i64| h + changes.iter().rfind(|(from_h, _)| *from_h <= h).map_or(base_h, |(_, offset_h)| *offset_h);
+        let mut latest = i64::MIN;
+        let mut begins: Vec<i64> = Vec::new();
+        for h in -200..400 {
+            let window = (shown_h(h) - offset_h).div_euclid(size_h);
+            if window > latest {
+                latest = window;
+                begins.push(h);
+            }
+        }
+        let next = begins.partition_point(|begin| *begin <= at_h);
+        (begins[next - 1], begins[next])
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(10_000), ..ProptestConfig::default() })]
+
+        #[test]
+        fn windows_are_those_of_the_rule(
+            at_h in -90_i64..250, edge_ms in -1_i64..=1, size_h in prop::sample::select(vec![1_i64, 2, 3, 4, 6, 8, 12, 24, 48, 72]),
+            offset in 0_i64..72, base_h in -12_i64..14, changes in prop::collection::btree_map(-50_i64..200, -3_i64..=3, 0..4),
+        ) {
+            let offset_h = offset % size_h;
+            let changes: Vec<(i64, i64)> = changes.into_iter().map(|(from_h, more_h)| (from_h, base_h + more_h)).collect();
+            let change = |(from_h, offset_h): &(i64, i64)| Change { at_ms: from_h * HOUR_MS, offset_ms: offset_h * HOUR_MS };
+            let zone = Arc::new(Zone::new("made up", base_h * HOUR_MS, changes.iter().map(change).collect()));
+            let windows = LocalWindows::new(zone, size_h * HOUR_MS, offset_h * HOUR_MS);
+            let at_ms = at_h * HOUR_MS + edge_ms;
+            let found = windows.holding(EventTime(at_ms));
+            let (start_h, end_h) = brute_force(at_ms.div_euclid(HOUR_MS), size_h, offset_h, base_h, &changes);
+            prop_assert_eq!((found.start().0, found.end().0), (start_h * HOUR_MS, end_h * HOUR_MS));
+        }
     }
 }

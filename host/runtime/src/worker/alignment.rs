@@ -5,6 +5,8 @@
 //!
 //! The slowest partition is never held, so reading goes on. A partition that is held has more to read, so it never counts as idle; an idle
 //! one holds nobody. A partition without a single record, at its end, holds nobody either.
+//!
+//! Records whose schemas nobody has told yet (`schemas`) are held in the same way, whether reading is aligned or not.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -17,7 +19,7 @@ use reelflow_core::{
 use reelflow_ports::log::{Fetched, TopicPartition};
 
 use super::life::{Life, Plugins};
-use crate::{error::RunError, settings::Alignment, worker::Job};
+use crate::{error::RunError, worker::Job};
 
 /// A partition with more pieces than this is paused although its turn will come: epochs may be shorter than what a poll gives.
 const PIECES_MAX: usize = 16;
@@ -32,21 +34,33 @@ pub(super) struct Held {
 }
 
 impl Life {
-    /// Records came. With aligned reading, those of sources wait for [`Life::release`].
+    /// Records came. With aligned reading, those of sources wait for [`Life::release`], and without it those that cannot be read yet.
     pub fn fetched(&mut self, job: &Job, plugins: &mut Plugins, fetched: Fetched) -> Result<(), RunError> {
-        let Some(alignment) = job.settings.alignment.filter(|_| self.mark_of(&fetched.at).is_some()) else {
+        let alignment = job.settings.alignment.filter(|_| self.mark_of(&fetched.at).is_some());
+        let must_wait = alignment.is_some() || self.held.pieces.contains_key(&fetched.at);
+        if !must_wait && self.learn(job, plugins, &fetched.at, &fetched.batch)? {
             return self.take(job, plugins, fetched);
-        };
-        let pieces = self.held.pieces.entry(fetched.at.clone()).or_default();
-        pieces.extend(cut(fetched.clone(), alignment.piece_records));
-        self.say_reading(job, plugins, &fetched.at, false)
+        }
+        let at = fetched.at.clone();
+        let pieces = self.held.pieces.entry(at.clone()).or_default();
+        match alignment {
+            Some(alignment) => pieces.extend(cut(fetched, alignment.piece_records)),
+            None => pieces.push_back(fetched),
+        }
+        self.say_reading(job, plugins, &at, false)
     }
 
-    /// Gives the tasks what is not too far ahead, the oldest first, until the epoch must end. Pauses what remains, and resumes the others.
+    /// Gives the tasks what can be read and is not too far ahead, the oldest first, until the epoch must end. Pauses what remains, and
+    /// resumes the others.
     pub fn release(&mut self, job: &Job, plugins: &mut Plugins) -> Result<(), RunError> {
-        let Some(alignment) = job.settings.alignment else { return Ok(()) };
         self.held.is_interrupted = false;
-        while let Some(at) = self.next_piece(job, alignment) {
+        let mut unreadable = BTreeSet::new();
+        while let Some(at) = self.next_piece(job, &unreadable) {
+            let batch = self.held.pieces[&at].front().expect("none is kept empty").batch.clone();
+            if !self.learn(job, plugins, &at, &batch)? {
+                unreadable.insert(at);
+                continue;
+            }
             if self.is_due(job, job.clock.now()) {
                 self.held.is_interrupted = true;
                 break;
@@ -70,15 +84,18 @@ impl Life {
         Ok(())
     }
 
-    /// Of the partitions with something to give, the one that has come the least far; `None` if all of them are too far ahead.
-    fn next_piece(&self, job: &Job, alignment: Alignment) -> Option<TopicPartition> {
+    /// Of the partitions with something to give, the one that has come the least far; `None` if all of them are too far ahead, or
+    /// `unreadable`.
+    fn next_piece(&self, job: &Job, unreadable: &BTreeSet<TopicPartition>) -> Option<TopicPartition> {
+        let readable = self.held.pieces.keys().filter(|at| !unreadable.contains(*at));
+        let marks = readable.filter_map(|at| Some((self.mark_of(at)?.watermark, at)));
+        let Some(alignment) = job.settings.alignment else { return marks.min().map(|(_, at)| at.clone()) };
         let low = lowest(self.holding_marks(job));
         let max_drift_ms = i64::try_from(alignment.max_drift.as_millis()).unwrap_or(i64::MAX);
         let is_within = |mark: Watermark| match low {
             None | Some(Watermark::END) => true,
             Some(low) => matches!(mark, Watermark::UNKNOWN | Watermark::END) || mark.0.saturating_sub(low.0) <= max_drift_ms,
         };
-        let marks = self.held.pieces.keys().filter_map(|at| Some((self.mark_of(at)?.watermark, at)));
         marks.filter(|(mark, _)| is_within(*mark)).min().map(|(_, at)| at.clone())
     }
 

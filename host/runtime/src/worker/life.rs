@@ -18,14 +18,12 @@ use reelflow_ports::{
     log::{Fetched, Session, TopicPartition},
 };
 
-use tracing::warn;
-
 use crate::{
     error::RunError,
     observe::DeadLetter,
     recovery::{self, Recovered},
     seal::{self, TaskEpoch},
-    worker::{Job, alignment::Held},
+    worker::{Job, alignment::Held, schemas::Asking},
 };
 
 /// Tasks are told the time about this often, records or none: an idle partition is noticed by it.
@@ -38,15 +36,18 @@ pub(super) struct Life {
     pub open: OpenEpoch,
     /// (index into `tasks`, index into its fragment's inputs)
     pub by_input: BTreeMap<TopicPartition, (usize, usize)>,
-    /// What aligned reading holds back.
+    /// What aligned reading holds back, and what cannot be read yet.
     pub held: Held,
+    pub asking: Asking,
     job_watermarks: BTreeMap<Partition, Watermark>,
     ticked: WallTime,
     /// Tasks without a known change are asked at the next seal as well, since the passing of time may have changed something in
     /// them that must be told downstream (an input went idle).
     probe: bool,
     /// Up to where the changelog and the internal topics were cut.
-    trimmed: BTreeMap<TopicPartition, Offset>,
+    pub trimmed: BTreeMap<TopicPartition, Offset>,
+    /// What was written to each partition of the changelog since it was cut.
+    pub untrimmed_bytes: BTreeMap<Partition, usize>,
 }
 
 /// A task, where it stands in the log, and whether it has anything to seal.
@@ -54,15 +55,17 @@ pub(super) struct OwnedTask {
     pub fragment: FragmentIdx,
     pub partition: Partition,
     pub task: Task,
-    point: RecoveryPoint,
+    pub point: RecoveryPoint,
     incarnation: Incarnation,
-    inputs: Vec<TopicPartition>,
+    pub inputs: Vec<TopicPartition>,
     /// Whether all that the log holds of an input was given to the task.
     pub at_end: Vec<bool>,
     positions: Vec<Offset>,
-    committed: Vec<Offset>,
+    pub committed: Vec<Offset>,
     /// Records came, or effects left, since the last seal.
-    changed: bool,
+    pub changed: bool,
+    /// What all tasks of the partition have written to the changelog since this one's base.
+    pub changelog_bytes: usize,
     watermark_sealed: Watermark,
 }
 
@@ -86,17 +89,19 @@ pub(super) struct SealedTotals {
 }
 
 impl Life {
-    pub fn new(session: Box<dyn Session>, now: WallTime) -> Life {
+    pub fn new(session: Box<dyn Session>, asking: Asking, now: WallTime) -> Life {
         Life {
             session,
             tasks: Vec::new(),
             open: OpenEpoch::default(),
             by_input: BTreeMap::new(),
             held: Held::default(),
+            asking,
             job_watermarks: BTreeMap::new(),
             ticked: now,
             probe: false,
             trimmed: BTreeMap::new(),
+            untrimmed_bytes: BTreeMap::new(),
         }
     }
 
@@ -123,6 +128,7 @@ impl Life {
                 committed: one.positions.clone(),
                 positions: one.positions,
                 changed: one.is_forgotten,
+                changelog_bytes: one.changelog_bytes,
                 watermark_sealed,
             });
         }
@@ -224,6 +230,7 @@ impl Life {
     pub fn seal(&mut self, job: &Job, plugins: &mut Plugins) -> Result<Option<SealedTotals>, RunError> {
         let mut sealed: Vec<(usize, TaskEpoch)> = Vec::new();
         let probe = std::mem::take(&mut self.probe);
+        self.ask_for_bases(job, plugins)?;
         for task_idx in 0..self.tasks.len() {
             if !self.tasks[task_idx].changed && !probe {
                 continue;
@@ -241,39 +248,16 @@ impl Life {
             return Ok(None);
         }
         let result = seal::seal(&mut *self.session, &job.plan.changelog_topic, &epochs, job.clock.now())?;
-        for (task_idx, point) in owners.into_iter().zip(result.points) {
-            let owned = &mut self.tasks[task_idx];
+        for (task_idx, point) in owners.iter().zip(result.points) {
+            let owned = &mut self.tasks[*task_idx];
             owned.point = point;
             owned.committed.clone_from(&owned.positions);
             owned.changed = false;
             owned.watermark_sealed = owned.task.watermark();
         }
+        self.count_changelog(&owners, &epochs);
         let epoch = std::mem::take(&mut self.open);
         Ok(Some(SealedTotals { epoch, changelog_bytes: result.changelog_bytes }))
-    }
-
-    /// Cuts off the changelog what no recovery needs any more, and internal topics what was read. A failure costs space, and the next
-    /// epoch tries again.
-    pub fn trim(&mut self, job: &Job) {
-        let mut unneeded: BTreeMap<TopicPartition, Offset> = BTreeMap::new();
-        for owned in &self.tasks {
-            let changelog = TopicPartition { topic: job.plan.changelog_topic.clone(), partition: owned.partition };
-            let base = owned.point.base;
-            unneeded.entry(changelog).and_modify(|before| *before = base.min(*before)).or_insert(base);
-            let is_internal = |at: &TopicPartition| job.plan.shuffles.iter().any(|shuffle| shuffle.topic == at.topic);
-            let read = owned.inputs.iter().zip(&owned.committed).filter(|(at, _)| is_internal(at));
-            unneeded.extend(read.map(|(at, committed)| (at.clone(), *committed)));
-        }
-        for (at, before) in unneeded {
-            let trimmed = self.trimmed.entry(at.clone()).or_insert(0);
-            if before - *trimmed < job.settings.trim_slack {
-                continue;
-            }
-            match job.log.trim(&at, before) {
-                Ok(()) => *trimmed = before,
-                Err(error) => warn!(%at, before, %error, "could not trim an internal topic"),
-            }
-        }
     }
 
     /// How long a poll may wait.
@@ -299,7 +283,13 @@ impl Life {
     }
 
     /// Gives `input` to a task and performs its effects in order. Returns what it sealed, if it did.
-    fn give(&mut self, job: &Job, plugins: &mut Plugins, task_idx: usize, input: Input) -> Result<Option<SealedTask>, RunError> {
+    pub fn give(
+        &mut self,
+        job: &Job,
+        plugins: &mut Plugins,
+        task_idx: usize,
+        input: Input,
+    ) -> Result<Option<SealedTask>, RunError> {
         let mut fresh = Vec::new();
         let mut effects = VecDeque::new();
         let mut sealed = None;

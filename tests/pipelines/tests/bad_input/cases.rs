@@ -17,7 +17,7 @@ pub const NO_FILE: (&str, &[u8]) = ("", b"");
 const CHECK: &[&str] = &["check"];
 pub const RUN: &[&str] = &["run", "--until-end", "--give-up-after", "1"];
 
-const fn manifest(name: &'static str, from: &'static str, to: &'static str, says: &'static [&'static str]) -> Case {
+pub const fn manifest(name: &'static str, from: &'static str, to: &'static str, says: &'static [&'static str]) -> Case {
     Case { name, edit: (from, to), file: NO_FILE, args: CHECK, exit: 2, says }
 }
 
@@ -27,6 +27,11 @@ const fn component(name: &'static str, bytes: &'static [u8], says: &'static [&'s
 
 const fn usage(name: &'static str, args: &'static [&'static str], exit: i32, says: &'static [&'static str]) -> Case {
     Case { name, edit: NO_EDIT, file: NO_FILE, args, exit, says }
+}
+
+const fn schema_file(name: &'static str, text: &'static [u8], exit: i32, says: &'static [&'static str]) -> Case {
+    let edit = ("topic = \"plays\"", "topic = \"plays\"\nformat = \"avro\"\nschema = \"play.avsc\"");
+    Case { name, edit, file: ("play.avsc", text), args: CHECK, exit, says }
 }
 
 pub const CASES: &[Case] = &[
@@ -117,6 +122,26 @@ pub const CASES: &[Case] = &[
         "path = \"plugins/clean_plays.wasm\"",
         "path = \"plugins/clean_plays.wasm\"\nlimits = { call = \"0s\" }",
         &["RF0303"],
+    ),
+    // Formats.
+    schema_file("a schema file that is not text", b"\xff\xfe", 3, &["RF0514", "play.avsc"]),
+    schema_file("a schema that is none", b"{}", 2, &["RF0423"]),
+    schema_file("a schema that is cut off", b"{\"type\":\"record\",\"name\":\"P\",\"fie", 2, &["RF0423"]),
+    schema_file("a schema of deep brackets", &[b'['; 100_000], 2, &["RF0423"]),
+    schema_file("a schema without the event time", br#"{"type":"record","name":"P","fields":[]}"#, 2, &["RF0422", "event_ts"]),
+    Case {
+        name: "a schema file that is not there",
+        edit: ("topic = \"plays\"", "topic = \"plays\"\nformat = \"avro\"\nschema = \"gone.avsc\""),
+        file: NO_FILE,
+        args: CHECK,
+        exit: 3,
+        says: &["RF0514", "gone.avsc"],
+    },
+    manifest(
+        "a registry's password in the manifest",
+        "[pipeline]",
+        "[registry]\nurl = \"http://localhost:1\"\nuser = \"reel\"\npassword = \"hunter2\"\n[pipeline]",
+        &["RF0105"],
     ),
     // The world of the component against the stage.
     manifest("a component of the wrong world", "plugins/clean_plays.wasm", "plugins/trending.wasm", &["RF0401", "aggregate"]),

@@ -41,6 +41,12 @@ fn lines_that_cannot_be_written_are_named() -> Result<()> {
         ("no JSON", "{\"a\":1}\nhello\n", &["--key", "a"], "no JSON:2: not JSON"),
         ("no time", "{\"a\":\"now\"}\n", &["--timestamp", "a"], "no time:1: field \"a\" is not a timestamp"),
         ("no tabs", "a b c\n", &["--lines", "tsv"], "no tabs:1: not key, timestamp and value"),
+        (
+            "neither key nor value",
+            "\t1767225600000\n",
+            &["--lines", "tsv"],
+            "neither key nor value:1: not key, timestamp and value",
+        ),
     ] {
         fs::write(job.path().join(name), bytes)?;
         let output = job.reel(&[&["topic", "write", "lines", name, "--partitions", "1"], args].concat()).output()?;

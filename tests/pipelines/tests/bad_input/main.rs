@@ -5,10 +5,12 @@
 
 mod cases;
 mod files;
+mod histories;
 mod joins;
 mod logs;
 mod plugins;
 mod records;
+mod windows;
 
 use std::{fs, process::Output};
 
@@ -76,7 +78,7 @@ fn judge(name: &str, output: &Output, exit: i32, says: &[&str], failures: &mut V
 #[test]
 fn every_mistake_gets_its_error_and_its_exit_code() -> Result<()> {
     let mut failures = Vec::new();
-    for case in CASES {
+    for case in CASES.iter().chain(windows::CASES) {
         let job = job(case.edit)?;
         if case.file != NO_FILE {
             fs::write(job.path().join(case.file.0), case.file.1)?;

@@ -38,14 +38,15 @@ fn broken_records_are_kept_with_their_reason() -> Result<()> {
         lines.extend_from_slice(format!("\ngood\t1767225600000\t{}\n", PLAY.replace("e1", &format!("e{idx}"))).as_bytes());
     }
     lines.extend_from_slice(format!("big\t1767225600000\t{{\"padding\":\"{}\"}}\n", "x".repeat(300_000)).as_bytes());
+    lines.extend_from_slice(b"nothing\t1767225600000\n");
     fs::write(job.path().join("records.tsv"), lines)?;
     job.read(&["topic", "write", "plays", "records.tsv", "--lines", "tsv", "--partitions", "1", "--end"])?;
     let summary = job.run_to_end(&[])?;
-    assert_eq!(summary["sources"][0]["total"]["read"], 2 * RECORDS.len() + 1, "{summary}");
+    assert_eq!(summary["sources"][0]["total"]["read"], 2 * RECORDS.len() + 2, "{summary}");
 
     let dead = job.read(&["topic", "read", "dead.bad-input", "--format", "json"])?;
     let dead: Vec<serde_json::Value> = dead.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-    assert_eq!(dead.len(), RECORDS.len() + 1, "{dead:#?}");
+    assert_eq!(dead.len(), RECORDS.len() + 2, "{dead:#?}");
     for (idx, (name, bytes, reason)) in RECORDS.iter().enumerate() {
         let key = idx.to_string();
         let letter =
@@ -56,6 +57,8 @@ fn broken_records_are_kept_with_their_reason() -> Result<()> {
         }
     }
     assert!(dead.iter().any(|letter| letter["headers"]["reel-reason"] == "too-large"), "{dead:#?}");
+    let nothing = dead.iter().find(|letter| letter["key"] == "nothing").context("no dead letter of what has no value")?;
+    assert!(nothing["value"].is_null() && nothing["headers"]["reel-reason"] == "empty", "{nothing}");
     assert_eq!(job.read(&["topic", "read", "clean"])?.lines().count(), RECORDS.len(), "a good neighbour was lost or doubled");
     Ok(())
 }

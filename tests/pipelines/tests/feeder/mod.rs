@@ -1,4 +1,5 @@
-//! Writes the workload as its producers would: transactionally, with one batch in two hundred aborted and sent again.
+//! Writes the workload as its producers would: transactionally, with one batch in two hundred aborted and sent again; tables as far as the time of
+//! the events has come, with beats that say so.
 
 use std::{
     fs,
@@ -15,7 +16,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
     producer::{BaseProducer, BaseRecord, Producer},
 };
-use reelflow_pipelines::TOPICS;
+use reelflow_pipelines::{TABLES, TOPICS};
 
 const BATCH: usize = 500;
 const N_PARTITIONS: i32 = 4;
@@ -32,13 +33,18 @@ pub struct Feeder {
     inquirer: BaseConsumer,
     /// Of each topic: its lines, and how many of them were fed.
     files: Vec<(&'static str, Vec<Line>, usize)>,
+    /// The same of tables.
+    tables: Vec<(&'static str, Vec<Line>, usize)>,
+    /// The greatest log timestamp of an event that was fed.
+    reached_ms: i64,
     rng: ChaCha8Rng,
 }
 
 struct Line {
     key: Vec<u8>,
     timestamp_ms: i64,
-    value: Vec<u8>,
+    /// `None`: it deletes its key.
+    value: Option<Vec<u8>>,
 }
 
 impl Feeder {
@@ -57,14 +63,14 @@ impl Feeder {
             // Not to be refused while the pipeline has a transaction open.
             .set("isolation.level", "read_uncommitted")
             .create()?;
-        let mut files = Vec::new();
-        for topic in TOPICS {
+        let read = |topic: &'static str| -> Result<(&'static str, Vec<Line>, usize)> {
             let bytes = fs::read(data.join(format!("topics/{topic}.tsv")))?;
-            let lines =
-                bytes.strip_suffix(b"\n").unwrap_or(&bytes).split(|byte| *byte == b'\n').map(line).collect::<Result<_>>()?;
-            files.push((topic, lines, 0));
-        }
-        Ok(Feeder { producer, inquirer, files, rng: ChaCha8Rng::seed_from_u64(3) })
+            let lines = bytes.strip_suffix(b"\n").unwrap_or(&bytes).split(|byte| *byte == b'\n').map(line);
+            Ok((topic, lines.collect::<Result<_>>()?, 0))
+        };
+        let files = TOPICS.into_iter().map(read).collect::<Result<_>>()?;
+        let tables = TABLES.into_iter().map(read).collect::<Result<_>>()?;
+        Ok(Feeder { producer, inquirer, files, tables, reached_ms: i64::MIN, rng: ChaCha8Rng::seed_from_u64(3) })
     }
 
     /// Everything.
@@ -82,16 +88,33 @@ impl Feeder {
             let (_, lines, fed) = &self.files[idx];
             let share = (lines.len() * n).div_ceil(total).max(1);
             let (start, end) = (*fed, (*fed + share).min(lines.len()));
+            self.reached_ms = lines[start..end].iter().map(|line| line.timestamp_ms).fold(self.reached_ms, i64::max);
             for batch_start in (start..end).step_by(BATCH) {
                 self.batch(idx, batch_start, (batch_start + BATCH).min(end))?;
             }
             self.files[idx].2 = end;
             more |= end < self.files[idx].1.len();
         }
-        if !more {
-            self.end()?;
+        if more {
+            self.tables(self.reached_ms)?;
+            self.control("__watermark", &self.reached_ms.to_string(), &TABLES)?;
+        } else {
+            self.tables(i64::MAX)?;
+            self.control("__end", "", &[&TOPICS[..], &TABLES].concat())?;
         }
         Ok(more)
+    }
+
+    /// Feeds what holds from `until_ms` on or earlier.
+    fn tables(&mut self, until_ms: i64) -> Result<()> {
+        self.producer.begin_transaction()?;
+        for (topic, lines, fed) in &mut self.tables {
+            while let Some(line) = lines.get(*fed).filter(|line| line.timestamp_ms <= until_ms) {
+                send(&self.producer, topic, line)?;
+                *fed += 1;
+            }
+        }
+        Ok(self.producer.commit_transaction(WAIT)?)
     }
 
     /// Waits until the pipeline has committed the results of all that was fed so far: records that are fed next meet its watermark, however
@@ -135,8 +158,7 @@ impl Feeder {
             self.producer.begin_transaction()?;
             let (topic, lines, _) = &self.files[file];
             for line in &lines[start..end] {
-                let record = BaseRecord::to(topic).key(&line.key).payload(&line.value).timestamp(line.timestamp_ms);
-                self.producer.send(record).map_err(|(why, _)| why)?;
+                send(&self.producer, topic, line)?;
             }
             if commit {
                 self.producer.commit_transaction(WAIT)?;
@@ -148,11 +170,12 @@ impl Feeder {
         Ok(())
     }
 
-    fn end(&mut self) -> Result<()> {
+    /// A record in each partition of `topics` that says how far it has come.
+    fn control(&self, key: &str, value: &str, topics: &[&str]) -> Result<()> {
         self.producer.begin_transaction()?;
-        for topic in TOPICS {
+        for topic in topics {
             for partition in 0..N_PARTITIONS {
-                let record = BaseRecord::to(topic).key("__end").payload("").partition(partition);
+                let record = BaseRecord::to(topic).key(key).payload(value).partition(partition);
                 self.producer.send(record).map_err(|(why, _)| why)?;
             }
         }
@@ -160,9 +183,15 @@ impl Feeder {
     }
 }
 
+fn send(producer: &BaseProducer, topic: &str, line: &Line) -> Result<()> {
+    let mut record = BaseRecord::<[u8], [u8]>::to(topic).key(&line.key).timestamp(line.timestamp_ms);
+    record.payload = line.value.as_deref();
+    Ok(producer.send(record).map_err(|(why, _)| why)?)
+}
+
 fn line(bytes: &[u8]) -> Result<Line> {
     let mut parts = bytes.splitn(3, |byte| *byte == b'\t');
     let (key, timestamp, value) = (parts.next(), parts.next(), parts.next());
     let timestamp_ms = std::str::from_utf8(timestamp.context("a timestamp")?)?.parse()?;
-    Ok(Line { key: key.context("a key")?.to_vec(), timestamp_ms, value: value.context("a value")?.to_vec() })
+    Ok(Line { key: key.context("a key")?.to_vec(), timestamp_ms, value: value.map(<[u8]>::to_vec) })
 }

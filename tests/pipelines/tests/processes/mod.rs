@@ -7,10 +7,10 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use reelflow_pipelines::{Job, TOPICS};
+use reelflow_pipelines::{Job, TABLES, TOPICS};
 
 pub fn create_topics(job: &Job) -> Result<()> {
-    for topic in TOPICS {
+    for topic in TOPICS.into_iter().chain(TABLES) {
         job.read(&["topic", "create", topic, "--partitions", "4"])?;
     }
     Ok(())

@@ -38,6 +38,8 @@ pub(super) struct Adding {
     pub(super) cells: Vec<Cell>,
     /// Whether a group had no state before this batch.
     pub(super) was_vacant: Vec<bool>,
+    /// Whether a group got any row, so that not all of its rows are dead.
+    pub(super) is_changed: Vec<bool>,
     /// Its units are positions in `order`.
     bisect: Bisect,
     pub(super) dead: BTreeMap<u32, DeadReason>,
@@ -74,13 +76,14 @@ impl Adding {
             sizes[group as usize] += 1;
             group_of.push(group);
         }
+        let is_changed = vec![false; cells.len()];
         let was_vacant = cells.iter().map(|cell| panes.state(*cell).is_empty()).collect();
         for cell in &cells {
             panes.pane_mut(cell.pane).set_mark(cell.entry, NO_MARK);
         }
         let (order, groups) = sorted_by_group(rows, &group_of, &sizes);
         let bisect = Bisect::new(order.len(), CALL_ROWS_MAX);
-        Adding { batch, order, groups, cells, was_vacant, bisect, dead: BTreeMap::new() }
+        Adding { batch, order, groups, cells, was_vacant, is_changed, bisect, dead: BTreeMap::new() }
     }
 
     /// The next call, or `None` when all rows are added or dead.
@@ -123,7 +126,9 @@ impl Adding {
         }
         for (run, state) in runs.iter().zip(states.iter()) {
             if n_left(run) > 0 {
-                panes.set_state(self.cells[self.groups[run.start] as usize], state);
+                let group = self.groups[run.start] as usize;
+                self.is_changed[group] = true;
+                panes.set_state(self.cells[group], state);
             }
         }
         for (at, Reject { code, message, .. }) in refused {

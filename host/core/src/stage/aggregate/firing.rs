@@ -147,8 +147,12 @@ impl Advance {
                 continue;
             };
             let phase = &self.phases[0];
-            let revision = |key: &[u8]| {
-                let rev = if phase.again { found.revisions.last(window.end(), key) + 1 } else { 0 };
+            let mut revision = |key: &[u8]| {
+                let rev = found.revisions.next(window.end(), key, phase.again);
+                // Told before: what comes next goes on from here.
+                if rev > 0 && !phase.is_final {
+                    found.revisions.set(window.end(), key, rev);
+                }
                 Revision { rev, is_final: phase.is_final }
             };
             let n_left = CHUNK_UNITS_MAX - units.units.len();
@@ -237,13 +241,16 @@ fn prefix(key: &[u8]) -> u128 {
     u128::from_be_bytes(bytes)
 }
 
-/// Results of windows that had fired and were changed by late rows of one batch.
+/// Results that are told although their windows do not fire: of windows that had fired and were changed by late rows of one batch, or of windows
+/// that are still to fire ([`super::early`]).
 #[derive(Debug)]
 pub(super) struct Again {
     /// (window end, a cell of the key), sorted by window end and key, each once.
     todo: VecDeque<(EventTime, Cell)>,
     /// The cells that had no state before the batch.
     born: Vec<Cell>,
+    /// Whether the windows are still to fire.
+    is_early: bool,
 }
 
 impl Again {
@@ -263,10 +270,19 @@ impl Again {
             let open = windowing.windows_of(pane).map(Window::end).take_while(|end| watermark.reached(*end));
             todo.extend(open.filter(|end| !closed_until.reached(*end)).map(|end| (end, *cell)));
         }
-        todo.sort_by(|(a_end, a), (b_end, b)| a_end.cmp(b_end).then_with(|| panes.key(*a).cmp(panes.key(*b))));
-        todo.dedup_by(|(a_end, a), (b_end, b)| a_end == b_end && panes.key(*a) == panes.key(*b));
         born.sort_by_key(|cell| (cell.pane, cell.entry));
-        Again { todo: todo.into(), born }
+        Again { todo: sorted_results(todo, panes), born, is_early: false }
+    }
+
+    /// The results that `changed` cells belong to, of windows that have not fired (`watermark < end`).
+    pub(super) fn early(changed: &[Cell], panes: &Panes, windowing: &Windowing, watermark: Watermark) -> Again {
+        let mut todo: Vec<(EventTime, Cell)> = Vec::new();
+        for cell in changed {
+            let pane = windowing.pane(panes.start(cell.pane));
+            let ends = windowing.windows_of(pane).map(|window| window.end());
+            todo.extend(ends.filter(|end| !watermark.reached(*end)).map(|end| (end, *cell)));
+        }
+        Again { todo: sorted_results(todo, panes), born: Vec::new(), is_early: true }
     }
 
     fn fill(&mut self, units: &mut Units, found: Found<'_>) {
@@ -283,13 +299,21 @@ impl Again {
             let parts: Vec<Cell> = of_key.collect();
             let is_born =
                 |part: &Cell| self.born.binary_search_by_key(&(part.pane, part.entry), |cell| (cell.pane, cell.entry)).is_ok();
-            let rev = if parts.iter().all(is_born) { 0 } else { revisions.last(window_end, key.bytes) + 1 };
-            if rev > 0 {
+            let has_fired = !self.is_early && !parts.iter().all(is_born);
+            let rev = revisions.next(window_end, key.bytes, has_fired);
+            if rev > 0 || self.is_early {
                 revisions.set(window_end, key.bytes, rev);
             }
             units.push_cells(window, parts, Revision { rev, is_final: false });
         }
     }
+}
+
+/// In the order of (window end, key), each once.
+fn sorted_results(mut results: Vec<(EventTime, Cell)>, panes: &Panes) -> VecDeque<(EventTime, Cell)> {
+    results.sort_by(|(a_end, a), (b_end, b)| a_end.cmp(b_end).then_with(|| panes.key(*a).cmp(panes.key(*b))));
+    results.dedup_by(|(a_end, a), (b_end, b)| a_end == b_end && panes.key(*a) == panes.key(*b));
+    results.into()
 }
 
 #[cfg(test)]

@@ -120,6 +120,10 @@ impl Panes {
         }
     }
 
+    pub(super) fn starting(&self, start: EventTime) -> Option<PaneIdx> {
+        self.by_start.get(&start).copied()
+    }
+
     /// The panes that start in `starts`, in that order.
     pub(super) fn range(&self, starts: Range<EventTime>) -> impl Iterator<Item = PaneIdx> + '_ {
         self.by_start.range(starts).map(|(_, pane_idx)| *pane_idx)

@@ -1,7 +1,7 @@
 //! How often the result of a key in a window was emitted again, for [`crate::plan::Emission::Upsert`].
 //!
-//! Sparse: a window that has fired emitted every key it holds at least once, so only keys that were emitted again are kept, and
-//! only until their window is final.
+//! Sparse: a window that has fired emitted every key it holds at least once, so only keys that were emitted again, or before their window
+//! fired, are kept, and only until their window is final.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crate::time::EventTime;
 
 #[derive(Debug, Default)]
 pub(super) struct Revisions {
-    /// By window end and key: the last revision that was emitted, from 1.
+    /// By window end and key: the last revision that was emitted.
     by_window: BTreeMap<EventTime, BTreeMap<Box<[u8]>, u32>>,
     dirty: BTreeSet<(EventTime, Box<[u8]>)>,
     n_bytes: usize,
@@ -18,9 +18,13 @@ pub(super) struct Revisions {
 const REVISION_BYTES: usize = 12;
 
 impl Revisions {
-    /// The revision that was emitted last for a key that was emitted before.
-    pub(super) fn last(&self, window_end: EventTime, key: &[u8]) -> u32 {
-        self.by_window.get(&window_end).and_then(|of_window| of_window.get(key)).copied().unwrap_or(0)
+    /// The revision that a key is emitted with next. `has_fired`: it was emitted when its window fired.
+    pub(super) fn next(&self, window_end: EventTime, key: &[u8], has_fired: bool) -> u32 {
+        self.last(window_end, key).map_or(u32::from(has_fired), |rev| rev + 1)
+    }
+
+    fn last(&self, window_end: EventTime, key: &[u8]) -> Option<u32> {
+        self.by_window.get(&window_end).and_then(|of_window| of_window.get(key)).copied()
     }
 
     pub(super) fn set(&mut self, window_end: EventTime, key: &[u8], rev: u32) {
@@ -51,7 +55,8 @@ impl Revisions {
     /// What was set since the last call, as (window end, key, revision), in that order.
     pub(super) fn take_dirty(&mut self) -> Vec<(EventTime, Box<[u8]>, u32)> {
         let dirty = std::mem::take(&mut self.dirty);
-        dirty.into_iter().map(|(window_end, key)| (window_end, key.clone(), self.last(window_end, &key))).collect()
+        let with_rev = |(window_end, key): (EventTime, Box<[u8]>)| self.last(window_end, &key).map(|rev| (window_end, key, rev));
+        dirty.into_iter().filter_map(with_rev).collect()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (EventTime, &[u8], u32)> {
@@ -73,7 +78,8 @@ mod tests {
         revisions.set(EventTime(10), b"a", 1);
         revisions.set(EventTime(10), b"a", 2);
         revisions.set(EventTime(20), b"a", 1);
-        assert_eq!((revisions.last(EventTime(10), b"a"), revisions.last(EventTime(10), b"b")), (2, 0));
+        assert_eq!((revisions.next(EventTime(10), b"a", true), revisions.next(EventTime(10), b"b", true)), (3, 1));
+        assert_eq!(revisions.next(EventTime(10), b"b", false), 0);
         revisions.drop_until(EventTime(10));
         assert_eq!(revisions.take_dirty(), [(EventTime(20), b"a"[..].into(), 1)]);
         assert_eq!(revisions.take_dirty(), []);

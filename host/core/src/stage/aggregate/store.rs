@@ -3,7 +3,7 @@
 //! ```text
 //! change = 01 watermark (signed)                                          windows have fired up to here
 //!        | 02 pane start (signed) n (varint) n × (key bytes, state bytes)
-//!        | 03 window end (signed) key bytes revision (varint)             emitted more than once
+//!        | 03 window end (signed) key bytes revision (varint)             emitted more than once, or early
 //! ```
 //!
 //! Dropped panes and revisions are not written: the watermark says which they are.
@@ -124,6 +124,9 @@ fn restore_states(aggregate: &mut Aggregate, from: &mut ChangeReader<'_>) -> Res
         let (cell, is_new) = aggregate.panes.restore_state(start, key, state);
         if is_new && aggregate.facts.has_trails() {
             aggregate.trails.born(&aggregate.panes, cell);
+        }
+        if let Some(early) = &mut aggregate.early {
+            early.changed(start, cell);
         }
     }
     Ok(())

@@ -46,6 +46,38 @@ fn an_upsert_window_fires_at_its_end_after_each_late_batch_and_when_final() {
 }
 
 #[test]
+fn a_changed_window_is_told_early_at_the_end_of_each_interval() {
+    let mut harness = Harness::early(TUMBLING, 5);
+    harness.accept(&[row(1, "a", 1)]);
+    assert_eq!((harness.clock(100), harness.clock(109)), (vec![], vec![]));
+    harness.accept(&[row(2, "a", 2), row(11, "b", 3)]);
+    assert_eq!(harness.clock(110), [emitted(10, "a", &[1, 2], Some((0, false))), emitted(20, "b", &[3], Some((0, false)))]);
+    harness.accept(&[row(3, "a", 4)]);
+    assert_eq!((harness.clock(119), harness.clock(150)), (vec![], vec![emitted(10, "a", &[1, 2, 4], Some((1, false)))]));
+    assert_eq!(harness.clock(200), [], "nothing has changed");
+    // What fires goes on from there, and is told early no more.
+    assert_eq!(harness.advance(10), [emitted(10, "a", &[1, 2, 4], Some((2, false)))]);
+    assert_eq!(harness.accept(&[row(4, "a", 5)]), [emitted(10, "a", &[1, 2, 4, 5], Some((3, false)))]);
+    assert_eq!(harness.clock(300), []);
+    assert_eq!(harness.advance(15), [emitted(10, "a", &[1, 2, 4, 5], Some((4, true)))]);
+    assert_eq!(harness.advance(END), [emitted(20, "b", &[3], Some((1, true)))]);
+    assert_eq!(harness.stage.state_bytes(), 0);
+}
+
+#[test]
+fn after_a_restart_open_windows_are_told_once_more() {
+    let mut harness = Harness::early(HOPPING, 0);
+    harness.accept(&[row(5, "a", 1)]);
+    harness.advance(10);
+    harness.clock(0);
+    let of_both = |rev| [emitted(20, "a", &[1], Some((rev, false))), emitted(30, "a", &[1], Some((rev, false)))];
+    assert_eq!(harness.clock(10), of_both(0));
+    harness.restart(true);
+    assert_eq!((harness.clock(11), harness.clock(21), harness.clock(31)), (vec![], of_both(1).to_vec(), vec![]));
+    assert_eq!(harness.advance(END), [emitted(20, "a", &[1], Some((2, true))), emitted(30, "a", &[1], Some((2, true)))]);
+}
+
+#[test]
 fn a_row_is_late_for_closed_windows_only() {
     let mut harness = Harness::new(HOPPING, 0, Emission::Final);
     harness.accept(&[row(5, "a", 1)]);

@@ -42,6 +42,7 @@ use crate::{
     plugin::{PluginFault, Request, Response},
     stage::{
         Batch, Operator, Outbox, Revision,
+        kept::Kept,
         lateness::{Closing, give_late, without_late},
     },
     state::{ChangeReader, ChangeWriter, StateError},
@@ -323,6 +324,15 @@ impl Operator for PairJoin {
 
     fn restore(&mut self, from: &mut ChangeReader<'_>) -> Result<(), StateError> {
         store::restore(self, from)
+    }
+
+    fn kept(&self, each: &mut dyn FnMut(Kept<'_>)) {
+        for (id, row) in self.sides.rows(RIGHT) {
+            each(Kept::Right { key: self.sides.key(row.key), time: id.0, row: &row.packed });
+        }
+        for (id, row) in self.sides.rows(LEFT) {
+            each(Kept::Left { key: self.sides.key(row.key), time: id.0, n_emitted: row.has_partner.into(), row: &row.packed });
+        }
     }
 
     fn state_bytes(&self) -> usize {

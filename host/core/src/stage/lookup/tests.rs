@@ -1,8 +1,6 @@
-//! The lookup against a brute-force recomputation.
+//! Lookups, each step checked against a brute-force recomputation.
 
 use std::collections::BTreeSet;
-
-use proptest::prelude::*;
 
 use super::*;
 use crate::{
@@ -10,6 +8,8 @@ use crate::{
     schema::FieldType,
     stage::testing::{self, Written, batch, field},
 };
+
+mod properties;
 
 const END: i64 = i64::MAX;
 /// Row ids with this remainder (mod 10) are refused, or break the plugin.
@@ -292,6 +292,26 @@ fn what_no_row_can_need_is_forgotten() {
 }
 
 #[test]
+fn what_is_kept_is_shown() {
+    let mut harness = Harness::new(OUTER);
+    harness.table(&[told(3, "k", 7), Told { at: 4, key: "k", value: None }]);
+    harness.rows(&[row(9, "k", 1), Row { at: 8, key: None, id: 2 }]);
+    let mut shown = Vec::new();
+    harness.stage.kept(&mut |kept| {
+        let has_key = kept.key().is_some();
+        shown.push(match kept {
+            Kept::Version { time, row, .. } => ("version", time.0, row.is_some(), has_key),
+            Kept::Waiting { time, row, .. } => ("waiting", time.0, !row.is_empty(), has_key),
+            other => panic!("a lookup keeps no {other:?}"),
+        });
+    });
+    assert_eq!(
+        shown,
+        [("version", 3, true, true), ("version", 4, false, true), ("waiting", 8, true, false), ("waiting", 9, true, true)]
+    );
+}
+
+#[test]
 fn without_a_lateness_rows_of_any_age_are_looked_up() {
     let mut harness = Harness::new(Settings { lateness_ms: None, outer: false });
     harness.table(&[told(1, "k", 1), told(500, "k", 500)]);
@@ -318,81 +338,4 @@ fn rows_that_are_known_keep_their_origins_and_marks() {
         out.emitted.iter().flat_map(|(_, batch)| &batch.before.as_ref().unwrap().marks).map(|mark| mark.0).collect();
     assert_eq!(marks, [11, 12]);
     assert_eq!(out.dead.len(), 1);
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Rows(Vec<Row>),
-    Table(Vec<Told>),
-    Advance(usize, i64),
-    Restart { with_image: bool },
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let at = || {
-        let far = prop::sample::select(vec![5_000, EventTime::MIN.0, EventTime::MAX.0, -5_001]);
-        prop_oneof![16 => -20_i64..20, 1 => far]
-    };
-    let rows = prop::collection::vec((at(), prop::sample::select(vec![None, Some("a"), Some("a"), Some("b")]), 0_i64..40), 0..8);
-    let told =
-        prop::collection::vec((at(), prop::sample::select(vec!["a", "a", "b"]), prop::option::weighted(0.8, 0_i64..9)), 0..8);
-    let step = prop_oneof![
-        5 => rows.prop_map(|rows| Step::Rows(rows.into_iter().map(|(at, key, id)| Row { at, key, id }).collect())),
-        4 => told.prop_map(|told| Step::Table(told.into_iter().map(|(at, key, value)| Told { at, key, value }).collect())),
-        5 => (0_usize..2, -30_i64..30).prop_map(|(port, to)| Step::Advance(port, to)),
-        1 => (0_usize..2, prop::sample::select(vec![4_000, i64::MIN, -5_000])).prop_map(|(port, to)| Step::Advance(port, to)),
-        2 => any::<bool>().prop_map(|with_image| Step::Restart { with_image }),
-    ];
-    prop::collection::vec(step, 1..20).prop_map(|mut steps| {
-        // The last digit of an id says what the plugin does with it; the rest makes it unique.
-        let mut n_rows = 0;
-        for step in &mut steps {
-            if let Step::Rows(rows) = step {
-                for row in rows {
-                    n_rows += 1;
-                    row.id = n_rows * 10 + if row.id < 10 { row.id } else { row.id % 8 };
-                }
-            }
-        }
-        steps
-    })
-}
-
-fn run(steps: &[Step], settings: Settings) -> Harness {
-    let mut harness = Harness::new(settings);
-    for step in steps {
-        match step {
-            Step::Rows(rows) => drop(harness.rows(rows)),
-            Step::Table(told) => harness.table(told),
-            Step::Advance(port, to) => drop(harness.advance(*port, *to)),
-            Step::Restart { with_image } => harness.restart(*with_image),
-        }
-        harness.check();
-    }
-    harness.advance(TABLE, END);
-    harness.advance(ROWS, END);
-    harness.check();
-    assert_eq!(harness.stage.state_bytes(), 0);
-    harness
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
-
-    #[test]
-    fn rows_are_those_of_a_batch_job(steps in steps(), lateness_ms in prop::option::of(0_i64..20), outer in any::<bool>()) {
-        run(&steps, Settings { lateness_ms, outer });
-    }
-
-    #[test]
-    fn cutting_a_batch_changes_nothing(steps in steps(), lateness_ms in prop::option::of(0_i64..20), outer in any::<bool>()) {
-        let single = |step: &Step| match step {
-            Step::Rows(rows) => rows.iter().map(|row| Step::Rows(vec![row.clone()])).collect(),
-            Step::Table(told) => told.iter().map(|told| Step::Table(vec![told.clone()])).collect(),
-            step => vec![step.clone()],
-        };
-        let cut: Vec<Step> = steps.iter().flat_map(single).collect();
-        let settings = Settings { lateness_ms, outer };
-        prop_assert_eq!(run(&cut, settings).emitted, run(&steps, settings).emitted);
-    }
 }

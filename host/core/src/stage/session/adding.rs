@@ -1,5 +1,5 @@
-//! One batch on its way into clusters: rows of a key at most a gap apart, each with a state of its own, not yet united with the
-//! sessions that are there.
+//! One batch on its way into clusters: rows of a key within the reach of the rules, each with a state of its own, not yet united with what
+//! is there.
 //!
 //! A row that the plugin refuses must not hold its neighbours together. So when all calls are answered, a cluster that falls apart
 //! without its dead rows is added anew as the clusters that remain; a plugin is a pure function, and loses nothing by that.
@@ -37,7 +37,7 @@ pub(super) struct Adding {
     pub(super) batch: Batch,
     /// How many rows there are to add.
     pub(super) n_rows: usize,
-    gap_ms: i64,
+    reach_ms: i64,
     /// The clusters that are being added, in the order of key and time.
     round: Vec<Cluster>,
     /// For each row of the round, in the order of its clusters: the row, and the index of its cluster.
@@ -51,7 +51,7 @@ pub(super) struct Adding {
 
 impl Adding {
     /// `rows` of `batch`, by the columns `key`.
-    pub(super) fn new(batch: Batch, rows: &[u32], key: &[usize], gap_ms: i64) -> Adding {
+    pub(super) fn new(batch: Batch, rows: &[u32], key: &[usize], reach_ms: i64) -> Adding {
         let mut keyed: Vec<(Vec<u8>, EventTime, u32)> = Vec::with_capacity(rows.len());
         for row in rows {
             let mut bytes = Vec::new();
@@ -62,7 +62,7 @@ impl Adding {
         let mut round: Vec<Cluster> = Vec::new();
         for (bytes, at, row) in keyed {
             match round.last_mut().filter(|cluster| *cluster.key == *bytes) {
-                Some(cluster) if at.0 - cluster.last.0 <= gap_ms => {
+                Some(cluster) if at.0 - cluster.last.0 <= reach_ms => {
                     cluster.last = at;
                     cluster.rows.push(row);
                 }
@@ -77,7 +77,7 @@ impl Adding {
         let mut adding = Adding {
             batch,
             n_rows: rows.len(),
-            gap_ms,
+            reach_ms,
             round: Vec::new(),
             order: Vec::new(),
             bisect: Bisect::default(),
@@ -158,7 +158,7 @@ impl Adding {
                 self.done.push(cluster);
                 continue;
             }
-            let runs: Vec<&[u32]> = cluster.rows.chunk_by(|a, b| time(b).0 - time(a).0 <= self.gap_ms).collect();
+            let runs: Vec<&[u32]> = cluster.rows.chunk_by(|a, b| time(b).0 - time(a).0 <= self.reach_ms).collect();
             match runs.as_slice() {
                 [] => {}
                 [whole] => {

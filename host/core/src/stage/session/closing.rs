@@ -1,8 +1,13 @@
-//! Closed sessions on their way out.
+//! Settled parts on their way into sessions, and closed sessions on their way out: what has several parts is merged, what is closed is emitted.
+//!
+//! A session of which the merging breaks the plugin is lost: a dead row of its key tells it. What comes later begins another one.
 
 use std::collections::BTreeMap;
 
-use super::sessions::Closed;
+use super::{
+    extent::{Extent, Rules},
+    sessions::{Due, KeyBytes, Part, Sessions},
+};
 use crate::{
     column::{Kind, Packed, Rows},
     key::{decode_key_bytes, empty_columns},
@@ -14,60 +19,162 @@ use crate::{
     time::{EventTime, Window},
 };
 
-/// How many sessions are closed at a time.
-pub(super) const SESSIONS_MAX: usize = 4096;
+/// About how many parts are taken at a time.
+pub(super) const PARTS_MAX: usize = 4096;
+/// The most parts of one session in one call.
+const MERGED_MAX: usize = 1024;
 /// A call ends once its states have more bytes than this: plugins have 64 MiB, and copy.
 const CALL_BYTES_MAX: usize = 4 << 20;
 
 #[derive(Debug)]
 pub(super) struct Closing {
-    closed: Vec<Closed>,
-    gap_ms: i64,
-    /// Its units are `closed`.
+    rules: Rules,
+    runs: Vec<Run>,
+    step: Step,
+    /// The runs of this step: those that have several parts, then those that are closed.
+    of_step: Vec<u32>,
+    /// Its units are positions in `of_step`.
     bisect: Bisect,
     dead: BTreeMap<u32, DeadReason>,
 }
 
+/// What is one session.
+#[derive(Debug)]
+struct Run {
+    key: KeyBytes,
+    extent: Extent,
+    /// Of its parts, in the order of time; one once it is merged.
+    states: Vec<Vec<u8>>,
+    is_closed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Step {
+    Merge,
+    Emit,
+}
+
 impl Closing {
-    pub(super) fn new(closed: Vec<Closed>, gap_ms: i64) -> Closing {
-        let bisect = Bisect::new(closed.len(), SESSIONS_MAX);
-        Closing { closed, gap_ms, bisect, dead: BTreeMap::new() }
+    /// What becomes of `due` when no row before `settled_before` can come any more.
+    pub(super) fn new(due: Vec<Due>, rules: Rules, settled_before: EventTime) -> Closing {
+        let mut runs: Vec<Run> = Vec::new();
+        for Due { key, parts } in due {
+            let first = runs.len();
+            for Part { extent, state } in parts {
+                match runs[first..].last_mut() {
+                    Some(run) if !rules.separates(&run.extent, &extent) => {
+                        run.extent = run.extent.with(extent);
+                        run.states.push(state);
+                    }
+                    _ => runs.push(Run { key: key.clone(), extent, states: vec![state], is_closed: true }),
+                }
+            }
+            let last = runs.last_mut().expect("a key that is due has parts");
+            last.is_closed = rules.open_until(&last.extent) < settled_before;
+        }
+        let mut closing =
+            Closing { rules, runs, step: Step::Merge, of_step: Vec::new(), bisect: Bisect::default(), dead: BTreeMap::new() };
+        closing.begin_round(|run| run.states.len() > 1);
+        closing
     }
 
-    /// The next call, or `None` when every session was emitted or is dead.
-    pub(super) fn next_call(&mut self, key: &[Kind]) -> Option<Request> {
-        let range = self.bisect.open_next()?;
+    /// The next call, or `None` when every closed session was emitted or is dead. Sessions that are not closed go back to `sessions`.
+    pub(super) fn next_call(&mut self, key: &[Kind], sessions: &mut Sessions) -> Option<Request> {
+        loop {
+            if self.bisect.open_next().is_some() {
+                return Some(match self.step {
+                    Step::Merge => self.merge(),
+                    Step::Emit => self.emit(key),
+                });
+            }
+            if self.step == Step::Emit {
+                return None;
+            }
+            // The end of a round of merges: long sessions need another one.
+            self.begin_round(|run| run.states.len() > 1);
+            if self.of_step.is_empty() {
+                self.step = Step::Emit;
+                self.put_back(sessions);
+                self.begin_round(|run| run.is_closed);
+            }
+        }
+    }
+
+    fn begin_round(&mut self, is_in: impl Fn(&Run) -> bool) {
+        let runs = (0..).zip(&self.runs).filter(|(idx, run)| !self.dead.contains_key(idx) && is_in(run));
+        self.of_step = runs.map(|(idx, _)| idx).collect();
+        self.bisect = Bisect::new(self.of_step.len(), PARTS_MAX);
+    }
+
+    fn put_back(&mut self, sessions: &mut Sessions) {
+        for (idx, run) in (0..).zip(&mut self.runs) {
+            if !run.is_closed && !self.dead.contains_key(&idx) {
+                let state = run.states.pop().expect("it was merged");
+                sessions.replace(&run.key, &[], Part { extent: run.extent, state });
+            }
+        }
+    }
+
+    fn merge(&mut self) -> Request {
+        let (mut parts, mut ends) = (Packed::default(), Vec::new());
+        for idx in self.in_flight() {
+            if parts.data().len() > CALL_BYTES_MAX {
+                break;
+            }
+            self.runs[*idx as usize].states.iter().take(MERGED_MAX).for_each(|state| parts.push(state));
+            ends.push(parts.len() as u32);
+        }
+        self.bisect.shorten(ends.len() as u32);
+        Request::Merge { parts, ends }
+    }
+
+    fn emit(&mut self, key: &[Kind]) -> Request {
         let mut states = Packed::default();
-        for idx in range.clone() {
+        for idx in self.in_flight() {
             if states.data().len() > CALL_BYTES_MAX {
                 break;
             }
-            states.push(&self.closed[idx as usize].session.state);
+            states.push(&self.runs[*idx as usize].states[0]);
         }
         self.bisect.shorten(states.len() as u32);
-        let in_call: Vec<u32> = (range.start..range.start + states.len() as u32).collect();
-        let windows = in_call.iter().map(|idx| self.window(*idx)).collect();
-        Some(Request::Emit { windows, keys: self.keys(&in_call, key), states })
+        let windows = self.in_flight().iter().map(|idx| self.window(*idx)).collect();
+        Request::Emit { windows, keys: self.keys(self.in_flight(), key), states }
+    }
+
+    /// Takes the merged states of an answered call. A state that came back empty breaks the contract.
+    pub(super) fn merge_answered(&mut self, states: &Packed, rejects: Vec<Reject>) {
+        if states.iter().any(<[u8]>::is_empty) {
+            return self.faulted(PluginFault::Malformed("an empty state".to_owned()));
+        }
+        self.rejected(rejects);
+        for (at, state) in self.bisect.succeeded().zip(states.iter()) {
+            let merged = &mut self.runs[self.of_step[at as usize] as usize].states;
+            let n_parts = merged.len().min(MERGED_MAX);
+            merged.splice(..n_parts, [state.to_vec()]);
+        }
     }
 
     /// Gives the rows of an answered call to `out`.
-    pub(super) fn answered(&mut self, outputs: Vec<Routed>, rejects: Vec<Reject>, out: &mut Outbox) {
-        let start = self.bisect.succeeded().start;
+    pub(super) fn emit_answered(&mut self, outputs: Vec<Routed>, rejects: Vec<Reject>, out: &mut Outbox) {
         for Routed { output, rows, origins } in outputs {
             out.counts.rows_out += rows.len() as u64;
-            let times = origins.iter().map(|origin| row_time(self.window(start + origin))).collect();
+            let in_flight = self.in_flight();
+            let times = origins.iter().map(|origin| row_time(self.window(in_flight[*origin as usize]))).collect();
             out.emitted.push((output as usize, Batch::made(rows, times, None)));
         }
-        for Reject { row, code, message } in rejects {
-            self.dead.insert(start + row, DeadReason::Rejected { code, message });
-        }
+        self.rejected(rejects);
+        self.bisect.succeeded();
     }
 
     /// The open call gave no answer: it is halved, or its only session given up.
     pub(super) fn faulted(&mut self, fault: PluginFault) {
-        if let Failed::Guilty(idx) = self.bisect.failed() {
-            self.dead.insert(idx, DeadReason::Fault(fault));
+        if let Failed::Guilty(at) = self.bisect.failed() {
+            self.dead.insert(self.of_step[at as usize], DeadReason::Fault(fault));
         }
+    }
+
+    pub(super) fn is_merging(&self) -> bool {
+        self.step == Step::Merge
     }
 
     /// The dead sessions, each as a row of its key: called once, at the end.
@@ -83,18 +190,29 @@ impl Closing {
         out.dead.push(DeadRows { batch, of: RowsOf::Key, reasons: self.dead.into_values().collect() });
     }
 
+    fn rejected(&mut self, rejects: Vec<Reject>) {
+        for Reject { row, code, message } in rejects {
+            self.dead.insert(self.in_flight()[row as usize], DeadReason::Rejected { code, message });
+        }
+    }
+
+    /// The runs of the open call.
+    fn in_flight(&self) -> &[u32] {
+        let open = self.bisect.open().expect("a call is open");
+        &self.of_step[open.start as usize..open.end as usize]
+    }
+
     fn keys(&self, units: &[u32], key: &[Kind]) -> Rows {
         let mut columns = empty_columns(key);
         for idx in units {
-            let bytes = &self.closed[*idx as usize].key;
+            let bytes = &self.runs[*idx as usize].key;
             decode_key_bytes(bytes, &mut columns).expect("keys are encoded here, and checked when restored");
         }
         Rows::new(units.len(), columns).expect("each key has one value for each column")
     }
 
     fn window(&self, idx: u32) -> Window {
-        let session = &self.closed[idx as usize].session;
-        Window::new(session.first, EventTime(session.last.0 + self.gap_ms))
+        self.rules.window(&self.runs[idx as usize].extent)
     }
 }
 

@@ -1,90 +1,126 @@
-//! The open sessions of all keys, in the order of their keys and in the order in which they close.
+//! The open sessions of all keys, in the order of their keys and in the order in which something is due.
+//!
+//! Where something cuts sessions, a key has *parts*: what belongs together for sure. Rows of one ms are a part until none can come before or at
+//! them any more; then they join the part before them, which is an open session, or begin one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
+use super::extent::{Extent, Rules};
 use crate::time::EventTime;
 
 pub(super) type KeyBytes = Arc<[u8]>;
 
-/// About what a session takes in an image besides its key and its state.
-const SESSION_BYTES: usize = 12;
+/// About what a part takes in an image besides its key and its state.
+const PART_BYTES: usize = 12;
 
-/// One open session of a key.
+/// An open session of a key, or a part of one.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Open {
-    /// The times of its earliest and latest rows.
-    pub(super) first: EventTime,
-    pub(super) last: EventTime,
+pub(super) struct Part {
+    pub(super) extent: Extent,
     pub(super) state: Vec<u8>,
 }
 
-/// A session that was taken out to be emitted.
+/// The parts of a key that were taken out because something is due, in order of time.
 #[derive(Debug)]
-pub(super) struct Closed {
+pub(super) struct Due {
     pub(super) key: KeyBytes,
-    pub(super) session: Open,
+    pub(super) parts: Vec<Part>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
+struct OfKey {
+    /// Once no row up to this ms can come any more, something is to be done.
+    due: EventTime,
+    /// In order of time, more than the reach of the rules apart.
+    parts: Vec<Part>,
+}
+
+#[derive(Debug)]
 pub(super) struct Sessions {
-    /// In order of time, more than a gap apart. No key without a session.
-    by_key: BTreeMap<KeyBytes, Vec<Open>>,
-    /// (last row, key): each session once, since those of one key have different last rows.
-    by_last: BTreeSet<(EventTime, KeyBytes)>,
-    /// Keys whose sessions changed since they were written, but for those that closed.
+    rules: Rules,
+    /// No key without a part.
+    by_key: BTreeMap<KeyBytes, OfKey>,
+    by_due: BTreeSet<(EventTime, KeyBytes)>,
+    /// No row before this can come any more.
+    settled_before: EventTime,
+    /// Keys whose parts changed since they were written, but for sessions that closed of their own.
     dirty: BTreeSet<KeyBytes>,
     n_bytes: usize,
 }
 
 impl Sessions {
-    /// The sessions of `key`, in order of time.
-    pub(super) fn of_key(&self, key: &[u8]) -> &[Open] {
-        self.by_key.get(key).map_or(&[], Vec::as_slice)
+    pub(super) fn new(rules: Rules) -> Sessions {
+        Sessions {
+            rules,
+            by_key: BTreeMap::new(),
+            by_due: BTreeSet::new(),
+            settled_before: EventTime(i64::MIN),
+            dirty: BTreeSet::new(),
+            n_bytes: 0,
+        }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&KeyBytes, &[Open])> {
-        self.by_key.iter().map(|(key, sessions)| (key, sessions.as_slice()))
+    /// The parts of `key`, in order of time.
+    pub(super) fn of_key(&self, key: &[u8]) -> &[Part] {
+        self.by_key.get(key).map_or(&[], |of_key| of_key.parts.as_slice())
     }
 
-    /// Puts `new` in the place of the sessions of `key` that start at one of `swallowed`.
-    pub(super) fn replace(&mut self, key: &KeyBytes, swallowed: &[EventTime], new: Open) {
-        let mut sessions = self.remove_key(key);
-        sessions.retain(|session| !swallowed.contains(&session.first));
-        let at = sessions.partition_point(|session| session.first < new.first);
-        sessions.insert(at, new);
-        self.insert_key(key.clone(), sessions);
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&KeyBytes, &[Part])> {
+        self.by_key.iter().map(|(key, of_key)| (key, of_key.parts.as_slice()))
+    }
+
+    /// Puts `new` in the place of the parts of `key` that start at one of `swallowed`.
+    pub(super) fn replace(&mut self, key: &KeyBytes, swallowed: &[EventTime], new: Part) {
+        let mut parts = self.remove_key(key);
+        parts.retain(|part| !swallowed.contains(&part.extent.first));
+        let at = parts.partition_point(|part| part.extent.first < new.extent.first);
+        parts.insert(at, new);
+        self.insert_key(key.clone(), parts);
         self.dirty.insert(key.clone());
     }
 
-    /// The sessions of `key` are these, as they were written; none: forgets the key.
-    pub(super) fn restore(&mut self, key: KeyBytes, sessions: Vec<Open>) {
+    /// The parts of `key` are these, as they were written; none: forgets the key.
+    pub(super) fn restore(&mut self, key: KeyBytes, parts: Vec<Part>) {
         self.remove_key(&key);
-        if !sessions.is_empty() {
-            self.insert_key(key, sessions);
+        if !parts.is_empty() {
+            self.insert_key(key, parts);
         }
     }
 
-    /// Takes out at most `max` sessions that end before `closed_before`, in the order in which they close.
-    pub(super) fn take_closed(&mut self, closed_before: EventTime, gap_ms: i64, max: usize) -> Vec<Closed> {
-        let mut closed = Vec::new();
-        while closed.len() < max
-            && let Some((last, key)) = self.by_last.first().filter(|(last, _)| last.0 + gap_ms < closed_before.0).cloned()
+    /// No row before `at` can come any more. Said before anything that is due by then is taken.
+    pub(super) fn settle(&mut self, at: EventTime) {
+        self.settled_before = at;
+    }
+
+    /// Takes out about `max` parts with which something is to be done, in the order in which it is due: sessions that close, or all settled parts
+    /// of a key.
+    pub(super) fn take_due(&mut self, max: usize) -> Vec<Due> {
+        let (mut all, mut n_parts) = (Vec::new(), 0);
+        while n_parts < max
+            && let Some((_, key)) = self.by_due.first().filter(|(due, _)| *due < self.settled_before).cloned()
         {
-            let mut sessions = self.remove_key(&key);
-            let at = sessions.iter().position(|session| session.last == last).expect("both orders hold the same sessions");
-            let session = sessions.remove(at);
-            if !sessions.is_empty() {
-                self.insert_key(key.clone(), sessions);
+            let mut parts = self.remove_key(&key);
+            let n_due = match self.rules.has_cuts() {
+                true => parts.partition_point(|part| part.extent.last < self.settled_before),
+                false => 1,
+            };
+            let rest = parts.split_off(n_due);
+            if !rest.is_empty() {
+                self.insert_key(key.clone(), rest);
             }
-            closed.push(Closed { key, session });
+            if self.rules.has_cuts() {
+                self.dirty.insert(key.clone());
+            }
+            n_parts += n_due;
+            all.push(Due { key, parts });
         }
-        closed
+        all
     }
 
-    /// The keys whose sessions are to be written.
+    /// The keys whose parts are to be written.
     pub(super) fn take_dirty(&mut self) -> BTreeSet<KeyBytes> {
         std::mem::take(&mut self.dirty)
     }
@@ -94,24 +130,33 @@ impl Sessions {
         self.n_bytes
     }
 
-    fn insert_key(&mut self, key: KeyBytes, sessions: Vec<Open>) {
-        self.by_last.extend(sessions.iter().map(|session| (session.last, key.clone())));
-        self.n_bytes += n_bytes(&key, &sessions);
-        self.by_key.insert(key, sessions);
+    /// Of a key's parts: what is still unsettled is due when it is settled, a session when it closes.
+    fn due(&self, parts: &[Part]) -> EventTime {
+        let closes = self.rules.open_until(&parts[0].extent);
+        if !self.rules.has_cuts() {
+            return closes;
+        }
+        match parts[0].extent.last < self.settled_before {
+            true => parts.get(1).map_or(closes, |next| closes.min(next.extent.last)),
+            false => parts[0].extent.last,
+        }
     }
 
-    fn remove_key(&mut self, key: &KeyBytes) -> Vec<Open> {
-        let sessions = self.by_key.remove(key).unwrap_or_default();
-        if !sessions.is_empty() {
-            self.n_bytes -= n_bytes(key, &sessions);
-        }
-        for session in &sessions {
-            self.by_last.remove(&(session.last, key.clone()));
-        }
-        sessions
+    fn insert_key(&mut self, key: KeyBytes, parts: Vec<Part>) {
+        let due = self.due(&parts);
+        self.by_due.insert((due, key.clone()));
+        self.n_bytes += n_bytes(&key, &parts);
+        self.by_key.insert(key, OfKey { due, parts });
+    }
+
+    fn remove_key(&mut self, key: &KeyBytes) -> Vec<Part> {
+        let Some(OfKey { due, parts }) = self.by_key.remove(key) else { return Vec::new() };
+        self.n_bytes -= n_bytes(key, &parts);
+        self.by_due.remove(&(due, key.clone()));
+        parts
     }
 }
 
-fn n_bytes(key: &KeyBytes, sessions: &[Open]) -> usize {
-    key.len() + sessions.iter().map(|session| session.state.len() + SESSION_BYTES).sum::<usize>()
+fn n_bytes(key: &KeyBytes, parts: &[Part]) -> usize {
+    key.len() + parts.iter().map(|part| part.state.len() + PART_BYTES).sum::<usize>()
 }

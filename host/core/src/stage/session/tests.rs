@@ -7,12 +7,14 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     column::Value,
-    plan::Emission,
+    plan::{Emission, SessionCuts},
     stage::{
         LateRows,
         testing::{
             self, Written,
-            id_lists::{END, IdLists, REFUSED, Row, Step, ids_of, int, one_by_one, row, rows_of, stage_plan, steps},
+            id_lists::{
+                END, IdLists, REFUSED, Row, Step, cases, ids_of, int, is_end, one_by_one, row, rows_of, stage_plan, steps,
+            },
         },
     },
 };
@@ -35,7 +37,11 @@ struct Harness {
 
 impl Harness {
     fn new(lateness_ms: i64) -> Harness {
-        let plan = stage_plan(WindowSpec::Session { gap_ms: GAP }, lateness_ms, Emission::Final);
+        Harness::cut(SessionCuts::NONE, lateness_ms)
+    }
+
+    fn cut(cuts: SessionCuts, lateness_ms: i64) -> Harness {
+        let plan = stage_plan(WindowSpec::Session { gap_ms: GAP, cuts }, lateness_ms, Emission::Final);
         let (plugin, written, out) = (IdLists::default(), Written::default(), Outbox::default());
         Harness { stage: Session::new(&plan), plan, plugin, written, watermark: i64::MIN, out, emitted: Vec::new() }
     }
@@ -79,8 +85,14 @@ impl Harness {
                 taken.push((key, start, end, ids_of(state)));
             }
         }
-        let order: Vec<(i64, &Option<String>)> = taken.iter().map(|(key, _, end, _)| (*end, key)).collect();
-        assert!(order.is_sorted(), "{order:?}");
+        let mut order: Vec<(i64, &Option<String>)> = taken.iter().map(|(key, _, end, _)| (*end, key)).collect();
+        if self.stage.facts.rules.has_cuts() {
+            // Key by key.
+            order.sort_by_key(|(_, key)| *key);
+            assert!(order.chunk_by(|a, b| a.1 == b.1).all(<[_]>::is_sorted), "{order:?}");
+        } else {
+            assert!(order.is_sorted(), "{order:?}");
+        }
         self.emitted.extend(taken.iter().cloned());
         taken
     }
@@ -189,7 +201,7 @@ fn state_of_another_gap_is_refused() {
     harness.stage.image(&mut writer);
     let chunk = writer.finish().remove(0);
     let StageKind::Aggregate { window, .. } = &mut harness.plan.kind else { panic!("it is an aggregate") };
-    *window = WindowSpec::Session { gap_ms: 15 };
+    *window = WindowSpec::Session { gap_ms: 15, cuts: SessionCuts::NONE };
     let (_, mut body) = crate::state::sections(&chunk).unwrap().remove(0);
     let restored = Session::new(&harness.plan).restore(&mut body);
     assert_eq!(restored, Err(StateError::Damaged("sessions of another gap than the manifest's")));
@@ -202,8 +214,20 @@ fn rows() -> impl Strategy<Value = Vec<(i64, Option<&'static str>, i64)>> {
     prop::collection::vec((at, key, 0_i64..40), 0..10)
 }
 
-fn run(steps: &[Step], lateness_ms: i64) -> Harness {
-    let mut harness = Harness::new(lateness_ms);
+fn cuts() -> impl Strategy<Value = SessionCuts> {
+    let end = prop::option::of(Just(2_usize));
+    let (rows_max, length_ms_max) = (prop::option::of(1_u64..5), prop::option::of(1_i64..60));
+    (end, rows_max, length_ms_max).prop_map(|(end, rows_max, length_ms_max)| SessionCuts { end, rows_max, length_ms_max })
+}
+
+/// As [`rows`], closer together, so that there is something to cut.
+fn close_rows() -> impl Strategy<Value = Vec<(i64, Option<&'static str>, i64)>> {
+    let at = prop_oneof![20 => -30_i64..30, 1 => prop::sample::select(vec![EventTime::MIN.0, EventTime::MAX.0])];
+    prop::collection::vec((at, prop::sample::select(vec![Some("a"), Some("a"), Some("b")]), 0_i64..40), 0..10)
+}
+
+fn run(steps: &[Step], cuts: SessionCuts, lateness_ms: i64) -> Harness {
+    let mut harness = Harness::cut(cuts, lateness_ms);
     for step in steps {
         match step {
             Step::Rows(rows) => harness.accept(rows),
@@ -215,8 +239,8 @@ fn run(steps: &[Step], lateness_ms: i64) -> Harness {
     harness
 }
 
-/// What a batch job makes of all rows that are neither late nor refused: sorted by time, a new session after a gap.
-fn brute_force(steps: &[Step], lateness_ms: i64) -> (BTreeSet<Found>, BTreeSet<i64>) {
+/// What a batch job makes of all rows that are neither late nor refused: sorted by time, a new session after a gap or a cut.
+fn brute_force(steps: &[Step], cuts: SessionCuts, lateness_ms: i64) -> (BTreeSet<Found>, BTreeSet<i64>) {
     let (mut watermark, mut late, mut rows) = (i64::MIN, BTreeSet::new(), Vec::new());
     for step in steps {
         match step {
@@ -235,31 +259,116 @@ fn brute_force(steps: &[Step], lateness_ms: i64) -> (BTreeSet<Found>, BTreeSet<i
     }
     rows.sort_by_key(|row| (row.key, row.at));
     let mut sessions = BTreeSet::new();
-    for run in rows.chunk_by(|a, b| a.key == b.key && b.at - a.at <= GAP) {
-        let mut ids: Vec<i64> = run.iter().map(|row| row.id).collect();
+    let mut open: Vec<&Row> = Vec::new();
+    let is_complete = |open: &[&Row]| {
+        cuts.rows_max.is_some_and(|max| open.len() as u64 >= max) || (cuts.end.is_some() && open.iter().any(|row| is_end(row.id)))
+    };
+    let mut close = |open: &mut Vec<&Row>| {
+        let Some((first, last)) = open.first().zip(open.last()) else { return };
+        let by_length = first.at + cuts.length_ms_max.unwrap_or(i64::MAX / 2);
+        let end = if is_complete(open) { last.at + 1 } else { by_length.min(last.at + GAP) };
+        let mut ids: Vec<i64> = open.iter().map(|row| row.id).collect();
         ids.sort();
-        sessions.insert((run[0].key.map(str::to_owned), run[0].at, run[run.len() - 1].at + GAP, ids));
+        sessions.insert((first.key.map(str::to_owned), first.at, end, ids));
+        open.clear();
+    };
+    for row in &rows {
+        if let Some((first, last)) = open.first().zip(open.last())
+            && (first.key != row.key
+                || row.at - last.at > GAP
+                || row.at - first.at >= cuts.length_ms_max.unwrap_or(i64::MAX)
+                || (last.at < row.at && is_complete(&open)))
+        {
+            close(&mut open);
+        }
+        open.push(row);
     }
+    close(&mut open);
     (sessions, late)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(cases())]
 
     #[test]
     fn sessions_are_those_of_a_batch_job(steps in steps(rows(), 15), lateness_ms in 0_i64..40) {
-        let harness = run(&steps, lateness_ms);
-        let (sessions, late) = brute_force(&steps, lateness_ms);
-        prop_assert_eq!(harness.emitted.iter().cloned().collect::<BTreeSet<_>>(), sessions);
-        prop_assert_eq!(harness.late(), late);
-        let counts = harness.out.counts;
-        prop_assert_eq!(counts.rows_in, counts.accepted + counts.late + counts.dead);
-        prop_assert_eq!(counts.rows_out as usize, harness.emitted.len(), "no session twice");
-        prop_assert_eq!(harness.stage.state_bytes(), 0);
+        check(&steps, SessionCuts::NONE, lateness_ms)?;
+    }
+
+    #[test]
+    fn cut_sessions_are_those_of_a_batch_job(steps in steps(close_rows(), 15), cuts in cuts(), lateness_ms in 0_i64..40) {
+        check(&steps, cuts, lateness_ms)?;
     }
 
     #[test]
     fn cutting_a_batch_changes_no_session(steps in steps(rows(), 15), lateness_ms in 0_i64..40) {
-        prop_assert_eq!(run(&one_by_one(&steps), lateness_ms).emitted, run(&steps, lateness_ms).emitted);
+        let whole = run(&steps, SessionCuts::NONE, lateness_ms).emitted;
+        prop_assert_eq!(run(&one_by_one(&steps), SessionCuts::NONE, lateness_ms).emitted, whole);
     }
+
+    #[test]
+    fn cutting_a_batch_changes_no_cut_session(steps in steps(close_rows(), 15), cuts in cuts(), lateness_ms in 0_i64..40) {
+        prop_assert_eq!(run(&one_by_one(&steps), cuts, lateness_ms).emitted, run(&steps, cuts, lateness_ms).emitted);
+    }
+}
+
+fn check(steps: &[Step], cuts: SessionCuts, lateness_ms: i64) -> Result<(), TestCaseError> {
+    let harness = run(steps, cuts, lateness_ms);
+    let (sessions, late) = brute_force(steps, cuts, lateness_ms);
+    prop_assert_eq!(harness.emitted.iter().cloned().collect::<BTreeSet<_>>(), sessions);
+    prop_assert_eq!(harness.late(), late);
+    let counts = harness.out.counts;
+    prop_assert_eq!(counts.rows_in, counts.accepted + counts.late + counts.dead);
+    prop_assert_eq!(counts.rows_out as usize, harness.emitted.len(), "no session twice");
+    prop_assert_eq!(harness.stage.state_bytes(), 0);
+    Ok(())
+}
+
+const ENDED: SessionCuts = SessionCuts { end: Some(2), ..SessionCuts::NONE };
+
+#[test]
+fn an_end_closes_its_session_once_nothing_before_it_can_come() {
+    let mut harness = Harness::cut(ENDED, 5);
+    harness.accept(&[row(0, "a", 1), row(4, "a", 50), row(6, "a", 2)]);
+    // At 9 a row of 4 is still accepted.
+    assert_eq!(harness.advance(9), []);
+    harness.accept(&[row(4, "a", 3), row(5, "a", 4)]);
+    harness.restart(false);
+    assert_eq!(harness.advance(10), [found("a", 0, 5, &[1, 3, 50])]);
+    harness.restart(true);
+    assert_eq!(harness.advance(END), [found("a", 5, 16, &[2, 4])]);
+}
+
+#[test]
+fn an_end_that_comes_late_cuts_what_was_together() {
+    let mut harness = Harness::cut(ENDED, 100);
+    harness.accept(&[row(0, "a", 1), row(8, "a", 2), row(16, "a", 3)]);
+    harness.accept(&[row(9, "a", 50)]);
+    // A refused end is none.
+    harness.accept(&[row(3, "a", 58)]);
+    assert_eq!(harness.advance(END), [found("a", 0, 10, &[1, 2, 50]), found("a", 16, 26, &[3])]);
+}
+
+#[test]
+fn a_long_session_is_cut_and_its_state_stays_small() {
+    let mut harness = Harness::cut(SessionCuts { length_ms_max: Some(20), ..SessionCuts::NONE }, 0);
+    let mut n_bytes = 0;
+    for at in 0..200 {
+        harness.accept(&[row(at, "a", at * 10 + 1)]);
+        harness.advance(at);
+        n_bytes = n_bytes.max(harness.stage.state_bytes());
+    }
+    let ends: Vec<(i64, i64)> = harness.emitted.iter().map(|(_, start, end, _)| (*start, *end)).collect();
+    assert_eq!(ends, (0..9).map(|n| (n * 20, n * 20 + 20)).collect::<Vec<_>>());
+    assert!(n_bytes < 300, "{n_bytes} bytes");
+}
+
+#[test]
+fn a_cut_session_whose_merging_breaks_the_plugin_is_one_dead_row_of_its_key() {
+    let mut harness = Harness::cut(ENDED, 0);
+    harness.plugin.poison_merge = Some(1);
+    harness.accept(&[row(0, "a", 1), row(1, "a", 2), row(0, "b", 3), row(1, "b", 50), row(5, "a", 4)]);
+    assert_eq!(harness.advance(4), [found("b", 0, 2, &[3, 50])]);
+    assert_eq!(harness.advance(END), [found("a", 5, 15, &[4])]);
+    assert_eq!(harness.out.counts.dead_panes, 1);
 }

@@ -1,13 +1,14 @@
-//! The clusters of a batch and the sessions that are there, on their way to sessions that lie more than a gap apart.
+//! The clusters of a batch and the parts that are there, on their way to parts that lie farther apart than the reach of the rules.
 
 use std::collections::BTreeMap;
 
 use super::{
     adding::{Adding, Cluster},
-    sessions::{KeyBytes, Open, Sessions},
+    extent::{Extent, Rules},
+    sessions::{self, KeyBytes, Sessions},
 };
 use crate::{
-    column::Packed,
+    column::{Packed, Value},
     plugin::{PluginFault, Reject, Request},
     stage::{
         Batch, DeadReason,
@@ -40,38 +41,39 @@ pub(super) struct United {
     pub(super) dead: BTreeMap<u32, DeadReason>,
 }
 
-/// What becomes one session.
+/// What becomes one part.
 #[derive(Debug)]
 struct Union {
     key: KeyBytes,
-    first: EventTime,
-    last: EventTime,
+    extent: Extent,
     /// In the order of time.
-    parts: Vec<Part>,
+    parts: Vec<From>,
     /// `None`: not merged yet, or given up.
     state: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Part {
-    /// The session of the key that starts here.
+enum From {
+    /// The part of the key that starts here.
     Session(EventTime),
     /// Index of a cluster.
     Cluster(usize),
 }
 
 impl Uniting {
-    pub(super) fn new(adding: Adding, sessions: &Sessions, gap_ms: i64) -> Uniting {
+    pub(super) fn new(adding: Adding, sessions: &Sessions, rules: Rules) -> Uniting {
         let Adding { batch, n_rows, done: mut clusters, dead, .. } = adding;
         clusters.sort_by(|a, b| (&a.key, a.first).cmp(&(&b.key, b.first)));
+        let extents: Vec<Extent> = clusters.iter().map(|cluster| extent(cluster, &batch, rules)).collect();
         let mut unions: Vec<Union> = Vec::new();
         let mut start = 0;
         for of_key in clusters.chunk_by(|a, b| a.key == b.key) {
-            unions_of_key(start, of_key, sessions, gap_ms, &mut unions);
+            let new = (start..).zip(of_key).map(|(idx, _)| (extents[idx], From::Cluster(idx)));
+            unions_of_key(&of_key[0].key, new, sessions, rules.reach_ms(), &mut unions);
             start += of_key.len();
         }
         for union in &mut unions {
-            if let [Part::Cluster(idx)] = union.parts[..] {
+            if let [From::Cluster(idx)] = union.parts[..] {
                 union.state = Some(std::mem::take(&mut clusters[idx].state));
             }
         }
@@ -92,9 +94,9 @@ impl Uniting {
             let of_key = sessions.of_key(&union.key);
             for part in &union.parts {
                 parts.push(match part {
-                    Part::Cluster(idx) => &self.clusters[*idx].state,
-                    Part::Session(first) => {
-                        let found = of_key.iter().find(|session| session.first == *first);
+                    From::Cluster(idx) => &self.clusters[*idx].state,
+                    From::Session(first) => {
+                        let found = of_key.iter().find(|part| part.extent.first == *first);
                         &found.expect("nothing changes while it is united").state
                     }
                 });
@@ -131,7 +133,7 @@ impl Uniting {
         let union = &mut self.unions[self.to_merge[at as usize] as usize];
         union.state = None;
         for part in &union.parts {
-            if let Part::Cluster(idx) = part {
+            if let From::Cluster(idx) = part {
                 self.dead.extend(self.clusters[*idx].rows.iter().map(|row| (*row, why.clone())));
             }
         }
@@ -139,34 +141,45 @@ impl Uniting {
 
     /// Puts the unions into `sessions`.
     pub(super) fn finish(self, sessions: &mut Sessions) -> United {
-        for Union { key, first, last, parts, state } in self.unions {
+        for Union { key, extent, parts, state } in self.unions {
             let Some(state) = state else { continue };
-            let start = |part: &Part| if let Part::Session(first) = part { Some(*first) } else { None };
+            let start = |part: &From| if let From::Session(first) = part { Some(*first) } else { None };
             let swallowed: Vec<EventTime> = parts.iter().filter_map(start).collect();
-            sessions.replace(&key, &swallowed, Open { first, last, state });
+            sessions.replace(&key, &swallowed, sessions::Part { extent, state });
         }
         United { batch: self.batch, n_rows: self.n_rows, dead: self.dead }
     }
 }
 
-/// The unions of one key, whose clusters are `of_key`, the first with index `start`. Sessions that no cluster touches are no union.
-fn unions_of_key(start: usize, of_key: &[Cluster], sessions: &Sessions, gap_ms: i64, unions: &mut Vec<Union>) {
-    let key = &of_key[0].key;
-    let old = sessions.of_key(key).iter().map(|session| (session.first, session.last, Part::Session(session.first)));
-    let new = (start..).zip(of_key).map(|(idx, cluster)| (cluster.first, cluster.last, Part::Cluster(idx)));
-    let mut spans: Vec<(EventTime, EventTime, Part)> = old.chain(new).collect();
-    spans.sort_by_key(|(first, last, _)| (*first, *last));
+/// What is known of a cluster without its dead rows.
+fn extent(cluster: &Cluster, batch: &Batch, rules: Rules) -> Extent {
+    let is_end = |row: &u32| rules.cuts.end.is_some_and(|end| batch.rows.column(end).at(*row as usize) == Value::Bool(true));
+    let Cluster { first, last, rows, .. } = cluster;
+    Extent { first: *first, last: *last, n_rows: rows.len() as u64, is_ended: rows.iter().any(is_end) }
+}
+
+/// The unions of one key, whose clusters are `new`. Parts that no cluster touches are no union.
+fn unions_of_key(
+    key: &KeyBytes,
+    new: impl Iterator<Item = (Extent, From)>,
+    sessions: &Sessions,
+    reach_ms: i64,
+    unions: &mut Vec<Union>,
+) {
+    let old = sessions.of_key(key).iter().map(|part| (part.extent, From::Session(part.extent.first)));
+    let mut spans: Vec<(Extent, From)> = old.chain(new).collect();
+    spans.sort_by_key(|(extent, _)| (extent.first, extent.last));
     let mut open: Option<Union> = None;
     let mut keep = |union: Option<Union>| {
-        unions.extend(union.filter(|union| union.parts.iter().any(|part| matches!(part, Part::Cluster(_)))));
+        unions.extend(union.filter(|union| union.parts.iter().any(|part| matches!(part, From::Cluster(_)))));
     };
-    for (first, last, part) in spans {
+    for (extent, part) in spans {
         match &mut open {
-            Some(union) if first.0 - union.last.0 <= gap_ms => {
-                union.last = union.last.max(last);
+            Some(union) if extent.first.0 - union.extent.last.0 <= reach_ms => {
+                union.extent = union.extent.with(extent);
                 union.parts.push(part);
             }
-            _ => keep(open.replace(Union { key: key.clone(), first, last, parts: vec![part], state: None })),
+            _ => keep(open.replace(Union { key: key.clone(), extent, parts: vec![part], state: None })),
         }
     }
     keep(open);

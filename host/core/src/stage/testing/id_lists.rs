@@ -19,8 +19,14 @@ pub(in crate::stage) const REFUSED: i64 = 8;
 pub(in crate::stage) const POISON: i64 = 9;
 
 pub(in crate::stage) fn stage_plan(window: WindowSpec, lateness_ms: i64, emission: Emission) -> StagePlan {
-    let input = Schema { fields: vec![field("key", FieldType::Text, false), field("id", FieldType::Int, true)] };
-    let kind = StageKind::Aggregate { plugin: 0, columns: vec![1], key: vec![0], window, lateness_ms, emission };
+    let input = Schema {
+        fields: vec![
+            field("key", FieldType::Text, false),
+            field("id", FieldType::Int, true),
+            field("end", FieldType::Bool, false),
+        ],
+    };
+    let kind = StageKind::Aggregate { plugin: 0, columns: vec![1], key: vec![0], window, lateness_ms, emission, early_ms: None };
     StagePlan {
         name: "tested".into(),
         fragment: 0,
@@ -46,13 +52,19 @@ pub(in crate::stage) fn row(at: i64, key: &'static str, id: i64) -> Row {
 }
 
 pub(in crate::stage) fn rows_of(rows: &[Row]) -> Batch {
-    let mut columns = empty_columns(&[Kind::Bytes, Kind::Int]);
+    let mut columns = empty_columns(&[Kind::Bytes, Kind::Int, Kind::Bool]);
     for row in rows {
         columns[0].push(row.key.map_or(Value::Null, |key| Value::Bytes(key.as_bytes())));
         columns[1].push(Value::Int(row.id));
+        columns[2].push(if is_end(row.id) { Value::Bool(true) } else { Value::Null });
     }
     let times: Vec<i64> = rows.iter().map(|row| row.at).collect();
     batch(Rows::new(rows.len(), columns).unwrap(), &times)
+}
+
+/// Whether the field `end`, column 2, of a row with this id is true.
+pub(in crate::stage) fn is_end(id: i64) -> bool {
+    id / 10 % 6 == 5
 }
 
 pub(in crate::stage) fn int(column: &Column, row: usize) -> i64 {
@@ -149,6 +161,12 @@ pub(in crate::stage) fn ids_of(state: &[u8]) -> Vec<i64> {
 
 pub(in crate::stage) fn bytes_of(ids: &[i64]) -> Vec<u8> {
     ids.iter().flat_map(|id| id.to_be_bytes()).collect()
+}
+
+/// How many cases a property is tested with: more by `PROPTEST_CASES`.
+pub(in crate::stage) fn cases() -> ProptestConfig {
+    let of_environment = ProptestConfig::default();
+    ProptestConfig { cases: of_environment.cases.max(10_000), ..of_environment }
 }
 
 /// One step of a random run.

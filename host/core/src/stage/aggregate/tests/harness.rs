@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-pub(super) use crate::stage::testing::id_lists::{END, REFUSED, Row, Step, int, one_by_one, row, stage_plan, steps};
+pub(super) use crate::stage::testing::id_lists::{END, REFUSED, Row, Step, cases, int, one_by_one, row, stage_plan, steps};
 
 /// (window end, key)
 pub(super) type Pane = (i64, Option<String>);
@@ -38,7 +38,18 @@ pub(super) struct Harness {
 
 impl Harness {
     pub(super) fn new(window: WindowSpec, lateness_ms: i64, emission: Emission) -> Harness {
-        let plan = stage_plan(window, lateness_ms, emission);
+        Harness::of(stage_plan(window, lateness_ms, emission))
+    }
+
+    /// Results are told also before their windows end, every 10 ms of wall time.
+    pub(super) fn early(window: WindowSpec, lateness_ms: i64) -> Harness {
+        let mut plan = stage_plan(window, lateness_ms, Emission::Upsert);
+        let StageKind::Aggregate { early_ms, .. } = &mut plan.kind else { panic!("it is an aggregate") };
+        *early_ms = Some(10);
+        Harness::of(plan)
+    }
+
+    fn of(plan: StagePlan) -> Harness {
         let stage = Aggregate::new(&plan);
         let (plugin, written, out) = (IdLists::default(), Written::default(), Outbox::default());
         Harness { plan, stage, plugin, written, watermark: i64::MIN, out, emitted: Vec::new() }
@@ -55,6 +66,12 @@ impl Harness {
         self.watermark = self.watermark.max(watermark);
         let plugin = &mut self.plugin;
         testing::advance(&mut self.stage, self.watermark, &mut |request| plugin.answer(request), &mut self.out);
+        self.take_emitted()
+    }
+
+    pub(super) fn clock(&mut self, now: i64) -> Vec<Emitted> {
+        let plugin = &mut self.plugin;
+        testing::clock(&mut self.stage, now, &mut |request| plugin.answer(request), &mut self.out);
         self.take_emitted()
     }
 

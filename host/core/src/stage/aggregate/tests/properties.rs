@@ -112,8 +112,50 @@ fn last_rows(harness: &Harness) -> IdsOfPanes {
     last.into_iter().map(|(pane, one)| (pane, one.ids)).collect()
 }
 
+/// As [`run`], with a reading of the clock after each step: what is told early is what windows hold so far, of all that changed, and nothing else.
+fn run_early(steps: &[Step], rises: &[i64], spec: WindowSpec, lateness_ms: i64) -> Harness {
+    let mut harness = Harness::early(spec.clone(), lateness_ms);
+    let (mut now, mut until, mut told) = (0, None, IdsOfPanes::new());
+    for (idx, step) in steps.iter().enumerate() {
+        match step {
+            Step::Rows(rows) => drop(harness.accept(rows)),
+            Step::Advance(to) => drop(harness.advance(*to)),
+            Step::Restart { with_image } => {
+                harness.restart(*with_image);
+                (until, told) = (None, IdsOfPanes::new());
+            }
+        }
+        now += rises[idx % rises.len()];
+        let early = harness.clock(now);
+        let is_due = *until.get_or_insert(now + 10) <= now;
+        let mut expected = IdsOfPanes::new();
+        if is_due {
+            until = Some(now + 10);
+            let (mut panes, _) = brute_force(&steps[..=idx], spec.clone(), lateness_ms);
+            panes.retain(|(end, _), _| *end > harness.watermark);
+            expected = panes.clone().into_iter().filter(|(pane, ids)| told.get(pane) != Some(ids)).collect();
+            told = panes;
+        }
+        assert!(early.iter().all(|one| one.revision.is_some_and(|(_, is_final)| !is_final)), "{early:?}");
+        assert_eq!(early.into_iter().map(|one| (one.pane, one.ids)).collect::<IdsOfPanes>(), expected, "at {now} ms");
+    }
+    harness.advance(END);
+    harness
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(cases())]
+
+    #[test]
+    fn early_rows_are_what_windows_hold_and_change_no_last_row(
+        steps in steps(rows(), 13), rises in prop::collection::vec(0_i64..14, 1..6), spec in specs(), lateness_ms in 0_i64..40,
+    ) {
+        let harness = run_early(&steps, &rises, spec.clone(), lateness_ms);
+        let (panes, late) = brute_force(&steps, spec, lateness_ms);
+        prop_assert_eq!(last_rows(&harness), panes);
+        prop_assert_eq!(harness.late(), late);
+        prop_assert_eq!(harness.stage.state_bytes(), 0);
+    }
 
     #[test]
     fn the_last_rows_are_those_of_a_batch_job(steps in steps(rows(), 13), spec in specs(), lateness_ms in 0_i64..40, is_final in any::<bool>()) {

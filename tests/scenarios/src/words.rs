@@ -1,4 +1,4 @@
-//! `name=value`, word by word.
+//! The words of a line of `pipeline`.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use reelflow_core::plan::Emission;
 use crate::print::parse_time;
 
 /// The words of a line after its name and inputs: `name=value`.
-pub(super) struct Words<'a>(pub(super) BTreeMap<&'a str, &'a str>);
+pub(crate) struct Words<'a>(pub(crate) BTreeMap<&'a str, &'a str>);
 
 impl<'a> Words<'a> {
-    pub(super) fn parse(words: impl Iterator<Item = &'a str>, known: &[&str]) -> Result<Words<'a>, String> {
+    pub(crate) fn parse(words: impl Iterator<Item = &'a str>, known: &[&str]) -> Result<Words<'a>, String> {
         let pair = |word: &'a str| word.split_once('=').ok_or_else(|| format!("\"{word}\" is not name=value"));
         let pairs = words.map(pair).collect::<Result<BTreeMap<_, _>, _>>()?;
         match pairs.keys().find(|name| !known.contains(name)) {
@@ -19,19 +19,19 @@ impl<'a> Words<'a> {
         }
     }
 
-    pub(super) fn text(&self, name: &str) -> Result<&'a str, String> {
+    pub(crate) fn text(&self, name: &str) -> Result<&'a str, String> {
         self.0.get(name).copied().ok_or_else(|| format!("\"{name}\" is missing"))
     }
 
-    pub(super) fn time(&self, name: &str, default: &str) -> Result<i64, String> {
+    pub(crate) fn time(&self, name: &str, default: &str) -> Result<i64, String> {
         parse_time(self.0.get(name).unwrap_or(&default))
     }
 
-    pub(super) fn number(&self, name: &str, default: u32) -> Result<u32, String> {
+    pub(crate) fn number(&self, name: &str, default: u32) -> Result<u32, String> {
         self.0.get(name).map_or(Ok(default), |text| text.parse().map_err(|_| format!("\"{text}\" is no number")))
     }
 
-    pub(super) fn emission(&self) -> Result<Emission, String> {
+    pub(crate) fn emission(&self) -> Result<Emission, String> {
         match self.0.get("emit").copied().unwrap_or("final") {
             "final" => Ok(Emission::Final),
             "upsert" => Ok(Emission::Upsert),

@@ -1,0 +1,46 @@
+//! How values are written on the command line.
+
+use reelflow_core::time::EventTime;
+
+/// What may stand behind a topic's name.
+pub(super) fn suffix(text: &str) -> Result<String, String> {
+    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    match !text.is_empty() && text.len() <= 32 && text.bytes().all(is_good) {
+        true => Ok(text.to_owned()),
+        false => Err("must be up to 32 letters, digits, dots, dashes or underscores, such as .fixed".to_owned()),
+    }
+}
+
+pub(super) fn pipeline_name(text: &str) -> Result<String, String> {
+    reelflow_config::pipeline_name(text).map(|()| text.to_owned())
+}
+
+/// A time in RFC 3339, the beginning of a date in UTC, or ms since 1970.
+pub(super) fn event_time(text: &str) -> Result<EventTime, String> {
+    let ms = text.parse::<i64>().ok();
+    let ms = ms.or_else(|| text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond));
+    let ms = ms.or_else(|| format!("{text}T00:00:00Z").parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond));
+    ms.and_then(EventTime::checked)
+        .ok_or_else(|| "must be a time such as 2026-01-03T12:00:00Z, a date, or ms since 1970".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_in_three_ways() {
+        for (text, ms) in [
+            ("2026-01-01T00:00:00Z", Some(1_767_225_600_000)),
+            ("2026-01-01T01:00:00+01:00", Some(1_767_225_600_000)),
+            ("2026-01-01", Some(1_767_225_600_000)),
+            ("1969-12-31", Some(-86_400_000)),
+            ("-5", Some(-5)),
+            ("yesterday", None),
+            ("2026-13-01", None),
+            ("9000000000000000", None),
+        ] {
+            assert_eq!(event_time(text).ok().map(|time| time.0), ms, "{text}");
+        }
+    }
+}

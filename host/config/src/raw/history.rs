@@ -1,0 +1,35 @@
+//! `files` of a source: where its history lies.
+
+use reelflow_core::plan::FileFormat;
+
+use super::sink::local;
+use crate::{
+    code::Code,
+    config::History,
+    problem::{At, Problem, Problems},
+    walk::Table,
+};
+
+/// `event_time`: what the source says of it.
+pub(super) fn history(source: &mut Table<'_>, event_time: Option<&At<String>>, problems: &mut Problems) -> Option<History> {
+    let what = format!("\"files\" of {}", source.what);
+    let mut table = source.table("files", what, problems)?;
+    let path = table.required_string("path", "\"history/plays\"", problems);
+    let path = path.and_then(|path| local(path, "read from", problems));
+    if table.peek("format").is_none() {
+        table.missing("format", "\"parquet\"` or `format = \"ndjson\"", problems);
+    }
+    let formats = [FileFormat::Ndjson, FileFormat::Parquet].map(|format| (format.name(), format));
+    let format = table.choice("format", &formats, problems);
+    let timestamp = table.string("timestamp", problems);
+    if let Some(event_time) = event_time.filter(|field| field.value == "@timestamp" && timestamp.is_none()) {
+        let message = format!("records in the files of {} would have no event time", source.what);
+        problems.push(
+            Problem::at(Code::MissingKey, table.span.clone(), message, "\"timestamp\" is missing")
+                .also(event_time.span.clone(), "the event time is the log's, which files do not have")
+                .help("add `timestamp = \"…\"` with the field that holds it, in ms since 1970"),
+        );
+    }
+    table.finish(&[], problems);
+    Some(History { path: path?, format: *format?, timestamp })
+}

@@ -1,0 +1,16 @@
+//! `files` of a source.
+
+use schemars::JsonSchema;
+
+use super::{Text, sinks::FileFormat};
+
+/// Files with records of a source: what its topic held, or would have held.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct History {
+    /// A folder with everything below it, a file, or a pattern with `*`; relative to the manifest.
+    path: Text,
+    format: FileFormat,
+    /// The field with the log's timestamp of a record, in ms since 1970. Default: its event time.
+    timestamp: Option<Text>,
+}
