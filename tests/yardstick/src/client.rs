@@ -21,6 +21,8 @@ use crate::{Guarantee, Job};
 
 /// The key of the record that ends a partition.
 pub(crate) const END_KEY: &[u8] = b"__end";
+/// Below what a broker takes in one record.
+pub(crate) const CHANGELOG_RECORD_BYTES_MAX: usize = 900_000;
 const WAIT: Duration = Duration::from_secs(30);
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 const N_MESSAGES_MAX: usize = 4_096;

@@ -12,15 +12,13 @@ use serde::Deserialize;
 
 use crate::{
     Figures, Job,
-    client::{self, Message, Program, Writer},
+    client::{self, CHANGELOG_RECORD_BYTES_MAX, Message, Program, Writer},
 };
 
 const WINDOW_MS: i64 = 10_000;
 const BOUND_MS: i64 = 2_000;
 const OUT: usize = 0;
 const CHANGELOG: usize = 1;
-/// Below what a broker takes in one record.
-const CHANGELOG_RECORD_BYTES_MAX: usize = 900_000;
 
 #[derive(Deserialize)]
 struct Impression {

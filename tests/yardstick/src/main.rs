@@ -4,7 +4,8 @@
 //! guarantee as the engine's pipeline in `pipelines/`, and nothing else. It is no straw man: where it could be faster without giving
 //! up the guarantee, that is a bug.
 //!
-//! Modules in reading order: [`fill`] (the topic that is read), [`client`] (reading and writing), [`filter`], [`count`].
+//! Modules in reading order: [`fill`] (the topic that is read), [`client`] (reading and writing), [`filter`], [`count`],
+//! [`sessions`], [`pairs`].
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -13,6 +14,8 @@ mod client;
 mod count;
 mod fill;
 mod filter;
+mod pairs;
+mod sessions;
 
 /// Hand-written Kafka programs to measure the engine against.
 #[derive(Parser)]
@@ -37,6 +40,16 @@ enum Command {
     },
     /// Count records per profile in tumbling windows of 10 s of event time.
     Count {
+        #[command(flatten)]
+        job: Job,
+    },
+    /// Count records per profile in sessions with a gap of 2 s of event time.
+    Sessions {
+        #[command(flatten)]
+        job: Job,
+    },
+    /// Pair each record of every second profile with all of that profile up to 1 s before it.
+    Pairs {
         #[command(flatten)]
         job: Job,
     },
@@ -81,6 +94,8 @@ fn main() -> Result<()> {
         Command::Fill { topic, records } => fill::fill(&topic, records)?,
         Command::Filter { job } => filter::run(&job)?,
         Command::Count { job } => count::run(&job)?,
+        Command::Sessions { job } => sessions::run(&job)?,
+        Command::Pairs { job } => pairs::run(&job)?,
     };
     println!("{}", serde_json::json!({ "records_read": figures.records_read, "rows_out": figures.rows_out }));
     Ok(())

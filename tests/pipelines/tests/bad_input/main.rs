@@ -6,6 +6,7 @@
 mod cases;
 mod files;
 mod histories;
+mod joins;
 mod logs;
 mod plugins;
 mod records;
