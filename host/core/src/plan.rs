@@ -201,6 +201,8 @@ pub enum StageKind {
         deleted: usize,
         /// Whether a row without a version is emitted too.
         outer: bool,
+        /// Whether each task has all of the table, and not only the keys of its partition.
+        is_broadcast: bool,
         /// `None`: no row is late, and every version is kept.
         lateness_ms: Option<i64>,
     },

@@ -362,6 +362,8 @@ fn stage_kind(kind: &str, schemas: &[Schema], plugin: usize, words: &Words<'_>) 
             right_key: columns(&schemas[1], "key")?,
             deleted: column(&schemas[1], TablePlan::DELETED)?,
             outer: words.0.get("kind") != Some(&"inner"),
+            // Where the table comes from says that here.
+            is_broadcast: false,
             lateness_ms: words.0.get("lateness").map(|text| parse_time(text)).transpose()?,
         },
         "process" => StageKind::Process {

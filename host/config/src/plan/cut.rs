@@ -107,12 +107,8 @@ impl Cut {
                     Origin::Stage { stage, output } => spreads[*stage][*output].clone(),
                 })
                 .collect();
-            let needs = match (kind, inputs.get(1)) {
-                (StageKind::Lookup { .. }, Some(Origin::Source(table)))
-                    if config.sources[*table].table.is_some_and(|table| table.is_broadcast) =>
-                {
-                    Needs::Everywhere
-                }
+            let needs = match kind {
+                StageKind::Lookup { is_broadcast: true, .. } => Needs::Everywhere,
                 _ => keys(kind, union.as_ref()),
             };
             let Some(shuffled) = cut.shuffled(&inputs, &needs, &by_port) else {

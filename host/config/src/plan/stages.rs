@@ -120,6 +120,11 @@ impl<'a> Check<'a, '_, '_> {
             // Behind the fields of its records: `TablePlan::stream_schema`.
             deleted: versions.schema.len(),
             outer: *outer,
+            is_broadcast: self
+                .config
+                .sources
+                .iter()
+                .any(|source| source.name.value == table.value && source.table.is_some_and(|table| table.is_broadcast)),
             lateness_ms: lateness_ms.as_ref().map(|ms| ms.value),
         })
     }

@@ -96,8 +96,17 @@ struct Open {
 impl Lookup {
     /// The operator of `stage`. Panics if it is of another kind.
     pub fn new(stage: &StagePlan) -> Lookup {
-        let StageKind::Lookup { left_columns, right_columns, left_key, right_key, deleted, outer, lateness_ms, plugin: _ } =
-            &stage.kind
+        let StageKind::Lookup {
+            left_columns,
+            right_columns,
+            left_key,
+            right_key,
+            deleted,
+            outer,
+            lateness_ms,
+            is_broadcast: _,
+            plugin: _,
+        } = &stage.kind
         else {
             unreachable!("stage \"{}\" is no lookup", stage.name);
         };

@@ -114,8 +114,17 @@ fn of_join(stage: &StagePlan, terms: &mut Vec<(&'static str, String)>) {
 }
 
 fn of_lookup(stage: &StagePlan, terms: &mut Vec<(&'static str, String)>) {
-    let StageKind::Lookup { plugin: _, left_columns: _, right_columns, left_key, right_key, deleted: _, outer, lateness_ms } =
-        &stage.kind
+    let StageKind::Lookup {
+        plugin: _,
+        left_columns: _,
+        right_columns,
+        left_key,
+        right_key,
+        deleted: _,
+        outer,
+        is_broadcast,
+        lateness_ms,
+    } = &stage.kind
     else {
         unreachable!("stage \"{}\" is no lookup", stage.name);
     };
@@ -124,6 +133,7 @@ fn of_lookup(stage: &StagePlan, terms: &mut Vec<(&'static str, String)>) {
     terms.push(("kind", "lookup".to_owned()));
     terms.push(("on", fields_text(left, left_key)));
     terms.push(("key of the table", fields_text(right, right_key)));
+    terms.push(("broadcast", is_broadcast.to_string()));
     // Rows that wait, and versions, are kept without their names.
     terms.push(("fields of the rows", fields_text(left, &all)));
     terms.push(("fields of the table", fields_text(right, right_columns)));
@@ -318,6 +328,30 @@ mod tests {
             (process(0, &[1], None, Some(1000)), "key = (a: i64), now it is (b: i64)"),
             (process(0, &[0], Some(0), Some(1000)), "lateness = none, now it is 0s"),
             (process(0, &[0], None, None), "state_ttl = 1s, now it is none"),
+        ] {
+            assert_eq!(checked(&was, &is), Err(format!("stage \"tested\" had {says}")));
+        }
+    }
+
+    #[test]
+    fn a_lookup_keeps_its_table_where_it_is() {
+        let lookup = |outer, is_broadcast, lateness_ms| StageKind::Lookup {
+            plugin: 0,
+            left_columns: Vec::new(),
+            right_columns: vec![0],
+            left_key: vec![1],
+            right_key: vec![1],
+            deleted: 0,
+            outer,
+            is_broadcast,
+            lateness_ms,
+        };
+        let was = lookup(false, false, None);
+        assert_eq!(checked(&was, &was), Ok(()));
+        for (is, says) in [
+            (lookup(false, true, None), "broadcast = false, now it is true"),
+            (lookup(true, false, None), "join = inner, now it is left"),
+            (lookup(false, false, Some(1000)), "lateness = none, now it is 1s"),
         ] {
             assert_eq!(checked(&was, &is), Err(format!("stage \"tested\" had {says}")));
         }

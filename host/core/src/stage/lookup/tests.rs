@@ -66,6 +66,7 @@ fn stage(settings: Settings) -> Lookup {
             right_key: vec![1],
             deleted: 2,
             outer: settings.outer,
+            is_broadcast: false,
             lateness_ms: settings.lateness_ms,
         },
         state: None,
