@@ -101,12 +101,8 @@ impl<'a> Check<'a, '_, '_> {
             unreachable!("stage \"{}\" is no lookup", *stage.name);
         };
         let (rows, versions) = (self.input(0, input), self.input(1, table));
-        let mut side = |port, input: &Option<Input<'a>>| match input {
-            Some(input) => (self.plugin_columns(stage, port, plugin, input), self.columns(stage, "on", on, input, |_| false)),
-            None => (None, None),
-        };
-        let (left_columns, left_key) = side(0, &rows);
-        let (right_columns, right_key) = side(1, &versions);
+        let (left_columns, left_key) = self.side(stage, 0, rows.as_ref(), on, plugin);
+        let (right_columns, right_key) = self.side(stage, 1, versions.as_ref(), on, plugin);
         let (left_key, right_key, versions) = (left_key?, right_key?, versions?);
         let on_fits = self.join_types(on, &rows?, &left_key, &versions, &right_key);
         let is_key = self.is_table_key(stage, table, on, &right_key, &versions);
@@ -134,12 +130,8 @@ impl<'a> Check<'a, '_, '_> {
             unreachable!("stage \"{}\" is no join", *stage.name);
         };
         let (left_input, right_input) = (self.input(0, left), self.input(1, right));
-        let mut side = |port, input: &Option<Input<'a>>| match input {
-            Some(input) => (self.plugin_columns(stage, port, plugin, input), self.columns(stage, "on", on, input, |_| false)),
-            None => (None, None),
-        };
-        let (left_columns, left_key) = side(0, &left_input);
-        let (right_columns, right_key) = side(1, &right_input);
+        let (left_columns, left_key) = self.side(stage, 0, left_input.as_ref(), on, plugin);
+        let (right_columns, right_key) = self.side(stage, 1, right_input.as_ref(), on, plugin);
         let tie = right_input.as_ref().and_then(|right| self.tie(stage, tie.as_ref(), right));
         let (left_key, right_key) = (left_key?, right_key?);
         let on_fits = self.join_types(on, &left_input?, &left_key, &right_input?, &right_key);
@@ -157,6 +149,21 @@ impl<'a> Check<'a, '_, '_> {
             lateness_ms: lateness_ms.value,
             emission: *emission,
         })
+    }
+
+    /// The columns of one of two sides that the plugin reads, and those that must be equal to the other side's.
+    fn side(
+        &mut self,
+        stage: &Stage,
+        port: usize,
+        input: Option<&Input<'a>>,
+        on: &[At<String>],
+        plugin: &At<String>,
+    ) -> (Option<Vec<usize>>, Option<Vec<usize>>) {
+        match input {
+            Some(input) => (self.plugin_columns(stage, port, plugin, input), self.columns(stage, "on", on, input, |_| false)),
+            None => (None, None),
+        }
     }
 
     pub fn input(&self, port: usize, from: &'a At<String>) -> Option<Input<'a>> {

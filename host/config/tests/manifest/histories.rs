@@ -1,7 +1,12 @@
 //! What a backfill reads of a source, and where its results go.
 
 use reelflow_config::{Code, Config, Partitions, Problems, parse, plan};
-use reelflow_core::{history::HistoryPlan, plan::Plan, schema::FieldType};
+use reelflow_core::{
+    format::{Binary, SourceFormat},
+    history::HistoryPlan,
+    plan::Plan,
+    schema::FieldType,
+};
 
 use crate::cases;
 
@@ -96,6 +101,15 @@ fn what_cannot_be_replayed_is_told_at_once() {
         let found: Vec<Code> = problems.iter().map(|problem| problem.code).collect();
         assert_eq!(found, codes, "{edit:?} {only:?}");
     }
+}
+
+#[test]
+fn records_of_a_history_are_json_whatever_the_topic_holds() {
+    let avro = MANIFEST.replacen("topic = \"plays\"\n", "topic = \"plays\"\nformat = \"avro\"\n", 1);
+    let (_, live) = planned(&format!("{avro}[registry]\nurl = \"http://localhost:8081\"\n"));
+    let of = |plan: &Plan| plan.sources.iter().map(|source| source.format.clone()).collect::<Vec<_>>();
+    assert_eq!(of(&live), [SourceFormat::Registry(Binary::Avro), SourceFormat::Json]);
+    assert_eq!(of(&live.of_history()), [SourceFormat::Json, SourceFormat::Json]);
 }
 
 #[test]
