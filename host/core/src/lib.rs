@@ -5,7 +5,7 @@
 //! be done leaves as [`task::Effect`].
 //!
 //! Modules in reading order: [`time`], [`record`], [`column`], [`schema`], [`plugin`], [`plan`], [`history`], [`json`], [`format`](mod@format),
-//! [`frame`], [`watermark`], [`state`], [`checkpoint`], [`key`], [`packed_row`], [`zone`], [`window`], [`stage`], [`task`].
+//! [`frame`], [`watermark`], [`state`], [`checkpoint`], [`key`], [`packed_row`], [`zone`], [`window`], [`stage`], [`task`], [`upgrade`].
 
 pub mod checkpoint;
 pub mod column;
@@ -23,6 +23,7 @@ pub mod stage;
 pub mod state;
 pub mod task;
 pub mod time;
+pub mod upgrade;
 pub mod watermark;
 pub mod window;
 pub mod zone;

@@ -1,0 +1,407 @@
+//! Which code a pipeline runs: the records of its control topic, folded in the order of the log.
+//!
+//! New code is *proposed*. Every worker tries it on its partitions, in an epoch that is not committed yet, and says in the topic what came of it.
+//! The *verdict* is a function of the records alone, so all processes come to the same one, whenever they read them:
+//! - a failure that comes before every partition has passed: the code before goes on, and nobody commits the trial;
+//! - every partition has passed: the new code is the pipeline's, and everybody commits the trial.
+//!
+//! Whoever crashes after the verdict does the epoch again with the code that the verdict chose, as after any crash. This is a two-phase commit whose
+//! log outlives its coordinator (J. Gray, "Notes on Data Base Operating Systems", 1978): the coordinator is the order of the topic.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt,
+    sync::Arc,
+};
+
+use crate::record::{Offset, Partition};
+
+/// How many proposals a ledger remembers.
+pub const ENTRIES_MAX: usize = 50;
+/// Digits of a digest that people are shown.
+const DIGITS_SHOWN: usize = 12;
+
+/// BLAKE3 of a component, in hex.
+pub type Digest = Arc<str>;
+
+/// The component of each plugin, by the plugin's name in the manifest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CodeSet(pub BTreeMap<Arc<str>, Digest>);
+
+/// What one record of the control topic says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// A part of a component lies here; all parts of it come before a proposal that names it.
+    Part { digest: Digest },
+    Proposed { code: CodeSet, how: How, by: Arc<str> },
+    /// The code of the proposal at that offset did its trial on these partitions.
+    Passed { proposal: Offset, partitions: Vec<Partition> },
+    /// It must not be used.
+    Failed { proposal: Offset, why: Arc<str>, by: Arc<str> },
+}
+
+/// How code comes to be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// A process was started with it: at once.
+    Started,
+    /// Somebody asked for it while the pipeline runs: after a trial.
+    Reloaded { migration: Migration },
+}
+
+/// When states of older versions are rewritten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Migration {
+    /// Each when it is touched.
+    #[default]
+    Lazy,
+    /// All of them in the trial.
+    Eager,
+}
+
+/// A proposal and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub proposal: Offset,
+    pub code: CodeSet,
+    pub how: How,
+    pub by: Arc<str>,
+    pub verdict: Verdict,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its trial is under way; these partitions have passed.
+    Open { passed: BTreeSet<Partition> },
+    Accepted,
+    /// Tried, and given up.
+    RolledBack { why: Arc<str>, by: Arc<str> },
+    /// Never tried.
+    Refused { why: Arc<str> },
+}
+
+/// What a record changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    Nothing,
+    /// This code is the pipeline's from now on, without a trial.
+    Started,
+    TrialBegan,
+    Accepted,
+    RolledBack,
+    Refused,
+}
+
+/// The control topic as far as it was read.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    n_partitions: u32,
+    /// Oldest first, at most [`ENTRIES_MAX`].
+    entries: VecDeque<Entry>,
+    /// Proposal whose code is the pipeline's.
+    current: Option<Offset>,
+    /// Where the first part of the newest copy of each component lies.
+    parts: BTreeMap<Digest, Offset>,
+    /// The component whose parts came last, and are still coming.
+    arriving: Option<Digest>,
+}
+
+impl CodeSet {
+    /// The plugins whose component differs from that of `before`, with the components; `None` where there was none.
+    pub fn changed_from<'a>(&'a self, before: &'a CodeSet) -> impl Iterator<Item = (&'a Arc<str>, Option<&'a Digest>, &'a Digest)> {
+        let pair = |(name, digest): (&'a Arc<str>, &'a Digest)| (name, before.0.get(name), digest);
+        self.0.iter().map(pair).filter(|(_, was, is)| *was != Some(*is))
+    }
+}
+
+impl fmt::Display for CodeSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts: Vec<String> = self.0.iter().map(|(name, digest)| format!("{name} {}", short(digest))).collect();
+        f.write_str(&texts.join(", "))
+    }
+}
+
+/// The first digits of a digest, for people.
+pub fn short(digest: &str) -> &str {
+    digest.get(..DIGITS_SHOWN).unwrap_or(digest)
+}
+
+impl Ledger {
+    /// Before any record. `n_partitions`: of the pipeline's sources; each must pass.
+    pub fn new(n_partitions: u32) -> Ledger {
+        let (entries, parts) = (VecDeque::new(), BTreeMap::new());
+        Ledger { n_partitions, entries, current: None, parts, arriving: None }
+    }
+
+    /// The next record of the topic, at `offset`. What makes no sense where it stands is ignored: everybody ignores the same.
+    pub fn apply(&mut self, offset: Offset, said: Said) -> Change {
+        if let Said::Part { digest } = said {
+            // A copy begins where another component's parts end, or where nothing did.
+            if self.arriving.as_ref() != Some(&digest) {
+                self.parts.insert(digest.clone(), offset);
+            }
+            self.arriving = Some(digest);
+            return Change::Nothing;
+        }
+        self.arriving = None;
+        match said {
+            Said::Part { .. } => unreachable!("it was handled above"),
+            Said::Proposed { code, how, by } => self.proposed(offset, code, how, by),
+            Said::Passed { proposal, partitions } => self.passed(proposal, partitions),
+            Said::Failed { proposal, why, by } => {
+                let Some(entry) = self.open_mut(proposal) else { return Change::Nothing };
+                entry.verdict = Verdict::RolledBack { why, by };
+                Change::RolledBack
+            }
+        }
+    }
+
+    /// What the pipeline runs. `None`: nobody has said anything yet.
+    pub fn current(&self) -> Option<&Entry> {
+        self.current.and_then(|proposal| self.entry(proposal))
+    }
+
+    /// The trial that is under way.
+    pub fn trial(&self) -> Option<&Entry> {
+        self.entries.iter().find(|entry| matches!(entry.verdict, Verdict::Open { .. }))
+    }
+
+    pub fn entry(&self, proposal: Offset) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.proposal == proposal)
+    }
+
+    /// All that is remembered, oldest first.
+    pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    /// Where to look for the parts of `digest`.
+    pub fn parts_from(&self, digest: &str) -> Option<Offset> {
+        self.parts.get(digest).copied()
+    }
+
+    /// What a process that has `files` beside its manifest should run: what it has, unless that was replaced, or given up, while the pipeline ran.
+    /// Then a process that starts again, with files that nobody has changed, runs what its neighbours run.
+    pub fn is_stale(&self, files: &CodeSet) -> bool {
+        let Some(current) = self.current() else { return false };
+        let is_same_pipeline = current.code.0.keys().eq(files.0.keys());
+        let was_reloaded = matches!(current.how, How::Reloaded { .. });
+        let seen = |entry: &Entry| {
+            let given_up = matches!(entry.verdict, Verdict::RolledBack { .. });
+            entry.code == *files && (given_up || (was_reloaded && entry.proposal < current.proposal))
+        };
+        is_same_pipeline && current.code != *files && self.entries.iter().any(seen)
+    }
+
+    /// The topic before this offset is not needed: neither entries nor components that are in use stand there.
+    pub fn needed_from(&self) -> Option<Offset> {
+        let entry_offsets = self.entries.front().map(|entry| entry.proposal);
+        let in_use = self.current().into_iter().chain(self.trial()).flat_map(|entry| entry.code.0.values());
+        entry_offsets.into_iter().chain(in_use.filter_map(|digest| self.parts_from(digest))).min()
+    }
+
+    fn proposed(&mut self, proposal: Offset, code: CodeSet, how: How, by: Arc<str>) -> Change {
+        let lacks = code.0.iter().find(|(_, digest)| !self.parts.contains_key(*digest));
+        let (verdict, change) = match (how, self.current(), self.trial()) {
+            _ if let Some((name, _)) = lacks => {
+                let why = format!("the component of plugin \"{name}\" is not in the log");
+                (Verdict::Refused { why: why.into() }, Change::Refused)
+            }
+            (How::Started, _, _) | (_, None, None) => (Verdict::Accepted, Change::Started),
+            (_, _, Some(trial)) => {
+                let why = format!("the trial of {} is under way; try again when it is over", trial.code);
+                (Verdict::Refused { why: why.into() }, Change::Refused)
+            }
+            (_, Some(current), None) if current.code == code => {
+                (Verdict::Refused { why: "the pipeline runs this code already".into() }, Change::Refused)
+            }
+            (How::Reloaded { .. }, Some(_), None) => (Verdict::Open { passed: BTreeSet::new() }, Change::TrialBegan),
+        };
+        if change == Change::Started {
+            // Whoever starts with code of its own ends a trial: what was tried is not what will run.
+            if let Some(trial) = self.entries.iter_mut().find(|entry| matches!(entry.verdict, Verdict::Open { .. })) {
+                trial.verdict = Verdict::RolledBack { why: "a process was started with other code".into(), by: by.clone() };
+            }
+            self.current = Some(proposal);
+        }
+        self.entries.push_back(Entry { proposal, code, how, by, verdict });
+        self.forget();
+        change
+    }
+
+    fn passed(&mut self, proposal: Offset, partitions: Vec<Partition>) -> Change {
+        let n_partitions = self.n_partitions;
+        let Some(entry) = self.open_mut(proposal) else { return Change::Nothing };
+        let Verdict::Open { passed } = &mut entry.verdict else { return Change::Nothing };
+        passed.extend(partitions.into_iter().filter(|partition| *partition < n_partitions));
+        if passed.len() < n_partitions as usize {
+            return Change::Nothing;
+        }
+        entry.verdict = Verdict::Accepted;
+        self.current = Some(proposal);
+        Change::Accepted
+    }
+
+    fn open_mut(&mut self, proposal: Offset) -> Option<&mut Entry> {
+        self.entries.iter_mut().find(|entry| entry.proposal == proposal && matches!(entry.verdict, Verdict::Open { .. }))
+    }
+
+    /// Forgets the oldest entries, never the current one or an open one, and the components that nobody can ask for.
+    fn forget(&mut self) {
+        while self.entries.len() > ENTRIES_MAX {
+            let is_needed =
+                |entry: &Entry| Some(entry.proposal) == self.current || matches!(entry.verdict, Verdict::Open { .. });
+            let Some(at) = self.entries.iter().position(|entry| !is_needed(entry)) else { return };
+            self.entries.remove(at);
+        }
+        let entries = &self.entries;
+        let is_named = |digest: &Digest| entries.iter().any(|entry| entry.code.0.values().any(|named| named == digest));
+        let newest = self.parts.iter().max_by_key(|(_, offset)| **offset).map(|(digest, _)| digest.clone());
+        self.parts.retain(|digest, _| is_named(digest) || Some(&*digest) == newest.as_ref());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn code(digest: &str) -> CodeSet {
+        CodeSet(BTreeMap::from([("count".into(), digest.into())]))
+    }
+
+    /// A topic of two partitions that runs `v1`.
+    fn running() -> Ledger {
+        let mut ledger = Ledger::new(2);
+        assert_eq!(propose(&mut ledger, 0, "v1", How::Started), Change::Started);
+        ledger
+    }
+
+    const RELOADED: How = How::Reloaded { migration: Migration::Lazy };
+
+    /// Writes the component at `offset` and the proposal behind it.
+    fn propose(ledger: &mut Ledger, offset: Offset, digest: &str, how: How) -> Change {
+        ledger.apply(offset, Said::Part { digest: digest.into() });
+        ledger.apply(offset + 1, Said::Proposed { code: code(digest), how, by: "a".into() })
+    }
+
+    fn passed(proposal: Offset, partitions: &[Partition]) -> Said {
+        Said::Passed { proposal, partitions: partitions.to_vec() }
+    }
+
+    fn failed(proposal: Offset, why: &str) -> Said {
+        Said::Failed { proposal, why: why.into(), by: "a".into() }
+    }
+
+    fn current(ledger: &Ledger) -> &CodeSet {
+        &ledger.current().unwrap().code
+    }
+
+    #[test]
+    fn code_is_accepted_once_every_partition_has_passed() {
+        let mut ledger = running();
+        assert_eq!(propose(&mut ledger, 2, "v2", RELOADED), Change::TrialBegan);
+        assert_eq!(ledger.apply(4, passed(3, &[1, 1, 7])), Change::Nothing, "twice is not two, and 7 is nobody's");
+        assert_eq!(current(&ledger), &code("v1"));
+        assert_eq!(ledger.apply(5, passed(3, &[0])), Change::Accepted);
+        assert_eq!(current(&ledger), &code("v2"));
+        assert_eq!(ledger.apply(6, failed(3, "too late")), Change::Nothing, "a verdict never changes");
+        assert_eq!(current(&ledger), &code("v2"));
+    }
+
+    #[test]
+    fn one_failure_before_that_rolls_back() {
+        let mut ledger = running();
+        propose(&mut ledger, 2, "v2", RELOADED);
+        ledger.apply(4, passed(3, &[0]));
+        assert_eq!(ledger.apply(5, failed(3, "trap")), Change::RolledBack);
+        assert_eq!(ledger.apply(6, passed(3, &[1])), Change::Nothing);
+        assert_eq!(current(&ledger), &code("v1"));
+        let why = ledger.entry(3).map(|entry| entry.verdict.clone());
+        assert_eq!(why, Some(Verdict::RolledBack { why: "trap".into(), by: "a".into() }));
+        assert_eq!(propose(&mut ledger, 7, "v2", RELOADED), Change::TrialBegan, "it may be tried again");
+    }
+
+    #[test]
+    fn what_cannot_be_tried_is_refused() {
+        let mut ledger = running();
+        let unknown = Said::Proposed { code: code("v9"), how: RELOADED, by: "a".into() };
+        assert_eq!(ledger.apply(2, unknown), Change::Refused, "its bytes are nowhere");
+        assert_eq!(propose(&mut ledger, 3, "v1", RELOADED), Change::Refused, "it runs already");
+        propose(&mut ledger, 5, "v2", RELOADED);
+        assert_eq!(propose(&mut ledger, 7, "v3", RELOADED), Change::Refused, "one trial at a time");
+        assert_eq!(ledger.trial().map(|entry| entry.proposal), Some(6));
+    }
+
+    #[test]
+    fn a_start_with_other_code_ends_a_trial() {
+        let mut ledger = running();
+        propose(&mut ledger, 2, "v2", RELOADED);
+        assert_eq!(propose(&mut ledger, 4, "v3", How::Started), Change::Started);
+        assert_eq!((current(&ledger), ledger.trial()), (&code("v3"), None));
+        assert_eq!(ledger.apply(6, passed(3, &[0, 1])), Change::Nothing);
+    }
+
+    #[test]
+    fn files_are_stale_when_a_reload_has_replaced_them() {
+        let mut ledger = running();
+        assert!(!ledger.is_stale(&code("v1")), "it is what runs");
+        assert!(!ledger.is_stale(&code("v2")), "nobody has seen it: it is new");
+        propose(&mut ledger, 2, "v2", RELOADED);
+        ledger.apply(4, failed(3, "trap"));
+        assert!(ledger.is_stale(&code("v2")), "it was given up");
+        propose(&mut ledger, 5, "v3", RELOADED);
+        ledger.apply(7, passed(6, &[0, 1]));
+        assert!(ledger.is_stale(&code("v1")), "a reload has replaced it");
+        propose(&mut ledger, 8, "v4", How::Started);
+        assert!(!ledger.is_stale(&code("v1")), "since then a start counted: starting with older code is going back");
+        let other = CodeSet(BTreeMap::from([("sum".into(), "v1".into())]));
+        assert!(!ledger.is_stale(&other), "another pipeline");
+    }
+
+    #[test]
+    fn old_entries_are_forgotten_and_what_is_in_use_is_not() {
+        let mut ledger = running();
+        for n in 0..3 * ENTRIES_MAX as Offset {
+            propose(&mut ledger, 2 + 3 * n, &format!("bad{n}"), RELOADED);
+            ledger.apply(4 + 3 * n, failed(3 + 3 * n, "trap"));
+        }
+        assert_eq!(ledger.entries().count(), ENTRIES_MAX);
+        assert_eq!(current(&ledger), &code("v1"));
+        assert!(ledger.parts.len() <= ENTRIES_MAX + 1);
+        assert_eq!(ledger.needed_from(), Some(0), "the component that runs stands first");
+    }
+
+    fn said() -> impl Strategy<Value = Said> {
+        let how = prop_oneof![4 => Just(RELOADED), 1 => Just(How::Started)];
+        let digest = prop_oneof![Just("v1"), Just("v2"), Just("v3")];
+        prop_oneof![
+            (digest.clone(), how).prop_map(|(digest, how)| Said::Proposed { code: code(digest), how, by: "a".into() }),
+            digest.prop_map(|digest| Said::Part { digest: digest.into() }),
+            (0..40_i64, proptest::collection::vec(0..4_u32, 0..4))
+                .prop_map(|(proposal, partitions)| Said::Passed { proposal, partitions }),
+            (0..40_i64).prop_map(|proposal| failed(proposal, "trap")),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_verdict_never_changes_and_one_trial_is_open_at_most(all in proptest::collection::vec(said(), 0..40)) {
+            let mut ledger = Ledger::new(3);
+            let mut decided: BTreeMap<Offset, Verdict> = BTreeMap::new();
+            for (offset, said) in (0..).zip(all) {
+                ledger.apply(offset, said);
+                let n_open = ledger.entries().filter(|entry| matches!(entry.verdict, Verdict::Open { .. })).count();
+                prop_assert!(n_open <= 1);
+                prop_assert_eq!(n_open == 1, ledger.trial().is_some(), "an open trial is the newest that was not refused, or is found");
+                for entry in ledger.entries().filter(|entry| !matches!(entry.verdict, Verdict::Open { .. })) {
+                    let known = decided.entry(entry.proposal).or_insert_with(|| entry.verdict.clone());
+                    prop_assert_eq!(&*known, &entry.verdict);
+                }
+                if let Some(current) = ledger.current() {
+                    prop_assert_eq!(&current.verdict, &Verdict::Accepted);
+                }
+            }
+        }
+    }
+}
