@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reelflow_core::time::EventTime;
 
+pub(crate) use reload::{History, Reload};
 use values::{event_time, pipeline_name, suffix};
 
+mod reload;
 mod values;
 
 /// Exactly the answer the batch job would have given, in seconds, after any crash.
@@ -50,6 +52,11 @@ pub(crate) enum Command {
     Run(Run),
     /// Run a pipeline over files in place of its topics: to mend results, or to fill a gap.
     Backfill(Backfill),
+    /// Give a running pipeline other code: tried on all partitions, kept if all goes well.
+    #[command(alias = "upgrade")]
+    Reload(Reload),
+    /// Which code a pipeline has run, what was tried, and why it was given up.
+    History(History),
     /// Find everything that is wrong with a manifest, without starting anything.
     #[command(alias = "validate", alias = "lint")]
     Check(Check),
@@ -93,6 +100,9 @@ pub(crate) struct Run {
     /// Stop once everything is processed that was in the source topics at the start.
     #[arg(long)]
     pub(crate) until_end: bool,
+    /// Take components that are built anew while the pipeline runs, as `reel reload` does.
+    #[arg(long)]
+    pub(crate) watch: bool,
 }
 
 /// How a process runs a pipeline.

@@ -6,6 +6,7 @@ pub(crate) mod check;
 pub(crate) mod explain;
 pub(crate) mod new;
 pub(crate) mod plugin;
+pub(crate) mod reload;
 pub(crate) mod run;
 pub(crate) mod state;
 pub(crate) mod topic;

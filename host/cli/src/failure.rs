@@ -41,6 +41,18 @@ impl Failure {
         }
     }
 
+    /// All of it in one line, for somebody who does not have the manifest before them.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Failure::Manifest { problems, .. } => {
+                let texts: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
+                texts.join("; ")
+            }
+            Failure::Other { message, .. } => message.clone(),
+            Failure::Said(_) | Failure::Closed => String::new(),
+        }
+    }
+
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Failure::Manifest { problems, .. } => {

@@ -42,6 +42,8 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Run(args) => commands::run::run(args),
         Command::Backfill(args) => commands::backfill::backfill(args),
+        Command::Reload(args) => commands::reload::reload(args),
+        Command::History(args) => commands::reload::history(args),
         Command::Check(args) => commands::check::check(args),
         Command::Explain(args) => commands::explain::explain(args),
         Command::New(args) => commands::new::new(args),
@@ -67,7 +69,7 @@ fn start_logging(filter: Option<&str>) -> Result<(), Failure> {
 }
 
 /// Says on standard error what went wrong.
-fn report(failure: &Failure) {
+pub(crate) fn report(failure: &Failure) {
     match failure {
         Failure::Manifest { file, text, problems } => {
             let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never

@@ -22,15 +22,20 @@ use reelflow_ports::{
     log::{Log, LogError},
     schemas::Schemas,
 };
-use reelflow_runtime::{error::RunError, publish::FileSinks};
+use reelflow_runtime::{
+    code::{Components, Program},
+    error::RunError,
+    publish::FileSinks,
+};
 
 use crate::{
-    failure::Failure,
+    failure::{Exit, Failure},
     outside,
     wire::{self, LogTarget, RegistryTarget},
 };
 
 /// A manifest that is valid by itself.
+#[derive(Clone)]
 pub(crate) struct Manifest {
     path: PathBuf,
     text: String,
@@ -172,18 +177,45 @@ impl Manifest {
 
     /// Loads the plugins and fits the pipeline to them.
     pub(crate) fn plan(&self, partitions: Partitions) -> Result<Planned, Failure> {
+        self.plan_with(&self.components()?, partitions)
+    }
+
+    /// The files of all plugins.
+    pub(crate) fn component_paths(&self) -> Vec<PathBuf> {
+        self.config.plugins.iter().map(|section| self.beside(&section.path)).collect()
+    }
+
+    /// What the files of all plugins hold, by the plugins' names.
+    pub(crate) fn components(&self) -> Result<Components, Failure> {
+        let mut problems = Problems::default();
+        let mut components = Components::new();
+        for section in &self.config.plugins {
+            match fs::read(self.beside(&section.path)) {
+                Ok(component) => drop(components.insert(section.name.as_str().into(), component.into())),
+                Err(why) => problems.push(self.plugin_unreadable(section, &why)),
+            }
+        }
+        if problems.has_errors() { Err(self.failure(problems)) } else { Ok(components) }
+    }
+
+    /// What the pipeline runs if its plugins are `components`, and warnings.
+    pub(crate) fn code(&self, components: &Components, n_partitions: u32) -> Result<(Program, Problems), Failure> {
+        let Planned { plan, plugins, warnings } = self.plan_with(components, Partitions::all(n_partitions))?;
+        let names = self.config.plugins.iter().map(|section| section.name.as_str().into()).collect();
+        Ok((Program::new(plan, plugins, names), warnings))
+    }
+
+    /// Loads `components`, one for each plugin, and fits the pipeline to them.
+    fn plan_with(&self, components: &Components, partitions: Partitions) -> Result<Planned, Failure> {
         let mut problems = Problems::default();
         let mut plugins: BTreeMap<String, Arc<dyn Plugin>> = BTreeMap::new();
         let engine = wire::engine();
         for section in &self.config.plugins {
-            let component = match fs::read(self.beside(&section.path)) {
-                Ok(component) => component,
-                Err(why) => {
-                    problems.push(self.plugin_unreadable(section, &why));
-                    continue;
-                }
+            let Some(component) = components.get(section.name.as_str()) else {
+                let message = format!("there is no component for plugin \"{}\"", *section.name);
+                return Err(Failure::new(Exit::User, message).help("Was the pipeline started by another manifest?"));
             };
-            match engine.load(&component, &section.config.to_string(), &limits(section)) {
+            match engine.load(component, &section.config.to_string(), &limits(section)) {
                 Ok(plugin) => {
                     plugins.insert(section.name.value.clone(), plugin);
                 }

@@ -112,6 +112,24 @@ impl Observer for Progress {
                 after.as_secs_f64()
             )),
             Event::Assigned { .. } | Event::Recovered { .. } | Event::Sealed(_) | Event::Revoked { .. } | Event::ReachedEnd => {}
+            Event::FilesStale { files, running } => self.say(&format!(
+                "this process has older code ({files}) than the pipeline runs since a reload: it runs {running} as well; `reel reload` goes back"
+            )),
+            Event::CodeStarted { code } => self.say(&format!("another process was started with other code: {code}")),
+            Event::TrialBegan { code, by, .. } => self.say(&format!("{by} proposes {code}: trying it")),
+            Event::Switched { worker, is_trial: true, pause } => {
+                self.say(&format!("worker {worker} tries the new code after a pause of {} ms", pause.as_millis()))
+            }
+            Event::Switched { worker, is_trial: false, pause } => {
+                self.say(&format!("worker {worker} has the new code after a pause of {} ms", pause.as_millis()))
+            }
+            Event::CodeAccepted { code, .. } => self.say(&format!("accepted: {code}")),
+            Event::CodeRolledBack { code, why, .. } => {
+                self.say(&format!("ROLLED BACK {code}: {why}; the code before goes on, nothing of the trial was committed"))
+            }
+            Event::Resumed { worker, took } => {
+                self.say(&format!("worker {worker} is back where the trial began after {} ms", took.as_millis()))
+            }
             Event::Published { sink, partition, n_files, n_rows, n_bytes } => self.say(&format!(
                 "published {n_rows} rows of sink \"{sink}\", partition {partition}: {n_files} files, {} KB",
                 n_bytes.div_ceil(1024)

@@ -1,6 +1,10 @@
 //! The only place that knows which logs, file sinks, histories, schema registries and plugin engine there are.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use reelflow_core::{
     format::{Binary, WriterSchema},
@@ -61,7 +65,8 @@ pub(crate) fn schema(format: Binary, text: &str, message: Option<&str>) -> Resul
 
 /// The engine that runs plugins; one for the whole process.
 pub(crate) fn engine() -> Arc<dyn PluginEngine> {
-    Arc::new(WasmEngine::new())
+    static ENGINE: OnceLock<Arc<WasmEngine>> = OnceLock::new();
+    ENGINE.get_or_init(|| Arc::new(WasmEngine::new())).clone()
 }
 
 /// The file sinks of `plan`; their folders are relative to `base`.

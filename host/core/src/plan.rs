@@ -11,10 +11,12 @@ use crate::{
     schema::{Field, FieldType, Schema},
 };
 
+mod difference;
 mod files;
 mod joins;
 mod windows;
 
+pub use difference::{Difference, StreamOf};
 pub use joins::{JoinKind, Matching};
 pub use windows::{SessionCuts, WindowSpec};
 

@@ -23,6 +23,8 @@ pub struct RecordBatch {
     records: Vec<Meta>,
     /// Sparse: (record index, its headers), for the few records that have any.
     headers: Vec<(u32, Vec<Header>)>,
+    /// Of all others.
+    common_headers: Arc<[Header]>,
 }
 
 #[derive(Clone, Debug)]
@@ -71,7 +73,8 @@ impl RecordBatch {
         let key = record.key.map(|bytes| push_bytes(&mut self.bytes, bytes));
         let value = record.value.map(|bytes| push_bytes(&mut self.bytes, bytes));
         if !record.headers.is_empty() {
-            self.headers.push((self.records.len() as u32, record.headers.to_vec()));
+            let all = self.common_headers.iter().chain(record.headers).cloned().collect();
+            self.headers.push((self.records.len() as u32, all));
         }
         self.records.push(Meta { offset: record.offset, timestamp_ms: record.timestamp_ms, key, value });
     }
@@ -81,7 +84,7 @@ impl RecordBatch {
         let meta = &self.records[record_idx];
         let headers = match self.headers.binary_search_by_key(&(record_idx as u32), |(idx, _)| *idx) {
             Ok(at) => self.headers[at].1.as_slice(),
-            Err(_) => &[],
+            Err(_) => &self.common_headers,
         };
         Record {
             offset: meta.offset,
@@ -110,6 +113,17 @@ pub struct Outgoing {
 impl Outgoing {
     pub fn new(topic: Arc<str>) -> Outgoing {
         Outgoing { topic, partitions: Vec::new(), records: RecordBatch::default() }
+    }
+
+    /// Records that all have `headers`, before those of their own.
+    pub fn with_headers(topic: Arc<str>, headers: Arc<[Header]>) -> Outgoing {
+        let records = RecordBatch { common_headers: headers, ..RecordBatch::default() };
+        Outgoing { topic, partitions: Vec::new(), records }
+    }
+
+    /// No records yet, for the same topic and with the same headers.
+    pub fn next(&self) -> Outgoing {
+        Outgoing::with_headers(self.topic.clone(), self.records.common_headers.clone())
     }
 
     pub fn len(&self) -> usize {
@@ -194,5 +208,18 @@ mod tests {
         batch.push(Record { offset: 7, timestamp_ms: 2, key: Some(b"k"), value: None, headers: &headers });
         assert_eq!(batch.record(0), Record { offset: 3, timestamp_ms: 1, key: None, value: Some(b""), headers: &[] });
         assert_eq!(batch.record(1), Record { offset: 7, timestamp_ms: 2, key: Some(b"k"), value: None, headers: &headers });
+    }
+
+    #[test]
+    fn headers_of_all_come_before_those_of_one() {
+        let header = |name: &str| -> Header { (name.into(), b"x".to_vec()) };
+        let mut outgoing = Outgoing::with_headers("t".into(), [header("all")].into());
+        outgoing.push(0, 1, None, None, &[]);
+        outgoing.push(0, 1, None, None, &[header("own")]);
+        assert_eq!(outgoing.records.record(0).headers, [header("all")]);
+        assert_eq!(outgoing.records.record(1).headers, [header("all"), header("own")]);
+        let mut next = outgoing.next();
+        next.push(0, 1, None, None, &[]);
+        assert_eq!((next.len(), next.records.record(0).headers), (1, &[header("all")][..]));
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     format::SchemaAnswer,
     plan::{FragmentIdx, Plan, PluginIdx, ShuffleIdx, SourceIdx, StageIdx},
     plugin::{PluginFault, Request, Response},
-    record::{Outgoing, Partition, RecordBatch},
+    record::{Header, Outgoing, Partition, RecordBatch},
     stage::{Outbox, StageCounts, kept::Kept},
     state::{ChangeWriter, StateError, sections},
     time::{WallTime, Watermark},
@@ -224,6 +224,22 @@ impl Task {
         Ok(())
     }
 
+    /// Records that sinks get from now on carry these headers, one list for each sink of the plan. Between epochs only.
+    pub fn stamp(&mut self, headers: &[Arc<[Header]>]) {
+        self.outputs.stamp(headers);
+    }
+
+    /// This task under another plan, as if it had been sealed whole and recovered by it: what recovery would refuse is refused here.
+    /// Between epochs only. O(state). The task itself stays as it was.
+    pub fn under(&mut self, plan: Arc<Plan>) -> Result<Task, StateError> {
+        let mut task = Task::new(plan, self.fragment, self.partition);
+        for chunk in self.image() {
+            task.restore(&chunk)?;
+        }
+        task.n_bytes_since_base = self.n_bytes_since_base;
+        Ok(task)
+    }
+
     /// The lowest watermark of the task's inputs. Never goes back.
     pub fn watermark(&self) -> Watermark {
         self.low.watermark()
@@ -330,12 +346,11 @@ impl Task {
         effects.push(Effect::Sealed(sealed));
     }
 
-    fn seal_state(&mut self) -> SealedTask {
-        let is_due = checkpoint::is_base_due(self.n_bytes_since_base, self.state_bytes(), BASE_AFTER_BYTES);
-        let is_base = std::mem::take(&mut self.is_base_due) || is_due;
+    /// What has changed since the last seal.
+    fn changes(&mut self) -> Vec<Vec<u8>> {
         let mut writer = ChangeWriter::default();
         let memory = self.memory().write();
-        if is_base || memory != self.written {
+        if memory != self.written {
             writer.stage(memory::SECTION);
             writer.body().fixed(&memory);
             writer.end_change();
@@ -343,10 +358,29 @@ impl Task {
         }
         for stage in &mut self.stages {
             writer.stage(&self.plan.stages[stage.idx].name);
-            let operator = stage.state.operator();
-            if is_base { operator.image(&mut writer) } else { operator.changes(&mut writer) }
+            stage.state.operator().changes(&mut writer);
         }
-        let chunks = writer.finish();
+        writer.finish()
+    }
+
+    /// The whole state, as a base has it.
+    fn image(&mut self) -> Vec<Vec<u8>> {
+        let mut writer = ChangeWriter::default();
+        self.written = self.memory().write();
+        writer.stage(memory::SECTION);
+        writer.body().fixed(&self.written);
+        writer.end_change();
+        for stage in &mut self.stages {
+            writer.stage(&self.plan.stages[stage.idx].name);
+            stage.state.operator().image(&mut writer);
+        }
+        writer.finish()
+    }
+
+    fn seal_state(&mut self) -> SealedTask {
+        let is_due = checkpoint::is_base_due(self.n_bytes_since_base, self.state_bytes(), BASE_AFTER_BYTES);
+        let is_base = std::mem::take(&mut self.is_base_due) || is_due;
+        let chunks = if is_base { self.image() } else { self.changes() };
         let n_bytes: usize = chunks.iter().map(Vec::len).sum();
         self.n_bytes_since_base = if is_base { 0 } else { self.n_bytes_since_base + n_bytes };
         SealedTask { chunks, is_base }

@@ -14,7 +14,10 @@ use std::{
     sync::Arc,
 };
 
-use crate::record::{Offset, Partition};
+use crate::{
+    record::{Offset, Partition},
+    time::WallTime,
+};
 
 /// How many proposals a ledger remembers.
 pub const ENTRIES_MAX: usize = 50;
@@ -32,12 +35,25 @@ pub struct CodeSet(pub BTreeMap<Arc<str>, Digest>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
     /// A part of a component lies here; all parts of it come before a proposal that names it.
-    Part { digest: Digest },
-    Proposed { code: CodeSet, how: How, by: Arc<str> },
+    Part {
+        digest: Digest,
+    },
+    Proposed {
+        code: CodeSet,
+        how: How,
+        by: Arc<str>,
+    },
     /// The code of the proposal at that offset did its trial on these partitions.
-    Passed { proposal: Offset, partitions: Vec<Partition> },
+    Passed {
+        proposal: Offset,
+        partitions: Vec<Partition>,
+    },
     /// It must not be used.
-    Failed { proposal: Offset, why: Arc<str>, by: Arc<str> },
+    Failed {
+        proposal: Offset,
+        why: Arc<str>,
+        by: Arc<str>,
+    },
 }
 
 /// How code comes to be used.
@@ -63,21 +79,31 @@ pub enum Migration {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub proposal: Offset,
+    pub at: WallTime,
     pub code: CodeSet,
     pub how: How,
     pub by: Arc<str>,
     pub verdict: Verdict,
+    /// When the verdict fell, or the proposal came.
+    pub decided_at: WallTime,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Its trial is under way; these partitions have passed.
-    Open { passed: BTreeSet<Partition> },
+    Open {
+        passed: BTreeSet<Partition>,
+    },
     Accepted,
     /// Tried, and given up.
-    RolledBack { why: Arc<str>, by: Arc<str> },
+    RolledBack {
+        why: Arc<str>,
+        by: Arc<str>,
+    },
     /// Never tried.
-    Refused { why: Arc<str> },
+    Refused {
+        why: Arc<str>,
+    },
 }
 
 /// What a record changed.
@@ -108,9 +134,18 @@ pub struct Ledger {
 
 impl CodeSet {
     /// The plugins whose component differs from that of `before`, with the components; `None` where there was none.
-    pub fn changed_from<'a>(&'a self, before: &'a CodeSet) -> impl Iterator<Item = (&'a Arc<str>, Option<&'a Digest>, &'a Digest)> {
+    pub fn changed_from<'a>(
+        &'a self,
+        before: &'a CodeSet,
+    ) -> impl Iterator<Item = (&'a Arc<str>, Option<&'a Digest>, &'a Digest)> {
         let pair = |(name, digest): (&'a Arc<str>, &'a Digest)| (name, before.0.get(name), digest);
         self.0.iter().map(pair).filter(|(_, was, is)| *was != Some(*is))
+    }
+}
+
+impl Entry {
+    fn decide(&mut self, at: WallTime, verdict: Verdict) {
+        (self.verdict, self.decided_at) = (verdict, at);
     }
 }
 
@@ -133,8 +168,8 @@ impl Ledger {
         Ledger { n_partitions, entries, current: None, parts, arriving: None }
     }
 
-    /// The next record of the topic, at `offset`. What makes no sense where it stands is ignored: everybody ignores the same.
-    pub fn apply(&mut self, offset: Offset, said: Said) -> Change {
+    /// The next record of the topic, at `offset`, written at `at`. What makes no sense where it stands is ignored: everybody ignores the same.
+    pub fn apply(&mut self, offset: Offset, at: WallTime, said: Said) -> Change {
         if let Said::Part { digest } = said {
             // A copy begins where another component's parts end, or where nothing did.
             if self.arriving.as_ref() != Some(&digest) {
@@ -146,11 +181,11 @@ impl Ledger {
         self.arriving = None;
         match said {
             Said::Part { .. } => unreachable!("it was handled above"),
-            Said::Proposed { code, how, by } => self.proposed(offset, code, how, by),
-            Said::Passed { proposal, partitions } => self.passed(proposal, partitions),
+            Said::Proposed { code, how, by } => self.proposed((offset, at), code, how, by),
+            Said::Passed { proposal, partitions } => self.passed(proposal, at, partitions),
             Said::Failed { proposal, why, by } => {
                 let Some(entry) = self.open_mut(proposal) else { return Change::Nothing };
-                entry.verdict = Verdict::RolledBack { why, by };
+                entry.decide(at, Verdict::RolledBack { why, by });
                 Change::RolledBack
             }
         }
@@ -200,7 +235,7 @@ impl Ledger {
         entry_offsets.into_iter().chain(in_use.filter_map(|digest| self.parts_from(digest))).min()
     }
 
-    fn proposed(&mut self, proposal: Offset, code: CodeSet, how: How, by: Arc<str>) -> Change {
+    fn proposed(&mut self, (proposal, at): (Offset, WallTime), code: CodeSet, how: How, by: Arc<str>) -> Change {
         let lacks = code.0.iter().find(|(_, digest)| !self.parts.contains_key(*digest));
         let (verdict, change) = match (how, self.current(), self.trial()) {
             _ if let Some((name, _)) = lacks => {
@@ -220,16 +255,16 @@ impl Ledger {
         if change == Change::Started {
             // Whoever starts with code of its own ends a trial: what was tried is not what will run.
             if let Some(trial) = self.entries.iter_mut().find(|entry| matches!(entry.verdict, Verdict::Open { .. })) {
-                trial.verdict = Verdict::RolledBack { why: "a process was started with other code".into(), by: by.clone() };
+                trial.decide(at, Verdict::RolledBack { why: "a process was started with other code".into(), by: by.clone() });
             }
             self.current = Some(proposal);
         }
-        self.entries.push_back(Entry { proposal, code, how, by, verdict });
+        self.entries.push_back(Entry { proposal, at, code, how, by, verdict, decided_at: at });
         self.forget();
         change
     }
 
-    fn passed(&mut self, proposal: Offset, partitions: Vec<Partition>) -> Change {
+    fn passed(&mut self, proposal: Offset, at: WallTime, partitions: Vec<Partition>) -> Change {
         let n_partitions = self.n_partitions;
         let Some(entry) = self.open_mut(proposal) else { return Change::Nothing };
         let Verdict::Open { passed } = &mut entry.verdict else { return Change::Nothing };
@@ -237,7 +272,7 @@ impl Ledger {
         if passed.len() < n_partitions as usize {
             return Change::Nothing;
         }
-        entry.verdict = Verdict::Accepted;
+        entry.decide(at, Verdict::Accepted);
         self.current = Some(proposal);
         Change::Accepted
     }
@@ -249,8 +284,7 @@ impl Ledger {
     /// Forgets the oldest entries, never the current one or an open one, and the components that nobody can ask for.
     fn forget(&mut self) {
         while self.entries.len() > ENTRIES_MAX {
-            let is_needed =
-                |entry: &Entry| Some(entry.proposal) == self.current || matches!(entry.verdict, Verdict::Open { .. });
+            let is_needed = |entry: &Entry| Some(entry.proposal) == self.current || matches!(entry.verdict, Verdict::Open { .. });
             let Some(at) = self.entries.iter().position(|entry| !is_needed(entry)) else { return };
             self.entries.remove(at);
         }
@@ -277,12 +311,13 @@ mod tests {
         ledger
     }
 
+    const NOW: WallTime = WallTime(0);
     const RELOADED: How = How::Reloaded { migration: Migration::Lazy };
 
     /// Writes the component at `offset` and the proposal behind it.
     fn propose(ledger: &mut Ledger, offset: Offset, digest: &str, how: How) -> Change {
-        ledger.apply(offset, Said::Part { digest: digest.into() });
-        ledger.apply(offset + 1, Said::Proposed { code: code(digest), how, by: "a".into() })
+        ledger.apply(offset, NOW, Said::Part { digest: digest.into() });
+        ledger.apply(offset + 1, NOW, Said::Proposed { code: code(digest), how, by: "a".into() })
     }
 
     fn passed(proposal: Offset, partitions: &[Partition]) -> Said {
@@ -301,11 +336,11 @@ mod tests {
     fn code_is_accepted_once_every_partition_has_passed() {
         let mut ledger = running();
         assert_eq!(propose(&mut ledger, 2, "v2", RELOADED), Change::TrialBegan);
-        assert_eq!(ledger.apply(4, passed(3, &[1, 1, 7])), Change::Nothing, "twice is not two, and 7 is nobody's");
+        assert_eq!(ledger.apply(4, NOW, passed(3, &[1, 1, 7])), Change::Nothing, "twice is not two, and 7 is nobody's");
         assert_eq!(current(&ledger), &code("v1"));
-        assert_eq!(ledger.apply(5, passed(3, &[0])), Change::Accepted);
+        assert_eq!(ledger.apply(5, NOW, passed(3, &[0])), Change::Accepted);
         assert_eq!(current(&ledger), &code("v2"));
-        assert_eq!(ledger.apply(6, failed(3, "too late")), Change::Nothing, "a verdict never changes");
+        assert_eq!(ledger.apply(6, NOW, failed(3, "too late")), Change::Nothing, "a verdict never changes");
         assert_eq!(current(&ledger), &code("v2"));
     }
 
@@ -313,9 +348,9 @@ mod tests {
     fn one_failure_before_that_rolls_back() {
         let mut ledger = running();
         propose(&mut ledger, 2, "v2", RELOADED);
-        ledger.apply(4, passed(3, &[0]));
-        assert_eq!(ledger.apply(5, failed(3, "trap")), Change::RolledBack);
-        assert_eq!(ledger.apply(6, passed(3, &[1])), Change::Nothing);
+        ledger.apply(4, NOW, passed(3, &[0]));
+        assert_eq!(ledger.apply(5, NOW, failed(3, "trap")), Change::RolledBack);
+        assert_eq!(ledger.apply(6, NOW, passed(3, &[1])), Change::Nothing);
         assert_eq!(current(&ledger), &code("v1"));
         let why = ledger.entry(3).map(|entry| entry.verdict.clone());
         assert_eq!(why, Some(Verdict::RolledBack { why: "trap".into(), by: "a".into() }));
@@ -326,7 +361,7 @@ mod tests {
     fn what_cannot_be_tried_is_refused() {
         let mut ledger = running();
         let unknown = Said::Proposed { code: code("v9"), how: RELOADED, by: "a".into() };
-        assert_eq!(ledger.apply(2, unknown), Change::Refused, "its bytes are nowhere");
+        assert_eq!(ledger.apply(2, NOW, unknown), Change::Refused, "its bytes are nowhere");
         assert_eq!(propose(&mut ledger, 3, "v1", RELOADED), Change::Refused, "it runs already");
         propose(&mut ledger, 5, "v2", RELOADED);
         assert_eq!(propose(&mut ledger, 7, "v3", RELOADED), Change::Refused, "one trial at a time");
@@ -339,7 +374,7 @@ mod tests {
         propose(&mut ledger, 2, "v2", RELOADED);
         assert_eq!(propose(&mut ledger, 4, "v3", How::Started), Change::Started);
         assert_eq!((current(&ledger), ledger.trial()), (&code("v3"), None));
-        assert_eq!(ledger.apply(6, passed(3, &[0, 1])), Change::Nothing);
+        assert_eq!(ledger.apply(6, NOW, passed(3, &[0, 1])), Change::Nothing);
     }
 
     #[test]
@@ -348,10 +383,10 @@ mod tests {
         assert!(!ledger.is_stale(&code("v1")), "it is what runs");
         assert!(!ledger.is_stale(&code("v2")), "nobody has seen it: it is new");
         propose(&mut ledger, 2, "v2", RELOADED);
-        ledger.apply(4, failed(3, "trap"));
+        ledger.apply(4, NOW, failed(3, "trap"));
         assert!(ledger.is_stale(&code("v2")), "it was given up");
         propose(&mut ledger, 5, "v3", RELOADED);
-        ledger.apply(7, passed(6, &[0, 1]));
+        ledger.apply(7, NOW, passed(6, &[0, 1]));
         assert!(ledger.is_stale(&code("v1")), "a reload has replaced it");
         propose(&mut ledger, 8, "v4", How::Started);
         assert!(!ledger.is_stale(&code("v1")), "since then a start counted: starting with older code is going back");
@@ -364,7 +399,7 @@ mod tests {
         let mut ledger = running();
         for n in 0..3 * ENTRIES_MAX as Offset {
             propose(&mut ledger, 2 + 3 * n, &format!("bad{n}"), RELOADED);
-            ledger.apply(4 + 3 * n, failed(3 + 3 * n, "trap"));
+            ledger.apply(4 + 3 * n, NOW, failed(3 + 3 * n, "trap"));
         }
         assert_eq!(ledger.entries().count(), ENTRIES_MAX);
         assert_eq!(current(&ledger), &code("v1"));
@@ -390,7 +425,7 @@ mod tests {
             let mut ledger = Ledger::new(3);
             let mut decided: BTreeMap<Offset, Verdict> = BTreeMap::new();
             for (offset, said) in (0..).zip(all) {
-                ledger.apply(offset, said);
+                ledger.apply(offset, NOW, said);
                 let n_open = ledger.entries().filter(|entry| matches!(entry.verdict, Verdict::Open { .. })).count();
                 prop_assert!(n_open <= 1);
                 prop_assert_eq!(n_open == 1, ledger.trial().is_some(), "an open trial is the newest that was not refused, or is found");

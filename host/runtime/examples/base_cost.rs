@@ -69,6 +69,7 @@ fn measure(n_bytes: u64, state_bytes: usize) {
         clock: Arc::new(SystemClock),
         settings: Settings { until_end: true, epoch_records_max: (n_keys / 8) as usize, ..Settings::standard("0".into()) },
         observer: seen.clone(),
+        board: None,
     };
     let summary = Pipeline::new(job).run().expect("the run reaches its end");
     let mut epochs = std::mem::take(&mut *seen.epochs.lock().expect("no panic with this lock"));

@@ -34,6 +34,9 @@ pub enum RunError {
     Schemas { failing_for: Duration, last: SchemasError },
     #[error("the state of {task} cannot be recovered: {why}")]
     Recovery { task: String, why: RecoveryError },
+    /// Other processes run code that this one cannot.
+    #[error("the pipeline runs code that does not fit this process: {why}")]
+    Code { why: String },
     #[error("a plugin cannot be instantiated: {0}")]
     Plugin(#[from] LoadError),
     #[error("the files of sink \"{sink}\" cannot be published: {why}")]
@@ -47,6 +50,8 @@ pub enum RunError {
     Panicked { worker: usize, message: String },
     #[error("the publisher of files panicked: {message}")]
     PublisherPanicked { message: String },
+    #[error("the control panicked: {message}")]
+    ControlPanicked { message: String },
     #[error("the loader of the history panicked: {message}")]
     LoaderPanicked { message: String },
 }
@@ -71,9 +76,11 @@ pub enum RecoveryError {
 impl RunError {
     pub fn who(&self) -> Who {
         match self {
-            RunError::Topics { .. } | RunError::TopicReadTwice { .. } | RunError::Recovery { .. } | RunError::Plugin(_) => {
-                Who::User
-            }
+            RunError::Topics { .. }
+            | RunError::TopicReadTwice { .. }
+            | RunError::Recovery { .. }
+            | RunError::Code { .. }
+            | RunError::Plugin(_) => Who::User,
             RunError::Log(error) => error.who(),
             RunError::Files { why, .. } => why.who(),
             RunError::Schemas { last, .. } => last.who(),
@@ -82,6 +89,7 @@ impl RunError {
             RunError::NotOwned(_)
             | RunError::Panicked { .. }
             | RunError::PublisherPanicked { .. }
+            | RunError::ControlPanicked { .. }
             | RunError::LoaderPanicked { .. } => Who::Bug,
         }
     }

@@ -6,9 +6,11 @@
 //!
 //! This crate never decodes a record, never knows which log or plugin engine it drives (I-3), and decides nothing about event time.
 //!
-//! Modules in reading order: [`settings`], [`error`], [`patience`], [`observe`], `seal`, `recovery`, [`worker`], [`finish`], [`publish`], [`load`],
-//! [`pipeline`], [`summary`], [`inspect`].
+//! Modules in reading order: [`settings`], [`error`], [`patience`], [`observe`], `seal`, `recovery`, [`code`], [`worker`],
+//! [`control`], [`finish`], [`publish`], [`load`], [`pipeline`], [`summary`], [`inspect`].
 
+pub mod code;
+pub mod control;
 pub mod error;
 pub mod finish;
 pub mod inspect;

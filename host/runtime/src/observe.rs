@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use reelflow_core::{checkpoint::Epoch, record::Partition};
+use reelflow_core::{
+    checkpoint::Epoch,
+    record::{Offset, Partition},
+    upgrade::CodeSet,
+};
 use reelflow_ports::{log::LogError, schemas::SchemasError};
 
 use crate::summary::Summary;
@@ -67,6 +71,44 @@ pub enum Event {
         error: SchemasError,
         failing_for: Duration,
         after: Duration,
+    },
+    /// The files beside the manifest were replaced, or given up, while the pipeline ran: it goes on with the code that it has.
+    FilesStale {
+        files: CodeSet,
+        running: CodeSet,
+    },
+    /// Another process was started with this code, which is the pipeline's now.
+    CodeStarted {
+        code: CodeSet,
+    },
+    /// Somebody has proposed other code, by the record of the control topic at that offset.
+    TrialBegan {
+        proposal: Offset,
+        code: CodeSet,
+        by: Arc<str>,
+    },
+    /// A worker's tasks have other code. `pause`: for how long they were not given records.
+    Switched {
+        worker: usize,
+        is_trial: bool,
+        pause: Duration,
+    },
+    /// Every partition has passed the trial.
+    CodeAccepted {
+        proposal: Offset,
+        code: CodeSet,
+    },
+    /// The trial has failed: nothing of it was committed, the code before goes on.
+    CodeRolledBack {
+        proposal: Offset,
+        code: CodeSet,
+        why: Arc<str>,
+        by: Arc<str>,
+    },
+    /// A worker's tasks are as they were before the trial, with the code from before.
+    Resumed {
+        worker: usize,
+        took: Duration,
     },
     /// Everything that was in the source topics at the start is processed and committed.
     ReachedEnd,

@@ -18,6 +18,7 @@ use reelflow_ports::{
 use tracing::{error, warn};
 
 use crate::{
+    control::{self, Started, Upgrader},
     error::RunError,
     finish::Goal,
     load,
@@ -36,6 +37,8 @@ pub struct Pipeline {
     job: Job,
     files: FileSinks,
     history: Option<Box<dyn History>>,
+    started: Option<Started>,
+    upgrader: Upgrader,
     stopper: Stopper,
 }
 
@@ -66,7 +69,14 @@ impl Stopper {
 
 impl Pipeline {
     pub fn new(job: Job) -> Pipeline {
-        Pipeline { job, files: FileSinks::new(), history: None, stopper: Stopper::default() }
+        Pipeline {
+            job,
+            files: FileSinks::new(),
+            history: None,
+            started: None,
+            upgrader: Upgrader::default(),
+            stopper: Stopper::default(),
+        }
     }
 
     /// Publishes the rows of the plan's file sinks in `files`. Without it they wait in their topics.
@@ -79,13 +89,23 @@ impl Pipeline {
         Pipeline { history: Some(history), ..self }
     }
 
+    /// Lets the code change while the pipeline runs. `started` is what the job was made of.
+    pub fn with_upgrades(self, started: Started) -> Pipeline {
+        Pipeline { started: Some(started), ..self }
+    }
+
+    /// Asks this pipeline, once it runs, to take other components. Without [`Pipeline::with_upgrades`] nobody listens.
+    pub fn upgrader(&self) -> Upgrader {
+        self.upgrader.clone()
+    }
+
     pub fn stopper(&self) -> Stopper {
         self.stopper.clone()
     }
 
     /// Checks and creates the topics, then runs until stopped, until the end if there is one, or until an error.
     pub fn run(self) -> Result<Summary, RunError> {
-        let Pipeline { job, files, history, stopper } = self;
+        let Pipeline { mut job, files, history, started, upgrader, stopper } = self;
         let publisher = Publisher::new(job.clone(), files)?;
         if history.is_some() {
             patiently(&job, &stopper, || prepare_history(&*job.log, &job.plan, &*job.observer))?;
@@ -94,6 +114,10 @@ impl Pipeline {
         if !stopper.is_stopped() {
             publisher.check()?;
         }
+        let control = match started {
+            Some(started) => control::start(&mut job, started, upgrader, &stopper)?,
+            None => None,
+        };
         // A stopped run may not even have topics.
         let until = match (&history, job.settings.until_end && !stopper.is_stopped()) {
             (_, false) => Until::Stopped,
@@ -104,6 +128,7 @@ impl Pipeline {
         let statuses: Vec<Arc<Mutex<WorkerStatus>>> = (0..job.settings.n_workers).map(|_| Arc::default()).collect();
         let threads: Vec<JoinHandle<Result<(), RunError>>> =
             (0..).zip(&statuses).map(|(idx, status)| spawn(idx, &job, status, &stopper)).collect();
+        let controlling = control.map(|control| control::spawn(control, job.settings.retry, stopper.clone()));
         let publishing = publish::spawn(publisher, statuses.clone(), stopper.clone());
         let is_loaded = if let Until::Loaded(is_loaded) = &until { is_loaded.clone() } else { Arc::default() };
         let loading = history.map(|history| load::spawn(job.clone(), history, is_loaded, stopper.clone()));
@@ -115,6 +140,8 @@ impl Pipeline {
             let ended = thread.join().unwrap_or_else(|panic| Err(RunError::Panicked { worker: idx, message: text(&*panic) }));
             result = result.and(ended);
         }
+        let controlled = controlling.map_or(Ok(Ok(())), JoinHandle::join);
+        result = result.and(controlled.unwrap_or_else(|panic| Err(RunError::ControlPanicked { message: text(&*panic) })));
         let loaded = loading.map_or(Ok(Ok(())), JoinHandle::join);
         result = result.and(loaded.unwrap_or_else(|panic| Err(RunError::LoaderPanicked { message: text(&*panic) })));
         let published = publish_rest(publishing, result.is_ok(), has_ended, &statuses);
@@ -153,7 +180,7 @@ fn publish_rest(
 }
 
 /// Tries `prepare` again and again while the log does not answer. A stop in between leaves the rest to the next run.
-fn patiently(job: &Job, stopper: &Stopper, prepare: impl Fn() -> Result<(), RunError>) -> Result<(), RunError> {
+pub(crate) fn patiently(job: &Job, stopper: &Stopper, mut prepare: impl FnMut() -> Result<(), RunError>) -> Result<(), RunError> {
     let mut patience = Patience::new(job.settings.retry);
     while !stopper.is_stopped() {
         match prepare() {
@@ -235,7 +262,7 @@ fn await_visible(log: &dyn Log, plan: &Plan) -> Result<(), LogError> {
     Ok(())
 }
 
-fn create(log: &dyn Log, topic: &NewTopic, observer: &dyn Observer) -> Result<(), LogError> {
+pub(crate) fn create(log: &dyn Log, topic: &NewTopic, observer: &dyn Observer) -> Result<(), LogError> {
     let existed = log.n_partitions(&topic.name)?.is_some();
     log.create_topic(topic)?;
     if !existed {

@@ -32,8 +32,26 @@ pub struct Settings {
     pub base_after_bytes: usize,
     pub retry: Retry,
     pub alignment: Option<Alignment>,
+    pub trial: TrialRules,
     /// Stop once everything is processed that was in the source topics at the start.
     pub until_end: bool,
+}
+
+/// How new code is tried before it counts.
+#[derive(Clone, Copy, Debug)]
+pub struct TrialRules {
+    /// A trial lasts for so many commit intervals, and for no more than a third of the transaction timeout; at least 1. Nothing of it is committed
+    /// before it is over.
+    pub n_epochs: u32,
+    /// The share of rows that the new code may refuse beyond what the old code has refused.
+    pub rejects_share_max: f64,
+    /// Partitions that have passed wait for so long for the others; then the trial has failed.
+    pub verdict_max: Duration,
+}
+
+impl TrialRules {
+    /// Three epochs, 1 % more rows refused, 8 s.
+    pub const STANDARD: TrialRules = TrialRules { n_epochs: 3, rejects_share_max: 0.01, verdict_max: Duration::from_secs(8) };
 }
 
 /// Source partitions of a worker are read side by side in event time.
@@ -72,6 +90,7 @@ impl Settings {
             base_after_bytes: BASE_AFTER_BYTES,
             retry: Retry::standard(),
             alignment: None,
+            trial: TrialRules::STANDARD,
             until_end: false,
         }
     }

@@ -20,6 +20,7 @@ use reelflow_ports::{
 };
 
 use crate::{
+    code::Board,
     error::RunError,
     observe::{Event, Observer},
     patience::{Patience, Wait},
@@ -30,6 +31,7 @@ use crate::{
         life::{Life, Plugins},
         schemas::Asking,
         status::WorkerStatus,
+        upgrade::Following,
     },
 };
 
@@ -38,9 +40,13 @@ mod changelog;
 mod life;
 mod schemas;
 pub(crate) mod status;
+mod tally;
+mod upgrade;
 
 /// A session that has worked for so long without anything to seal counts as a success.
 const HEALTHY_AFTER_MS: i64 = 10_000;
+/// How long to wait for the control to learn of code that others run already.
+const BEHIND_WAIT: Duration = Duration::from_millis(100);
 
 /// Everything that all workers of a process share: what to run, on what, and how.
 #[derive(Clone)]
@@ -54,6 +60,8 @@ pub struct Job {
     pub clock: Arc<dyn Clock>,
     pub settings: Settings,
     pub observer: Arc<dyn Observer>,
+    /// Where other code is posted while the pipeline runs. `None`: the plan and its plugins stay.
+    pub board: Option<Arc<Board>>,
 }
 
 impl Job {
@@ -105,6 +113,7 @@ pub struct Worker {
     patience: Patience,
     joined: WallTime,
     status: Arc<Mutex<WorkerStatus>>,
+    following: Following,
 }
 
 impl Worker {
@@ -115,9 +124,10 @@ impl Worker {
 
     /// As [`Worker::new`], with figures that others look at.
     pub(crate) fn with_status(idx: usize, job: Job, status: Arc<Mutex<WorkerStatus>>) -> Result<Worker, LoadError> {
-        let plugins = job.plugins.iter().map(|plugin| plugin.instance()).collect::<Result<_, _>>()?;
+        let following = Following::new(&job);
+        let plugins = instances(&job.plugins)?;
         let (spec, joined, patience) = (job.member(idx), job.clock.now(), Patience::new(job.settings.retry));
-        Ok(Worker { idx, job, spec, plugins, life: None, incarnation: 0, patience, joined, status })
+        Ok(Worker { idx, job, spec, plugins, life: None, incarnation: 0, patience, joined, status, following })
     }
 
     /// The figures of this worker: those of its tasks as they were committed last.
@@ -142,6 +152,7 @@ impl Worker {
                 Ok(step)
             }
             Err(RunError::Log(error)) if error.ends_only_the_session() => self.retry(error),
+            Err(RunError::Recovery { .. }) if self.following.may_be_behind() => Ok(Step::Retry { after: BEHIND_WAIT }),
             Err(error) => Err(error),
         }
     }
@@ -149,16 +160,20 @@ impl Worker {
     /// Seals the open epoch and leaves the group. After an error of the session the open epoch is not committed; nothing else is lost.
     pub fn stop(mut self) -> Result<(), RunError> {
         let Some(mut life) = self.life.take() else { return Ok(()) };
-        self.seal(&mut life)?;
+        // Nobody commits a trial alone; leaving aborts it.
+        if !self.following.is_trying() {
+            self.seal(&mut life)?;
+        }
         life.session.leave()?;
         Ok(())
     }
 
     fn join(&mut self) -> Result<Life, RunError> {
+        self.use_current()?;
         let session = self.job.log.join(&self.spec)?;
         self.joined = self.job.clock.now();
         let asking = Asking::new(self.idx, self.job.settings.retry);
-        Ok(Life::new(session, asking, self.joined))
+        Ok(Life::new(session, asking, self.following.stamps(), self.joined))
     }
 
     fn live(&mut self, life: &mut Life) -> Result<Step, RunError> {
@@ -174,7 +189,7 @@ impl Worker {
             }
             Polled::Assigned(partitions) => self.assigned(life, &partitions)?,
             Polled::Revoked => {
-                self.seal(life)?;
+                self.seal_or_drop(life)?;
                 life.forget();
                 self.status().owned.clear();
                 life.session.give_up()?;
@@ -185,6 +200,8 @@ impl Worker {
                 life.forget();
                 self.status().owned.clear();
                 seal::discard(&mut *life.session)?;
+                self.use_current()?;
+                life.stamps = self.following.stamps();
                 life.session.give_up()?;
                 self.job.observer.event(&Event::Lost { worker: self.idx });
             }
@@ -194,7 +211,9 @@ impl Worker {
         life.tick(&self.job, &mut self.plugins, now)?;
         life.spread_watermarks(&self.job, &mut self.plugins)?;
         life.notice_changes(&self.job, now);
-        if life.is_due(&self.job, now) {
+        self.follow(life)?;
+        // What a trial has done is committed by its verdict alone.
+        if !self.following.is_trying() && life.is_due(&self.job, now) {
             self.seal(life)?;
         }
         if life.open.since.is_none() && now.0 - self.joined.0 > HEALTHY_AFTER_MS {
@@ -207,12 +226,18 @@ impl Worker {
         let partitions: BTreeSet<Partition> = assigned.iter().map(|at| at.partition).collect();
         let partitions: Vec<Partition> = partitions.into_iter().collect();
         self.job.observer.event(&Event::Assigned { worker: self.idx, partitions: partitions.clone() });
+        self.recover(life, &partitions)
+    }
+
+    /// Brings the tasks of `partitions` to where their last commit left them, and reads on from there.
+    fn recover(&mut self, life: &mut Life, partitions: &[Partition]) -> Result<(), RunError> {
         let begin = self.job.clock.now();
         let guarantee = self.job.settings.guarantee;
-        let recovered = recovery::recover(&*self.job.log, &self.job.plan, &self.spec.group, guarantee, &partitions)?;
+        let recovered = recovery::recover(&*self.job.log, &self.job.plan, &self.spec.group, guarantee, partitions)?;
         self.incarnation = self.next_incarnation(recovery::last_incarnation(&recovered), begin);
         let n_changes = recovered.iter().map(|one| one.n_changes).sum();
         life.start(&self.job, recovered, self.incarnation)?;
+        self.following.is_recovered();
         let took = Duration::from_millis((self.job.clock.now().0 - begin.0).max(0) as u64);
         let state_bytes = life.tasks.iter().map(|owned| owned.task.state_bytes()).sum();
         self.status().recovered(life, begin, took);
@@ -249,6 +274,7 @@ impl Worker {
 
     /// The session is over, its tasks are forgotten already.
     fn retry(&mut self, error: LogError) -> Result<Step, RunError> {
+        self.following.end_trial();
         self.status().sessions_lost += 1;
         self.status().owned.clear();
         let Wait { failing_for, after, .. } = self.patience.failed(self.job.clock.now(), &error)?;
@@ -259,4 +285,8 @@ impl Worker {
     fn status(&self) -> MutexGuard<'_, WorkerStatus> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn instances(plugins: &[Arc<dyn Plugin>]) -> Result<Plugins, LoadError> {
+    plugins.iter().map(|plugin| plugin.instance()).collect()
 }

@@ -175,6 +175,7 @@ impl Run {
             clock: clock.clone(),
             settings,
             observer: watch.clone(),
+            board: None,
         };
         let n_workers = rng.random_range(1..=3);
         let slots = (0..n_workers).map(|idx| Slot { idx, worker: None, wakes: WallTime(BEGIN_MS) }).collect();

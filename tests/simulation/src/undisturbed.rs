@@ -71,7 +71,8 @@ pub fn run(shape: &Shape, slices: &[&[Event]], alignment: Option<Alignment>) -> 
     };
     let (observer, log_of_job, clock_of_job) = (Arc::new(Blind), Arc::new(log.clone()), clock.clone());
     let schemas = Arc::new(KnownSchemas::default());
-    let job = Job { plan: Arc::new(plan), plugins, log: log_of_job, schemas, clock: clock_of_job, settings, observer };
+    let job =
+        Job { plan: Arc::new(plan), plugins, log: log_of_job, schemas, clock: clock_of_job, settings, observer, board: None };
     let mut worker = Worker::new(0, job.clone()).expect("native plugins need nothing");
     let mut state_bytes_max = 0;
     let changelog_bytes = || {

@@ -90,6 +90,7 @@ fn pipeline(log: &SimulatedLog, clock: &Arc<VirtualClock>, instance: &str, folde
         clock: clock.clone(),
         settings,
         observer: Arc::new(Blind),
+        board: None,
     };
     Pipeline::new(job).with_files(files)
 }

@@ -62,6 +62,7 @@ fn job(log: &SimulatedLog, clock: &Arc<VirtualClock>) -> Job {
         clock,
         settings,
         observer,
+        board: None,
     };
     pipeline::prepare_history(&*job.log, &job.plan, &Blind).expect("the model takes new topics");
     job

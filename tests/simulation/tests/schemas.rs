@@ -154,6 +154,7 @@ fn run(down_ms: i64, error: SchemasError, alignment: Option<Alignment>) -> Outco
         clock: clock.clone(),
         settings,
         observer: watch.clone(),
+        board: None,
     };
     let mut worker = Worker::new(0, job.clone()).expect("there are no plugins");
     let n_rows = || log.committed_records("out").iter().flatten().count();

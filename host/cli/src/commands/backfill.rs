@@ -50,6 +50,7 @@ pub(crate) fn backfill(args: &Backfill) -> Result<(), Failure> {
         clock: Arc::new(SystemClock),
         settings: settings(&manifest, process, true),
         observer: progress.clone(),
+        board: None,
     };
     let files = manifest.file_sinks(&job.plan);
     conduct(Pipeline::new(job).with_files(files).with_history(history), &manifest, &progress, process.format)

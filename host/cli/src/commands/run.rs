@@ -9,12 +9,13 @@ use std::{
     time::Duration,
 };
 
-use reelflow_config::{Partitions, config::Guarantee as Promise};
+use reelflow_config::config::Guarantee as Promise;
 use reelflow_ports::{
     clock::{Clock, SystemClock},
     log::{Guarantee, Log, LogError, TopicPartition},
 };
 use reelflow_runtime::{
+    control::Started,
     patience::Patience,
     pipeline::Pipeline,
     settings::{Alignment, Retry, Settings},
@@ -23,6 +24,7 @@ use reelflow_runtime::{
 
 use crate::{
     args::{Format, Process, Run},
+    commands::reload::ManifestLoader,
     failure::{Exit, Failure},
     manifest::Manifest,
     output::print,
@@ -31,14 +33,18 @@ use crate::{
     summary,
 };
 
+mod watch;
+
 pub(crate) fn run(args: &Run) -> Result<(), Failure> {
     let manifest = Manifest::load(&args.process.file.manifest)?;
     warn(&manifest, &manifest.warnings);
     let log: Arc<dyn Log> = manifest.open_log()?.into();
     let schemas = manifest.schemas()?;
     let n_partitions = source_partitions(&args.process, &manifest, &*log)?;
-    let planned = manifest.plan(Partitions::all(n_partitions))?;
-    warn(&manifest, &planned.warnings);
+    let components = manifest.components()?;
+    let (code, warnings) = manifest.code(&components, n_partitions)?;
+    warn(&manifest, &warnings);
+    let code = Arc::new(code);
     let settings = settings(&manifest, &args.process, args.until_end);
     let total = if args.until_end {
         Some(n_records(&manifest, &*log, n_partitions).map_err(|error| manifest.log_failure(error))?)
@@ -50,16 +56,21 @@ pub(crate) fn run(args: &Run) -> Result<(), Failure> {
         banner(&manifest, &*log, n_partitions, args.process.workers);
     }
     let job = Job {
-        plan: Arc::new(planned.plan),
-        plugins: planned.plugins,
+        plan: code.plan.clone(),
+        plugins: code.plugins.clone(),
         log,
         schemas,
         clock: Arc::new(SystemClock),
         settings,
         observer: progress.clone(),
+        board: None,
     };
     let files = manifest.file_sinks(&job.plan);
-    let pipeline = Pipeline::new(job).with_files(files);
+    let loader = Arc::new(ManifestLoader { manifest: manifest.clone(), n_partitions });
+    let pipeline = Pipeline::new(job).with_files(files).with_upgrades(Started { code, components, loader });
+    if args.watch {
+        watch::spawn(manifest.clone(), n_partitions, pipeline.upgrader(), pipeline.stopper());
+    }
     conduct(pipeline, &manifest, &progress, args.process.format)
 }
 

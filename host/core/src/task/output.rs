@@ -83,6 +83,14 @@ impl Outputs {
         }
     }
 
+    /// From now on the records of each sink have these headers.
+    pub fn stamp(&mut self, headers: &[Arc<[Header]>]) {
+        for (outgoing, headers) in self.sinks.iter_mut().zip(headers) {
+            assert!(outgoing.is_empty(), "what was emitted is flushed at the end of an epoch");
+            *outgoing = Outgoing::with_headers(outgoing.topic.clone(), headers.clone());
+        }
+    }
+
     /// Writes rows to a sink: one JSON object each, or frames for rows that become files.
     pub fn sink(&mut self, sink: SinkIdx, batch: &Batch, now: Option<WallTime>, effects: &mut Vec<Effect>) {
         let plan = &self.plan.sinks[sink];
@@ -287,7 +295,7 @@ pub(super) fn shuffles_of(plan: &Plan, fragment: FragmentIdx) -> impl Iterator<I
 
 fn append_if(outgoing: &mut Outgoing, n_bytes_min: usize, effects: &mut Vec<Effect>) {
     if !outgoing.is_empty() && outgoing.records.n_bytes() >= n_bytes_min {
-        let next = Outgoing::new(outgoing.topic.clone());
+        let next = outgoing.next();
         effects.push(Effect::Append(std::mem::replace(outgoing, next)));
     }
 }

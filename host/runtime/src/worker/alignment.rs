@@ -33,6 +33,13 @@ pub(super) struct Held {
     pub is_interrupted: bool,
 }
 
+impl Held {
+    /// Whether `at` is paused because of what is held of it.
+    pub fn is_paused(&self, at: &TopicPartition) -> bool {
+        self.paused.contains(at)
+    }
+}
+
 impl Life {
     /// Records came. With aligned reading, those of sources wait for [`Life::release`], and without it those that cannot be read yet.
     pub fn fetched(&mut self, job: &Job, plugins: &mut Plugins, fetched: Fetched) -> Result<(), RunError> {

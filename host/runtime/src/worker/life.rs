@@ -9,7 +9,7 @@ use std::{
 use reelflow_core::{
     checkpoint::{Incarnation, RecoveryPoint},
     plan::FragmentIdx,
-    record::{Offset, Outgoing, Partition},
+    record::{Header, Offset, Outgoing, Partition},
     task::{Effect, Input, SealedTask, Task},
     time::{WallTime, Watermark},
 };
@@ -23,11 +23,13 @@ use crate::{
     observe::DeadLetter,
     recovery::{self, Recovered},
     seal::{self, TaskEpoch},
-    worker::{Job, alignment::Held, schemas::Asking},
+    worker::{Job, alignment::Held, schemas::Asking, tally::Tally},
 };
 
 /// Tasks are told the time about this often, records or none: an idle partition is noticed by it.
 const TICK_MS: i64 = 1000;
+/// How long a poll may wait while a verdict is awaited.
+const TRIAL_POLL: Duration = Duration::from_millis(10);
 
 /// What exists only between joining the group and the end of the session.
 pub(super) struct Life {
@@ -39,7 +41,7 @@ pub(super) struct Life {
     /// What aligned reading holds back, and what cannot be read yet.
     pub held: Held,
     pub asking: Asking,
-    job_watermarks: BTreeMap<Partition, Watermark>,
+    pub job_watermarks: BTreeMap<Partition, Watermark>,
     ticked: WallTime,
     /// Tasks without a known change are asked at the next seal as well, since the passing of time may have changed something in
     /// them that must be told downstream (an input went idle).
@@ -48,6 +50,12 @@ pub(super) struct Life {
     pub trimmed: BTreeMap<TopicPartition, Offset>,
     /// What was written to each partition of the changelog since it was cut.
     pub untrimmed_bytes: BTreeMap<Partition, usize>,
+    /// How the plugins have done so far.
+    pub tally: Tally,
+    /// The headers of each sink's records.
+    pub stamps: Vec<Arc<[Header]>>,
+    /// The open epoch waits for a verdict, not for its time.
+    pub is_trial: bool,
 }
 
 /// A task, where it stands in the log, and whether it has anything to seal.
@@ -89,7 +97,7 @@ pub(super) struct SealedTotals {
 }
 
 impl Life {
-    pub fn new(session: Box<dyn Session>, asking: Asking, now: WallTime) -> Life {
+    pub fn new(session: Box<dyn Session>, asking: Asking, stamps: Vec<Arc<[Header]>>, now: WallTime) -> Life {
         Life {
             session,
             tasks: Vec::new(),
@@ -102,13 +110,17 @@ impl Life {
             probe: false,
             trimmed: BTreeMap::new(),
             untrimmed_bytes: BTreeMap::new(),
+            tally: Tally::default(),
+            stamps,
+            is_trial: false,
         }
     }
 
     /// Takes over the tasks of an assignment and starts reading where they stand.
     pub fn start(&mut self, job: &Job, recovered: Vec<Recovered>, incarnation: Incarnation) -> Result<(), RunError> {
         self.forget();
-        for one in recovered {
+        for mut one in recovered {
+            one.task.stamp(&self.stamps);
             let inputs = recovery::inputs(&job.plan, one.fragment, one.partition);
             for (input_idx, at) in inputs.iter().enumerate() {
                 self.by_input.insert(at.clone(), (self.tasks.len(), input_idx));
@@ -145,6 +157,7 @@ impl Life {
         self.held = Held::default();
         self.job_watermarks.clear();
         self.open = OpenEpoch::default();
+        self.is_trial = false;
     }
 
     /// Gives records to their task.
@@ -262,6 +275,9 @@ impl Life {
 
     /// How long a poll may wait.
     pub fn wait(&self, job: &Job, now: WallTime) -> Duration {
+        if self.is_trial {
+            return TRIAL_POLL;
+        }
         if self.held.is_interrupted {
             return Duration::ZERO;
         }
@@ -273,12 +289,16 @@ impl Life {
         Duration::from_millis(until_tick.min(until_seal).clamp(0, 100) as u64)
     }
 
-    /// Whether the open epoch must end: by time, records or bytes.
+    /// Whether the open epoch must end: by time, records or bytes. A trial ends by none of them, but takes no more once it is full.
     pub fn is_due(&self, job: &Job, now: WallTime) -> bool {
+        let Some(since) = self.open.since else { return self.probe && !self.is_trial };
+        (now.0 - since.0 >= job.commit_interval_ms() && !self.is_trial) || self.is_full(job)
+    }
+
+    /// Whether the open epoch has as many records or bytes as one may have.
+    pub fn is_full(&self, job: &Job) -> bool {
         let settings = &job.settings;
-        let Some(since) = self.open.since else { return self.probe };
-        now.0 - since.0 >= job.commit_interval_ms()
-            || self.open.records_read >= settings.epoch_records_max as u64
+        self.open.records_read >= settings.epoch_records_max as u64
             || self.open.bytes_read + self.open.bytes_written >= settings.epoch_bytes_max as u64
     }
 
@@ -299,6 +319,7 @@ impl Life {
             match effect {
                 Effect::Call { plugin, request } => {
                     let result = plugins[plugin].call(&request);
+                    self.tally.count(plugin, &request, &result);
                     self.tasks[task_idx].task.handle(Input::PluginReturned { result }, &mut fresh);
                     effects.extend(fresh.drain(..));
                 }

@@ -1,0 +1,179 @@
+//! What a pipeline runs, and what it is about to run: shared by the control of a process with its workers.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use reelflow_core::{
+    plan::{Consumer, FragmentInput, Plan, PluginIdx, SinkIdx, StageIdx, StageKind},
+    record::{Header, Offset, Partition},
+    upgrade::{CodeSet, Migration},
+};
+use reelflow_ports::engine::Plugin;
+
+/// The header of a sink's records that says which plugin made them: its name, `@`, and the first digits of its component's digest.
+pub const MADE_BY: &str = "reel-plugin";
+/// Digits of a digest in [`MADE_BY`]: 64 bits.
+const DIGITS: usize = 16;
+
+/// The components of a pipeline, by the plugins' names.
+pub type Components = BTreeMap<Arc<str>, Arc<[u8]>>;
+
+/// A plan and the plugins that it was made for.
+pub struct Program {
+    pub plan: Arc<Plan>,
+    /// In the order of the plan's [`PluginIdx`].
+    pub plugins: Vec<Arc<dyn Plugin>>,
+    /// Their names in the manifest.
+    pub names: Vec<Arc<str>>,
+    pub set: CodeSet,
+    /// For each sink of the plan the headers of its records.
+    pub stamps: Vec<Arc<[Header]>>,
+}
+
+/// Makes code of components, as the process itself would have been started with them. Compiling takes its time.
+pub trait Loader: Send + Sync {
+    /// An error is a text for whoever asked for these components.
+    fn load(&self, components: &Components) -> Result<Program, String>;
+}
+
+impl Program {
+    /// `names`: of the plugins, as the manifest calls them.
+    pub fn new(plan: Plan, plugins: Vec<Arc<dyn Plugin>>, names: Vec<Arc<str>>) -> Program {
+        let digests = plugins.iter().map(|plugin| Arc::from(plugin.digest()));
+        let set = CodeSet(names.iter().cloned().zip(digests).collect());
+        let stamp = |sink: SinkIdx| -> Arc<[Header]> {
+            let header = |plugin: PluginIdx| {
+                let digest = plugins[plugin].digest();
+                let digits = digest.get(..DIGITS).unwrap_or(digest);
+                (MADE_BY.into(), format!("{}@{digits}", names[plugin]).into_bytes())
+            };
+            maker(&plan, sink).map(header).into_iter().collect()
+        };
+        let stamps = (0..plan.sinks.len()).map(stamp).collect();
+        Program { plan: Arc::new(plan), plugins, names, set, stamps }
+    }
+
+    /// Which plugins are others than in `before`.
+    pub(crate) fn changed_from(&self, before: &Program) -> Vec<bool> {
+        let changed = |name: &Arc<str>| before.set.0.get(name) != self.set.0.get(name);
+        self.names.iter().map(changed).collect()
+    }
+}
+
+/// The last plugin that a sink's rows went through. `None`: none, from the source on.
+fn maker(plan: &Plan, sink: SinkIdx) -> Option<PluginIdx> {
+    let mut stage = stage_before(plan, Consumer::Sink(sink))?;
+    loop {
+        match &plan.stages[stage].kind {
+            StageKind::Transform { plugin, .. }
+            | StageKind::Aggregate { plugin, .. }
+            | StageKind::Join { plugin, .. }
+            | StageKind::Lookup { plugin, .. }
+            | StageKind::Process { plugin, .. } => return Some(*plugin),
+            StageKind::Dedup { .. } => stage = stage_before(plan, Consumer::Stage { stage, port: 0 })?,
+        }
+    }
+}
+
+/// The stage that gives `consumer` its rows, maybe through a shuffle.
+fn stage_before(plan: &Plan, consumer: Consumer) -> Option<StageIdx> {
+    let gives = |stage: &StageIdx| plan.stages[*stage].outputs.iter().any(|output| output.consumers.contains(&consumer));
+    let direct = (0..plan.stages.len()).find(gives);
+    let through = || {
+        let shuffle = plan.shuffles.iter().position(|shuffle| shuffle.stream.consumers.contains(&consumer))?;
+        debug_assert!(plan.fragments.iter().any(|fragment| fragment.inputs.contains(&FragmentInput::Shuffle(shuffle))));
+        stage_before(plan, Consumer::Shuffle(shuffle))
+    };
+    direct.or_else(through)
+}
+
+/// What the workers of a process are to run. Its control posts, its workers look.
+pub struct Board {
+    posted: Mutex<Posted>,
+    /// Rises with every posting, so that workers look at the rest only when something is new.
+    version: AtomicU64,
+    /// How often the control has read its topic to the end.
+    n_reads: AtomicU64,
+}
+
+/// What stands on a [`Board`].
+#[derive(Clone)]
+pub(crate) struct Posted {
+    pub current: Arc<Program>,
+    pub trial: Option<Trial>,
+    /// The last trial that is over.
+    pub decided: Option<Decided>,
+    reports: Vec<Report>,
+}
+
+/// Program that every worker is to try.
+#[derive(Clone)]
+pub(crate) struct Trial {
+    pub proposal: Offset,
+    pub code: Arc<Program>,
+    pub migration: Migration,
+}
+
+/// How a trial ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Decided {
+    pub proposal: Offset,
+    pub is_accepted: bool,
+}
+
+/// What a worker has to say of a trial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Report {
+    Passed { proposal: Offset, partitions: Vec<Partition> },
+    Failed { proposal: Offset, why: String },
+}
+
+impl Board {
+    pub(crate) fn new(current: Arc<Program>) -> Board {
+        let posted = Posted { current, trial: None, decided: None, reports: Vec::new() };
+        Board { posted: Mutex::new(posted), version: AtomicU64::new(1), n_reads: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn n_reads(&self) -> u64 {
+        self.n_reads.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn has_read(&self) {
+        self.n_reads.fetch_add(1, Ordering::Release);
+    }
+
+    pub(crate) fn look(&self) -> Posted {
+        Posted { reports: Vec::new(), ..self.lock().clone() }
+    }
+
+    pub(crate) fn current(&self) -> Arc<Program> {
+        self.lock().current.clone()
+    }
+
+    pub(crate) fn post(&self, change: impl FnOnce(&mut Posted)) {
+        change(&mut self.lock());
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Leaves `report` for the control. At most one of a kind for each worker and trial, so there are few (I-9).
+    pub(crate) fn report(&self, report: Report) {
+        self.lock().reports.push(report);
+    }
+
+    pub(crate) fn take_reports(&self) -> Vec<Report> {
+        std::mem::take(&mut self.lock().reports)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Posted> {
+        self.posted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,337 @@
+//! A process's view of the control topic: which code the pipeline runs, and what it is asked to try.
+//!
+//! `reel.<pipeline>.control` has one partition, whose order decides ([`Ledger`]). Everybody may write to it outside of transactions: who runs the
+//! pipeline, and who asks for other code. The components travel in it too, so a process that has never seen a file can run it.
+//!
+//! Compiling happens here, beside the workers, which learn of new code by the [`Board`] when it is ready.
+
+use std::{sync::Arc, time::Duration};
+
+use reelflow_core::{
+    record::{Offset, Outgoing},
+    time::WallTime,
+    upgrade::{CodeSet, Digest, How, Ledger, Migration, Said, Verdict},
+};
+use reelflow_ports::{
+    clock::Clock,
+    log::{Log, LogError, NewTopic, Retention, TopicPartition},
+};
+use tracing::warn;
+
+use crate::{
+    code::{Board, Components, Decided, Loader, Program, Report, Trial},
+    error::RunError,
+    observe::{Event, Observer},
+};
+
+mod ask;
+mod thread;
+mod wire;
+
+pub use ask::{Answer, Upgrader, components, follow, history, propose};
+pub(crate) use thread::{spawn, start};
+
+/// How often the topic is looked at, and how often while something is under way.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_OFTEN: Duration = Duration::from_millis(20);
+
+/// What a process was started with.
+pub struct Started {
+    pub code: Arc<Program>,
+    pub components: Components,
+    pub loader: Arc<dyn Loader>,
+}
+
+/// One process's control.
+pub struct Control {
+    topic: ControlTopic,
+    ledger: Ledger,
+    loader: Arc<dyn Loader>,
+    board: Arc<Board>,
+    observer: Arc<dyn Observer>,
+    upgrader: Upgrader,
+    /// Who speaks.
+    by: Arc<str>,
+    /// The last trial that this process has looked at.
+    looked_at: Option<Offset>,
+    /// What workers have said and the log does not know yet.
+    unsaid: Vec<Said>,
+}
+
+/// The topic, read from its beginning on.
+pub(crate) struct ControlTopic {
+    log: Arc<dyn Log>,
+    clock: Arc<dyn Clock>,
+    at: TopicPartition,
+    next: Offset,
+}
+
+/// The control topic of the pipeline `name`.
+pub fn control_topic(name: &str) -> NewTopic {
+    NewTopic { name: format!("reel.{name}.control").into(), n_partitions: 1, retention: Retention::UntilTrimmed }
+}
+
+impl ControlTopic {
+    pub(crate) fn new(log: Arc<dyn Log>, clock: Arc<dyn Clock>, pipeline: &str) -> ControlTopic {
+        let at = TopicPartition { topic: control_topic(pipeline).name, partition: 0 };
+        ControlTopic { log, clock, at, next: 0 }
+    }
+
+    /// Applies what has come since the last time. Gives whether anything did.
+    pub(crate) fn read(&mut self, ledger: &mut Ledger) -> Result<bool, LogError> {
+        let (earliest, end) = self.log.offsets(&self.at)?;
+        let from = self.next.max(earliest);
+        if from >= end {
+            return Ok(false);
+        }
+        let mut next = from;
+        self.log.scan(&self.at, from, end, &mut |record| {
+            next = record.offset + 1;
+            match wire::read(&record) {
+                Some(said) => drop(ledger.apply(record.offset, WallTime(record.timestamp_ms), said)),
+                None => warn!(offset = record.offset, "a record of the control topic says nothing that this build knows"),
+            }
+            true
+        })?;
+        self.next = end.max(next);
+        Ok(true)
+    }
+
+    pub(crate) fn say(&self, said: &Said) -> Result<(), LogError> {
+        let mut to = Outgoing::new(self.at.topic.clone());
+        wire::push(&mut to, self.clock.now().0, said);
+        self.log.write(&to)
+    }
+
+    /// Writes the components and, behind them, that they should be used.
+    pub(crate) fn propose(&self, components: &Components, code: &CodeSet, how: How, by: &Arc<str>) -> Result<(), LogError> {
+        let now_ms = self.clock.now().0;
+        for (name, component) in components {
+            // A list of its own for each: together they may be longer than a log takes at once.
+            let mut to = Outgoing::new(self.at.topic.clone());
+            wire::push_component(&mut to, now_ms, &code.0[name], component);
+            self.log.write(&to)?;
+        }
+        self.say(&Said::Proposed { code: code.clone(), how, by: by.clone() })
+    }
+
+    /// The components of `code`, read back. An error says which one is not whole.
+    pub(crate) fn components(&self, ledger: &Ledger, code: &CodeSet) -> Result<Result<Components, String>, LogError> {
+        let mut found = Components::new();
+        for (name, digest) in &code.0 {
+            match self.component(ledger, digest)? {
+                Some(component) => drop(found.insert(name.clone(), component)),
+                None => {
+                    return Ok(Err(format!("the component of plugin \"{name}\" is not whole in topic \"{}\"", self.at.topic)));
+                }
+            }
+        }
+        Ok(Ok(found))
+    }
+
+    fn component(&self, ledger: &Ledger, digest: &Digest) -> Result<Option<Arc<[u8]>>, LogError> {
+        let Some(from) = ledger.parts_from(digest) else { return Ok(None) };
+        let mut assembly = wire::Assembly::default();
+        self.log.scan(&self.at, from, self.next, &mut |record| {
+            let key = record.key.and_then(|key| std::str::from_utf8(key).ok());
+            if let (Some(part), Some(bytes)) = (key.and_then(wire::part), record.value)
+                && *part.digest == **digest
+            {
+                assembly.add(&part, bytes);
+            }
+            true
+        })?;
+        Ok(assembly.whole())
+    }
+}
+
+impl Control {
+    /// Reads the topic, which exists, and decides what this process runs: what it was started with, which the pipeline then runs as well, unless
+    /// that is [stale](Ledger::is_stale).
+    pub(crate) fn begin(
+        mut topic: ControlTopic,
+        n_partitions: u32,
+        started: &Started,
+        by: &Arc<str>,
+        observer: Arc<dyn Observer>,
+        upgrader: Upgrader,
+    ) -> Result<Control, RunError> {
+        let Started { code, components, loader } = started;
+        let mut ledger = Ledger::new(n_partitions);
+        topic.read(&mut ledger)?;
+        let code = match stale(&topic, &ledger, &code.set, &**loader)? {
+            Some((running, event)) => {
+                observer.event(&event);
+                Arc::new(running)
+            }
+            None => {
+                if ledger.current().is_none_or(|current| current.code != code.set) {
+                    topic.propose(components, &code.set, How::Started, by)?;
+                    topic.read(&mut ledger)?;
+                }
+                code.clone()
+            }
+        };
+        let board = Arc::new(Board::new(code));
+        let (by, loader) = (by.clone(), loader.clone());
+        Ok(Control { topic, ledger, loader, board, observer, upgrader, by, looked_at: None, unsaid: Vec::new() })
+    }
+
+    pub(crate) fn board(&self) -> Arc<Board> {
+        self.board.clone()
+    }
+
+    /// Reads, decides, and says what there is to say. Afterwards, how long to wait before the next time.
+    pub(crate) fn step(&mut self) -> Result<Duration, RunError> {
+        self.topic.read(&mut self.ledger)?;
+        self.reconcile()?;
+        self.board.has_read();
+        self.answer_requests()?;
+        let report = |report| match report {
+            Report::Passed { proposal, partitions } => Said::Passed { proposal, partitions },
+            Report::Failed { proposal, why } => Said::Failed { proposal, why: why.into(), by: self.by.clone() },
+        };
+        self.unsaid.extend(self.board.take_reports().into_iter().map(report));
+        while let Some(said) = self.unsaid.first() {
+            self.topic.say(said)?;
+            self.unsaid.remove(0);
+        }
+        let is_quiet = self.ledger.trial().is_none();
+        Ok(if is_quiet { LOOK_EVERY } else { LOOK_OFTEN })
+    }
+
+    /// Makes the board show what the ledger says.
+    fn reconcile(&mut self) -> Result<(), RunError> {
+        let posted = self.board.look();
+        let decided = posted.trial.as_ref().and_then(|trial| self.verdict(trial.proposal));
+        let current = match self.ledger.current() {
+            Some(entry) if entry.code != posted.current.set => {
+                let tried = posted.trial.as_ref().filter(|trial| trial.code.set == entry.code);
+                match tried {
+                    Some(trial) => Some(trial.code.clone()),
+                    None => Some(Arc::new(self.load(&entry.code)?.map_err(|why| RunError::Code { why })?)),
+                }
+            }
+            _ => None,
+        };
+        if decided.is_some() || current.is_some() {
+            self.board.post(|board| {
+                if let Some(decided) = decided {
+                    (board.trial, board.decided) = (None, Some(decided));
+                }
+                if let Some(current) = &current {
+                    board.current = current.clone();
+                }
+            });
+        }
+        if decided.is_some() {
+            self.trim();
+        }
+        if let (Some(current), None) = (&current, decided) {
+            self.observer.event(&Event::CodeStarted { code: current.set.clone() });
+        }
+        self.try_new()
+    }
+
+    /// How the posted trial of `proposal` has ended, if it has; tells whoever watches.
+    fn verdict(&self, proposal: Offset) -> Option<Decided> {
+        let entry = self.ledger.entry(proposal);
+        let is_accepted = match entry.map(|entry| &entry.verdict) {
+            Some(Verdict::Open { .. }) => return None,
+            Some(Verdict::Accepted) => true,
+            // What is forgotten ended long ago.
+            Some(Verdict::RolledBack { .. } | Verdict::Refused { .. }) | None => false,
+        };
+        let code = entry.map(|entry| entry.code.clone()).unwrap_or_default();
+        let event = match entry.map(|entry| &entry.verdict) {
+            Some(Verdict::RolledBack { why, by }) => Event::CodeRolledBack { proposal, code, why: why.clone(), by: by.clone() },
+            _ => Event::CodeAccepted { proposal, code },
+        };
+        self.observer.event(&event);
+        Some(Decided { proposal, is_accepted })
+    }
+
+    /// Compiles what is newly proposed, and lets the workers try it.
+    fn try_new(&mut self) -> Result<(), RunError> {
+        let Some(entry) = self.ledger.trial() else { return Ok(()) };
+        if self.looked_at == Some(entry.proposal) {
+            return Ok(());
+        }
+        let (proposal, set) = (entry.proposal, entry.code.clone());
+        let migration = match entry.how {
+            How::Reloaded { migration } => migration,
+            How::Started => Migration::Lazy,
+        };
+        self.observer.event(&Event::TrialBegan { proposal, code: set.clone(), by: entry.by.clone() });
+        let fitting = self.load(&set)?.and_then(|code| fits(&self.board.current(), code));
+        match fitting {
+            Ok(code) => self.board.post(|board| board.trial = Some(Trial { proposal, code: Arc::new(code), migration })),
+            Err(why) => self.unsaid.push(Said::Failed { proposal, why: why.into(), by: self.by.clone() }),
+        }
+        self.looked_at = Some(proposal);
+        Ok(())
+    }
+
+    fn answer_requests(&mut self) -> Result<(), RunError> {
+        let Some(request) = self.upgrader.wanted() else { return Ok(()) };
+        if self.ledger.trial().is_some() {
+            return Ok(()); // its turn comes
+        }
+        if let Some(code) = request.set_beside(&self.board.current().set) {
+            let how = How::Reloaded { migration: request.migration };
+            self.topic.propose(&request.components, &code, how, &self.by)?;
+        }
+        self.upgrader.done(&request);
+        Ok(())
+    }
+
+    fn load(&self, set: &CodeSet) -> Result<Result<Program, String>, RunError> {
+        load(&self.topic, &self.ledger, set, &*self.loader)
+    }
+
+    /// Deletes what nobody can ask for any more. A failure costs space.
+    fn trim(&self) {
+        if let Some(before) = self.ledger.needed_from()
+            && let Err(error) = self.topic.log.trim(&self.topic.at, before)
+        {
+            warn!(%error, "the control topic cannot be trimmed");
+        }
+    }
+}
+
+/// What runs instead of `files`, if these are stale and what runs fits this process's manifest; and the event that says so.
+fn stale(
+    topic: &ControlTopic,
+    ledger: &Ledger,
+    files: &CodeSet,
+    loader: &dyn Loader,
+) -> Result<Option<(Program, Event)>, RunError> {
+    let Some(current) = ledger.current().filter(|_| ledger.is_stale(files)) else { return Ok(None) };
+    match load(topic, ledger, &current.code, loader)? {
+        Ok(code) => {
+            let event = Event::FilesStale { files: files.clone(), running: current.code.clone() };
+            Ok(Some((code, event)))
+        }
+        Err(why) => {
+            warn!(%why, "the pipeline's code does not fit this manifest, so the manifest's own files are used");
+            Ok(None)
+        }
+    }
+}
+
+fn load(topic: &ControlTopic, ledger: &Ledger, set: &CodeSet, loader: &dyn Loader) -> Result<Result<Program, String>, RunError> {
+    let loaded = topic.components(ledger, set)?.and_then(|components| loader.load(&components));
+    // Names and digests come from outside: what was compiled must be what was asked for.
+    let checked = loaded.and_then(|code| match code.set == *set {
+        true => Ok(code),
+        false => Err(format!("the log holds {} where {set} was proposed", code.set)),
+    });
+    Ok(checked)
+}
+
+/// Whether a running pipeline can take `new` in place of `current`.
+fn fits(current: &Program, new: Program) -> Result<Program, String> {
+    let differences = current.plan.differences(&new.plan);
+    let blocking = differences.iter().find_map(|one| one.blocks().map(|instead| format!("{one}; {instead}")));
+    blocking.map_or(Ok(new), Err)
+}

@@ -1,0 +1,64 @@
+//! The control of a process on a thread of its own, from before its workers begin until after they have ended.
+
+use std::{
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use reelflow_ports::clock::{Clock, SystemClock};
+use tracing::warn;
+
+use super::{Control, ControlTopic, Started, Upgrader, control_topic};
+use crate::{
+    error::RunError,
+    patience::Patience,
+    pipeline::{self, Stopper},
+    settings::Retry,
+    worker::Job,
+};
+
+/// Decides what `job` runs, with the topic that others wrote to. `None`: stopped before the log answered.
+pub(crate) fn start(job: &mut Job, started: Started, upgrader: Upgrader, stopper: &Stopper) -> Result<Option<Control>, RunError> {
+    let started = Arc::new(started);
+    let mut control = None;
+    pipeline::patiently(job, stopper, || {
+        pipeline::create(&*job.log, &control_topic(&job.plan.name), &*job.observer)?;
+        let topic = ControlTopic::new(job.log.clone(), job.clock.clone(), &job.plan.name);
+        let by = &job.settings.instance;
+        let begun = Control::begin(topic, job.plan.n_partitions, &started, by, job.observer.clone(), upgrader.clone())?;
+        control = Some(begun);
+        Ok(())
+    })?;
+    if let Some(control) = &control {
+        let code = control.board().current();
+        (job.plan, job.plugins, job.board) = (code.plan.clone(), code.plugins.clone(), Some(control.board()));
+    }
+    Ok(control)
+}
+
+/// Follows the topic until `stopper` stops everything; stops it when this process cannot go on with the pipeline's code.
+pub(crate) fn spawn(mut control: Control, retry: Retry, stopper: Stopper) -> JoinHandle<Result<(), RunError>> {
+    let run = move || {
+        let mut patience = Patience::new(retry);
+        while !stopper.is_stopped() {
+            let wait = match control.step() {
+                Ok(wait) => {
+                    patience.succeeded();
+                    wait
+                }
+                Err(RunError::Log(error)) if error.ends_only_the_session() => {
+                    warn!(%error, "the control topic cannot be reached");
+                    // The workers see the same trouble, and know when to give up.
+                    patience.failed(SystemClock.now(), &error).map_or(retry.backoff_max, |wait| wait.after)
+                }
+                Err(error) => {
+                    stopper.stop();
+                    return Err(error);
+                }
+            };
+            stopper.wait(wait);
+        }
+        Ok(())
+    };
+    thread::Builder::new().name("control".to_owned()).spawn(run).expect("the machine has room for a few threads")
+}

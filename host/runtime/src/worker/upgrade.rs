@@ -1,0 +1,350 @@
+//! How a worker comes to other code: at the end of an epoch, without leaving its group, and on trial first.
+//!
+//! A trial is an epoch that stays open. The worker seals what it has, puts its tasks under the new code, and goes on; nothing of what follows is
+//! committed before every partition of the pipeline has passed. So going back is what follows any crash: the open epoch is dropped, and the
+//! tasks are recovered from the last commit, which the new code never touched. The session and its partitions stay.
+
+use std::{sync::Arc, time::Duration};
+
+use reelflow_core::{
+    plan::Plan,
+    record::{Header, Offset, Partition},
+    state::StateError,
+    time::{WallTime, Watermark},
+};
+use reelflow_ports::log::TopicPartition;
+
+use super::{
+    instances,
+    life::{Life, Plugins},
+    tally::Tally,
+};
+use crate::{
+    code::{Board, Program, Report, Trial},
+    error::RunError,
+    observe::Event,
+    seal,
+    worker::{Job, Worker},
+};
+
+/// What a worker runs, and what it tries.
+pub(super) struct Following {
+    board: Option<Arc<Board>>,
+    /// What the tasks have now. `None`: there is no board.
+    code: Option<Arc<Program>>,
+    /// The version of the board that was followed to its end.
+    seen: u64,
+    trial: Option<Running>,
+    /// The trial that has failed here, until the board knows of it.
+    given_up: Option<Offset>,
+    /// State was found that other code has written. The control may not have read of it yet: not an error before it has read so often.
+    behind: Option<u64>,
+}
+
+/// A trial under way.
+struct Running {
+    proposal: Offset,
+    since: WallTime,
+    /// Since when everybody knows that it went well here.
+    passed: Option<WallTime>,
+    /// Which plugins are new.
+    is_new: Vec<bool>,
+    names: Vec<Arc<str>>,
+    /// What the tasks had before, ready to go on.
+    before: Before,
+    is_held: bool,
+}
+
+struct Before {
+    code: Arc<Program>,
+    instances: Plugins,
+    tally: Tally,
+}
+
+impl Following {
+    pub fn new(job: &Job) -> Following {
+        Following { board: job.board.clone(), code: None, seen: 0, trial: None, given_up: None, behind: None }
+    }
+
+    /// Whether the open epoch is a trial.
+    pub fn is_trying(&self) -> bool {
+        self.trial.is_some()
+    }
+
+    /// The session has ended, and with it the open epoch.
+    pub fn end_trial(&mut self) {
+        self.trial = None;
+        self.seen = 0;
+    }
+
+    /// Recovery was refused. Whether that may be because somebody else runs newer code, of which this process does not know yet.
+    pub fn may_be_behind(&mut self) -> bool {
+        let Some(board) = &self.board else { return false };
+        let n_reads = board.n_reads();
+        // One read may be under way already.
+        let until = *self.behind.get_or_insert(n_reads + 2);
+        let is_current = self.code.as_ref().is_some_and(|code| Arc::ptr_eq(code, &board.current()));
+        n_reads < until || !is_current
+    }
+
+    pub fn is_recovered(&mut self) {
+        self.behind = None;
+    }
+
+    pub fn stamps(&self) -> Vec<Arc<[Header]>> {
+        self.code.as_ref().map(|code| code.stamps.clone()).unwrap_or_default()
+    }
+}
+
+impl Worker {
+    /// Takes the pipeline's code: a session is about to begin, or has no tasks.
+    pub(super) fn use_current(&mut self) -> Result<(), RunError> {
+        self.following.end_trial();
+        let Some(board) = self.following.board.clone() else { return Ok(()) };
+        let current = board.current();
+        if self.following.code.as_ref().is_none_or(|code| !Arc::ptr_eq(code, &current)) {
+            self.plugins = instances(&current.plugins)?;
+            self.set(current);
+        }
+        Ok(())
+    }
+
+    /// Commits the open epoch, unless it is a trial, whose partitions go to somebody else.
+    pub(super) fn seal_or_drop(&mut self, life: &mut Life) -> Result<(), RunError> {
+        if !self.following.is_trying() {
+            return self.seal(life);
+        }
+        self.status().epochs_aborted += u64::from(life.open.since.is_some());
+        seal::discard(&mut *life.session)?;
+        self.use_current()?;
+        life.stamps = self.following.stamps();
+        Ok(())
+    }
+
+    /// Looks whether there is other code, and how the trial stands.
+    pub(super) fn follow(&mut self, life: &mut Life) -> Result<(), RunError> {
+        let Some(board) = self.following.board.clone() else { return Ok(()) };
+        if self.following.is_trying() {
+            return self.judge(life, &board);
+        }
+        let version = board.version();
+        if self.following.seen == version || life.tasks.is_empty() {
+            return Ok(());
+        }
+        let posted = board.look();
+        if self.following.code.as_ref().is_none_or(|code| code.set != posted.current.set) {
+            self.switch(life, posted.current)?;
+        }
+        match posted.trial {
+            Some(trial) if self.following.given_up != Some(trial.proposal) => self.try_out(life, &board, trial)?,
+            _ => {}
+        }
+        self.following.seen = version;
+        Ok(())
+    }
+
+    /// Goes on with code that is the pipeline's already.
+    fn switch(&mut self, life: &mut Life, code: Arc<Program>) -> Result<(), RunError> {
+        self.seal(life)?;
+        let begin = self.job.clock.now();
+        let instances = instances(&code.plugins)?;
+        life.adopt(&self.job.plan, &code)
+            .map_err(|(task, why)| RunError::Recovery { task: task.to_string(), why: why.into() })?;
+        self.plugins = instances;
+        self.set(code);
+        self.job.observer.event(&Event::Switched { worker: self.idx, is_trial: false, pause: self.since(begin) });
+        Ok(())
+    }
+
+    /// Seals what the code before has done, and begins the trial.
+    fn try_out(&mut self, life: &mut Life, board: &Board, trial: Trial) -> Result<(), RunError> {
+        let Trial { proposal, code, migration: _ } = trial;
+        let Some(before) = self.following.code.clone() else { return Ok(()) };
+        self.seal(life)?;
+        let begin = self.job.clock.now();
+        let ready = instances(&code.plugins).map_err(|why| why.to_string());
+        let adopted = ready.and_then(|instances| match life.adopt(&before.plan, &code) {
+            Ok(()) => Ok(instances),
+            Err((task, why)) => Err(format!("the state of {task} cannot be used: {why}")),
+        });
+        let instances = match adopted {
+            Ok(instances) => instances,
+            Err(why) => {
+                self.following.given_up = Some(proposal);
+                board.report(Report::Failed { proposal, why });
+                return Ok(());
+            }
+        };
+        let before = Before {
+            instances: std::mem::replace(&mut self.plugins, instances),
+            tally: std::mem::take(&mut life.tally),
+            code: before,
+        };
+        self.following.trial = Some(Running {
+            proposal,
+            since: begin,
+            passed: None,
+            is_new: code.changed_from(&before.code),
+            names: code.names.clone(),
+            before,
+            is_held: false,
+        });
+        life.is_trial = true;
+        self.set(code);
+        self.job.observer.event(&Event::Switched { worker: self.idx, is_trial: true, pause: self.since(begin) });
+        Ok(())
+    }
+
+    /// Looks at what the trial has done so far, and at what the others say.
+    fn judge(&mut self, life: &mut Life, board: &Board) -> Result<(), RunError> {
+        let now = self.job.clock.now();
+        let rules = self.job.settings.trial;
+        let running = self.following.trial.as_ref().expect("a trial is under way");
+        let proposal = running.proposal;
+        let elapsed_ms = |since: WallTime| now.0 - since.0;
+        if let Some(why) = running.fault(&life.tally) {
+            return self.give_up(life, board, Some(why));
+        }
+        if let Some(decided) = board.look().decided.filter(|decided| decided.proposal == proposal) {
+            return if decided.is_accepted { self.accept(life) } else { self.give_up(life, board, None) };
+        }
+        match running.passed {
+            None if elapsed_ms(running.since) >= self.job.trial_ms() => {
+                if let Some(why) = running.too_many_rejects(&life.tally, rules.rejects_share_max) {
+                    return self.give_up(life, board, Some(why));
+                }
+                board.report(Report::Passed { proposal, partitions: life.partitions() });
+                self.following.trial.as_mut().expect("it is").passed = Some(now);
+            }
+            Some(passed) if elapsed_ms(passed) > i64::try_from(rules.verdict_max.as_millis()).unwrap_or(i64::MAX) => {
+                let why = format!("not all partitions have passed within {} s", rules.verdict_max.as_secs());
+                return self.give_up(life, board, Some(why));
+            }
+            _ => {}
+        }
+        self.hold_if_full(life)
+    }
+
+    /// An epoch is bounded, a trial as well: what is beyond waits for the verdict.
+    fn hold_if_full(&mut self, life: &mut Life) -> Result<(), RunError> {
+        let is_full = life.is_full(&self.job);
+        let running = self.following.trial.as_mut().expect("a trial is under way");
+        if is_full && !running.is_held {
+            running.is_held = true;
+            life.pause_all(true)?;
+        }
+        Ok(())
+    }
+
+    /// All have passed: the trial is an epoch like any other.
+    fn accept(&mut self, life: &mut Life) -> Result<(), RunError> {
+        let running = self.following.trial.take().expect("a trial is under way");
+        self.following.seen = 0;
+        life.is_trial = false;
+        if running.is_held {
+            life.pause_all(false)?;
+        }
+        self.seal(life)
+    }
+
+    /// Drops the open epoch and goes on with the code from before, from the last commit. `why`: to be told to the others.
+    fn give_up(&mut self, life: &mut Life, board: &Board, why: Option<String>) -> Result<(), RunError> {
+        let begin = self.job.clock.now();
+        let Running { proposal, before, .. } = self.following.trial.take().expect("a trial is under way");
+        if let Some(why) = why {
+            board.report(Report::Failed { proposal, why });
+        }
+        self.following.given_up = Some(proposal);
+        self.following.seen = 0;
+        self.status().epochs_aborted += u64::from(life.open.since.is_some());
+        let partitions = life.partitions();
+        life.forget();
+        seal::discard(&mut *life.session)?;
+        self.plugins = before.instances;
+        life.tally = before.tally;
+        self.set(before.code);
+        life.stamps = self.following.stamps();
+        self.recover(life, &partitions)?;
+        self.job.observer.event(&Event::Resumed { worker: self.idx, took: self.since(begin) });
+        Ok(())
+    }
+
+    fn set(&mut self, code: Arc<Program>) {
+        self.job.plan = code.plan.clone();
+        self.job.plugins = code.plugins.clone();
+        self.following.code = Some(code);
+    }
+
+    fn since(&self, begin: WallTime) -> Duration {
+        Duration::from_millis((self.job.clock.now().0 - begin.0).max(0) as u64)
+    }
+}
+
+impl Running {
+    /// The first fault of a new plugin.
+    fn fault(&self, tally: &Tally) -> Option<String> {
+        let new = self.is_new.iter().enumerate().filter(|(_, is_new)| **is_new);
+        new.filter_map(|(plugin, _)| tally.fault(plugin).map(|fault| format!("plugin \"{}\": {fault}", self.names[plugin])))
+            .next()
+    }
+
+    /// Which new plugin refuses more than the one before did, beyond what is tolerated.
+    fn too_many_rejects(&self, tally: &Tally, more_max: f64) -> Option<String> {
+        let refused = |(plugin, _): (usize, &bool)| {
+            let name = &self.names[plugin];
+            let old = self.before.code.names.iter().position(|old| old == name);
+            let was = old.map_or(0.0, |old| self.before.tally.rejects_share(old));
+            let is = tally.rejects_share(plugin);
+            (is > was + more_max).then(|| {
+                let [is, was] = [is, was].map(|share| format!("{:.1} %", 100.0 * share));
+                format!("plugin \"{name}\" refused {is} of its rows, the one before {was}")
+            })
+        };
+        self.is_new.iter().enumerate().filter(|(_, is_new)| **is_new).find_map(refused)
+    }
+}
+
+impl Job {
+    fn trial_ms(&self) -> i64 {
+        let third = i64::try_from(self.settings.transaction_timeout.as_millis()).unwrap_or(i64::MAX) / 3;
+        (self.commit_interval_ms().saturating_mul(i64::from(self.settings.trial.n_epochs))).min(third)
+    }
+}
+
+impl Life {
+    /// Puts all tasks under `code`, or none. Between epochs only. `was`: the plan that they have.
+    ///
+    /// O(1) where nothing but code changes, otherwise O(state).
+    fn adopt(&mut self, was: &Plan, code: &Program) -> Result<(), (String, StateError)> {
+        if *was != *code.plan {
+            let mut adopted = Vec::new();
+            for owned in &mut self.tasks {
+                let of_task = |why| (format!("task \"{}\" [{}]", was.fragments[owned.fragment].name, owned.partition), why);
+                adopted.push(owned.task.under(code.plan.clone()).map_err(of_task)?);
+            }
+            for (owned, task) in self.tasks.iter_mut().zip(adopted) {
+                owned.task = task;
+                owned.at_end.fill(false);
+            }
+            self.job_watermarks.values_mut().for_each(|watermark| *watermark = Watermark::UNKNOWN);
+        }
+        self.stamps = code.stamps.clone();
+        self.tasks.iter_mut().for_each(|owned| owned.task.stamp(&code.stamps));
+        Ok(())
+    }
+
+    fn partitions(&self) -> Vec<Partition> {
+        let mut partitions: Vec<Partition> = self.tasks.iter().map(|owned| owned.partition).collect();
+        partitions.dedup();
+        partitions
+    }
+
+    /// Pauses everything, or resumes what nothing else holds back.
+    fn pause_all(&mut self, is_paused: bool) -> Result<(), RunError> {
+        let free = |at: &&TopicPartition| !self.held.is_paused(at);
+        for at in self.by_input.keys().filter(free) {
+            self.session.pause(at, is_paused)?;
+        }
+        Ok(())
+    }
+}
