@@ -21,6 +21,8 @@ use crate::{
 
 /// How many proposals a ledger remembers.
 pub const ENTRIES_MAX: usize = 50;
+/// Of how many proposals the components are kept, beside those in use.
+const KEPT: usize = 10;
 /// Digits of a digest that people are shown.
 const DIGITS_SHOWN: usize = 12;
 
@@ -34,26 +36,12 @@ pub struct CodeSet(pub BTreeMap<Arc<str>, Digest>);
 /// What one record of the control topic says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
-    /// A part of a component lies here; all parts of it come before a proposal that names it.
-    Part {
-        digest: Digest,
-    },
-    Proposed {
-        code: CodeSet,
-        how: How,
-        by: Arc<str>,
-    },
+    /// `components_from`: the offset in the topic of components from which on all of them are found.
+    Proposed { code: CodeSet, how: How, by: Arc<str>, components_from: Offset },
     /// The code of the proposal at that offset did its trial on these partitions.
-    Passed {
-        proposal: Offset,
-        partitions: Vec<Partition>,
-    },
+    Passed { proposal: Offset, partitions: Vec<Partition> },
     /// It must not be used.
-    Failed {
-        proposal: Offset,
-        why: Arc<str>,
-        by: Arc<str>,
-    },
+    Failed { proposal: Offset, why: Arc<str>, by: Arc<str> },
 }
 
 /// How code comes to be used.
@@ -83,6 +71,7 @@ pub struct Entry {
     pub code: CodeSet,
     pub how: How,
     pub by: Arc<str>,
+    pub components_from: Offset,
     pub verdict: Verdict,
     /// When the verdict fell, or the proposal came.
     pub decided_at: WallTime,
@@ -126,10 +115,6 @@ pub struct Ledger {
     entries: VecDeque<Entry>,
     /// Proposal whose code is the pipeline's.
     current: Option<Offset>,
-    /// Where the first part of the newest copy of each component lies.
-    parts: BTreeMap<Digest, Offset>,
-    /// The component whose parts came last, and are still coming.
-    arriving: Option<Digest>,
 }
 
 impl CodeSet {
@@ -164,24 +149,13 @@ pub fn short(digest: &str) -> &str {
 impl Ledger {
     /// Before any record. `n_partitions`: of the pipeline's sources; each must pass.
     pub fn new(n_partitions: u32) -> Ledger {
-        let (entries, parts) = (VecDeque::new(), BTreeMap::new());
-        Ledger { n_partitions, entries, current: None, parts, arriving: None }
+        Ledger { n_partitions, entries: VecDeque::new(), current: None }
     }
 
     /// The next record of the topic, at `offset`, written at `at`. What makes no sense where it stands is ignored: everybody ignores the same.
     pub fn apply(&mut self, offset: Offset, at: WallTime, said: Said) -> Change {
-        if let Said::Part { digest } = said {
-            // A copy begins where another component's parts end, or where nothing did.
-            if self.arriving.as_ref() != Some(&digest) {
-                self.parts.insert(digest.clone(), offset);
-            }
-            self.arriving = Some(digest);
-            return Change::Nothing;
-        }
-        self.arriving = None;
         match said {
-            Said::Part { .. } => unreachable!("it was handled above"),
-            Said::Proposed { code, how, by } => self.proposed((offset, at), code, how, by),
+            Said::Proposed { code, how, by, components_from } => self.proposed((offset, at), code, how, by, components_from),
             Said::Passed { proposal, partitions } => self.passed(proposal, at, partitions),
             Said::Failed { proposal, why, by } => {
                 let Some(entry) = self.open_mut(proposal) else { return Change::Nothing };
@@ -210,11 +184,6 @@ impl Ledger {
         self.entries.iter()
     }
 
-    /// Where to look for the parts of `digest`.
-    pub fn parts_from(&self, digest: &str) -> Option<Offset> {
-        self.parts.get(digest).copied()
-    }
-
     /// What a process that has `files` beside its manifest should run: what it has, unless that was replaced, or given up, while the pipeline ran.
     /// Then a process that starts again, with files that nobody has changed, runs what its neighbours run.
     pub fn is_stale(&self, files: &CodeSet) -> bool {
@@ -228,20 +197,21 @@ impl Ledger {
         is_same_pipeline && current.code != *files && self.entries.iter().any(seen)
     }
 
-    /// The topic before this offset is not needed: neither entries nor components that are in use stand there.
-    pub fn needed_from(&self) -> Option<Offset> {
-        let entry_offsets = self.entries.front().map(|entry| entry.proposal);
-        let in_use = self.current().into_iter().chain(self.trial()).flat_map(|entry| entry.code.0.values());
-        entry_offsets.into_iter().chain(in_use.filter_map(|digest| self.parts_from(digest))).min()
+    /// Components before this offset are not needed: neither the code that is used or tried nor the [`KEPT`] newest proposals name them.
+    pub fn components_needed_from(&self) -> Option<Offset> {
+        let in_use = self.current().into_iter().chain(self.trial());
+        in_use.chain(self.entries.iter().rev().take(KEPT)).map(|entry| entry.components_from).min()
     }
 
-    fn proposed(&mut self, (proposal, at): (Offset, WallTime), code: CodeSet, how: How, by: Arc<str>) -> Change {
-        let lacks = code.0.iter().find(|(_, digest)| !self.parts.contains_key(*digest));
+    fn proposed(
+        &mut self,
+        (proposal, at): (Offset, WallTime),
+        code: CodeSet,
+        how: How,
+        by: Arc<str>,
+        components_from: Offset,
+    ) -> Change {
         let (verdict, change) = match (how, self.current(), self.trial()) {
-            _ if let Some((name, _)) = lacks => {
-                let why = format!("the component of plugin \"{name}\" is not in the log");
-                (Verdict::Refused { why: why.into() }, Change::Refused)
-            }
             (How::Started, _, _) | (_, None, None) => (Verdict::Accepted, Change::Started),
             (_, _, Some(trial)) => {
                 let why = format!("the trial of {} is under way; try again when it is over", trial.code);
@@ -259,7 +229,7 @@ impl Ledger {
             }
             self.current = Some(proposal);
         }
-        self.entries.push_back(Entry { proposal, at, code, how, by, verdict, decided_at: at });
+        self.entries.push_back(Entry { proposal, at, code, how, by, components_from, verdict, decided_at: at });
         self.forget();
         change
     }
@@ -281,17 +251,13 @@ impl Ledger {
         self.entries.iter_mut().find(|entry| entry.proposal == proposal && matches!(entry.verdict, Verdict::Open { .. }))
     }
 
-    /// Forgets the oldest entries, never the current one or an open one, and the components that nobody can ask for.
+    /// Forgets the oldest entries, never the current one or an open one.
     fn forget(&mut self) {
         while self.entries.len() > ENTRIES_MAX {
             let is_needed = |entry: &Entry| Some(entry.proposal) == self.current || matches!(entry.verdict, Verdict::Open { .. });
             let Some(at) = self.entries.iter().position(|entry| !is_needed(entry)) else { return };
             self.entries.remove(at);
         }
-        let entries = &self.entries;
-        let is_named = |digest: &Digest| entries.iter().any(|entry| entry.code.0.values().any(|named| named == digest));
-        let newest = self.parts.iter().max_by_key(|(_, offset)| **offset).map(|(digest, _)| digest.clone());
-        self.parts.retain(|digest, _| is_named(digest) || Some(&*digest) == newest.as_ref());
     }
 }
 
@@ -314,10 +280,13 @@ mod tests {
     const NOW: WallTime = WallTime(0);
     const RELOADED: How = How::Reloaded { migration: Migration::Lazy };
 
-    /// Writes the component at `offset` and the proposal behind it.
+    fn proposed(digest: &str, how: How, components_from: Offset) -> Said {
+        Said::Proposed { code: code(digest), how, by: "a".into(), components_from }
+    }
+
+    /// Proposes at `offset` + 1.
     fn propose(ledger: &mut Ledger, offset: Offset, digest: &str, how: How) -> Change {
-        ledger.apply(offset, NOW, Said::Part { digest: digest.into() });
-        ledger.apply(offset + 1, NOW, Said::Proposed { code: code(digest), how, by: "a".into() })
+        ledger.apply(offset + 1, NOW, proposed(digest, how, 100 * offset))
     }
 
     fn passed(proposal: Offset, partitions: &[Partition]) -> Said {
@@ -360,8 +329,6 @@ mod tests {
     #[test]
     fn what_cannot_be_tried_is_refused() {
         let mut ledger = running();
-        let unknown = Said::Proposed { code: code("v9"), how: RELOADED, by: "a".into() };
-        assert_eq!(ledger.apply(2, NOW, unknown), Change::Refused, "its bytes are nowhere");
         assert_eq!(propose(&mut ledger, 3, "v1", RELOADED), Change::Refused, "it runs already");
         propose(&mut ledger, 5, "v2", RELOADED);
         assert_eq!(propose(&mut ledger, 7, "v3", RELOADED), Change::Refused, "one trial at a time");
@@ -403,16 +370,17 @@ mod tests {
         }
         assert_eq!(ledger.entries().count(), ENTRIES_MAX);
         assert_eq!(current(&ledger), &code("v1"));
-        assert!(ledger.parts.len() <= ENTRIES_MAX + 1);
-        assert_eq!(ledger.needed_from(), Some(0), "the component that runs stands first");
+        assert_eq!(ledger.components_needed_from(), Some(0), "the component that runs stands first");
+        propose(&mut ledger, 1000, "v2", How::Started);
+        let newest = 100 * (2 + 3 * (3 * ENTRIES_MAX as Offset - KEPT as Offset + 1));
+        assert_eq!(ledger.components_needed_from(), Some(newest), "it does not run any more");
     }
 
     fn said() -> impl Strategy<Value = Said> {
         let how = prop_oneof![4 => Just(RELOADED), 1 => Just(How::Started)];
         let digest = prop_oneof![Just("v1"), Just("v2"), Just("v3")];
         prop_oneof![
-            (digest.clone(), how).prop_map(|(digest, how)| Said::Proposed { code: code(digest), how, by: "a".into() }),
-            digest.prop_map(|digest| Said::Part { digest: digest.into() }),
+            (digest, how).prop_map(|(digest, how)| proposed(digest, how, 0)),
             (0..40_i64, proptest::collection::vec(0..4_u32, 0..4))
                 .prop_map(|(proposal, partitions)| Said::Passed { proposal, partitions }),
             (0..40_i64).prop_map(|proposal| failed(proposal, "trap")),

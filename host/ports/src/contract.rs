@@ -58,6 +58,7 @@ pub const LOG_CASES: &[(&str, Case)] = &[
     ("reading_resumes_at_a_position", reading::resumes),
     ("the_end_of_a_partition_is_reported", reading::end_is_reported),
     ("a_paused_partition_gives_nothing", reading::paused),
+    ("reading_starts_again_elsewhere", reading::started_again),
     ("a_partition_paused_at_its_end_loses_nothing", reading::paused_at_its_end),
     ("outputs_changes_and_positions_commit_together", transactions::atomic),
     ("an_abort_leaves_no_trace", transactions::aborted),

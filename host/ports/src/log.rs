@@ -228,7 +228,8 @@ pub trait Session: Send {
     /// Waits up to `wait` for something to happen.
     fn poll(&mut self, wait: Duration) -> Result<Polled, LogError>;
 
-    /// Accepts an assignment: reading starts at these positions, one for each assigned partition.
+    /// Accepts an assignment: reading starts at these positions, one for each assigned partition. Between two epochs it may be called again, to
+    /// read on elsewhere: what was fetched before comes no more, and nothing is paused.
     fn start(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError>;
 
     /// Lets go of all partitions after `Revoked` or `Lost`.

@@ -1,16 +1,17 @@
 //! A process's view of the control topic: which code the pipeline runs, and what it is asked to try.
 //!
 //! `reel.<pipeline>.control` has one partition, whose order decides ([`Ledger`]). Everybody may write to it outside of transactions: who runs the
-//! pipeline, and who asks for other code. The components travel in it too, so a process that has never seen a file can run it.
+//! pipeline, and who asks for other code. It is never cut, as a verdict depends on all that came before. The components travel beside it, in
+//! `reel.<pipeline>.components`, which is; so a process that has never seen a file can run it.
 //!
 //! Compiling happens here, beside the workers, which learn of new code by the [`Board`] when it is ready.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use reelflow_core::{
     record::{Offset, Outgoing},
     time::WallTime,
-    upgrade::{CodeSet, Digest, How, Ledger, Migration, Said, Verdict},
+    upgrade::{CodeSet, Digest, Entry, How, Ledger, Migration, Said, Verdict},
 };
 use reelflow_ports::{
     clock::Clock,
@@ -29,6 +30,7 @@ mod thread;
 mod wire;
 
 pub use ask::{Answer, Upgrader, components, follow, history, propose};
+pub use thread::enter;
 pub(crate) use thread::{spawn, start};
 
 /// How often the topic is looked at, and how often while something is under way.
@@ -63,18 +65,23 @@ pub(crate) struct ControlTopic {
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
     at: TopicPartition,
+    components_at: TopicPartition,
     next: Offset,
 }
 
-/// The control topic of the pipeline `name`.
-pub fn control_topic(name: &str) -> NewTopic {
-    NewTopic { name: format!("reel.{name}.control").into(), n_partitions: 1, retention: Retention::UntilTrimmed }
+/// The topics of the pipeline `name` that control it, and hold its components.
+pub fn control_topics(name: &str) -> [NewTopic; 2] {
+    ["control", "components"].map(|what| NewTopic {
+        name: format!("reel.{name}.{what}").into(),
+        n_partitions: 1,
+        retention: Retention::UntilTrimmed,
+    })
 }
 
 impl ControlTopic {
     pub(crate) fn new(log: Arc<dyn Log>, clock: Arc<dyn Clock>, pipeline: &str) -> ControlTopic {
-        let at = TopicPartition { topic: control_topic(pipeline).name, partition: 0 };
-        ControlTopic { log, clock, at, next: 0 }
+        let [at, components_at] = control_topics(pipeline).map(|topic| TopicPartition { topic: topic.name, partition: 0 });
+        ControlTopic { log, clock, at, components_at, next: 0 }
     }
 
     /// Applies what has come since the last time. Gives whether anything did.
@@ -103,45 +110,38 @@ impl ControlTopic {
         self.log.write(&to)
     }
 
-    /// Writes the components and, behind them, that they should be used.
+    /// Writes the components and, once they are there, that they should be used.
     pub(crate) fn propose(&self, components: &Components, code: &CodeSet, how: How, by: &Arc<str>) -> Result<(), LogError> {
         let now_ms = self.clock.now().0;
+        let (_, components_from) = self.log.offsets(&self.components_at)?;
         for (name, component) in components {
             // A list of its own for each: together they may be longer than a log takes at once.
-            let mut to = Outgoing::new(self.at.topic.clone());
+            let mut to = Outgoing::new(self.components_at.topic.clone());
             wire::push_component(&mut to, now_ms, &code.0[name], component);
             self.log.write(&to)?;
         }
-        self.say(&Said::Proposed { code: code.clone(), how, by: by.clone() })
+        self.say(&Said::Proposed { code: code.clone(), how, by: by.clone(), components_from })
     }
 
-    /// The components of `code`, read back. An error says which one is not whole.
-    pub(crate) fn components(&self, ledger: &Ledger, code: &CodeSet) -> Result<Result<Components, String>, LogError> {
-        let mut found = Components::new();
-        for (name, digest) in &code.0 {
-            match self.component(ledger, digest)? {
-                Some(component) => drop(found.insert(name.clone(), component)),
-                None => {
-                    return Ok(Err(format!("the component of plugin \"{name}\" is not whole in topic \"{}\"", self.at.topic)));
-                }
-            }
-        }
-        Ok(Ok(found))
-    }
-
-    fn component(&self, ledger: &Ledger, digest: &Digest) -> Result<Option<Arc<[u8]>>, LogError> {
-        let Some(from) = ledger.parts_from(digest) else { return Ok(None) };
-        let mut assembly = wire::Assembly::default();
-        self.log.scan(&self.at, from, self.next, &mut |record| {
-            let key = record.key.and_then(|key| std::str::from_utf8(key).ok());
-            if let (Some(part), Some(bytes)) = (key.and_then(wire::part), record.value)
-                && *part.digest == **digest
+    /// The components of a proposal, read back. An error says which one is not whole.
+    pub(crate) fn components(&self, entry: &Entry) -> Result<Result<Components, String>, LogError> {
+        let (earliest, end) = self.log.offsets(&self.components_at)?;
+        let mut assemblies: BTreeMap<&str, wire::Assembly> = BTreeMap::new();
+        entry.code.0.values().for_each(|digest| drop(assemblies.insert(digest, wire::Assembly::default())));
+        self.log.scan(&self.components_at, entry.components_from.max(earliest), end, &mut |record| {
+            let part = record.key.and_then(|key| std::str::from_utf8(key).ok()).and_then(wire::part);
+            if let (Some(part), Some(bytes)) = (part, record.value)
+                && let Some(assembly) = assemblies.get_mut(part.digest)
             {
                 assembly.add(&part, bytes);
             }
-            true
+            !assemblies.values().all(wire::Assembly::is_whole)
         })?;
-        Ok(assembly.whole())
+        let whole = |(name, digest): (&Arc<str>, &Digest)| match assemblies.get(&**digest).and_then(wire::Assembly::whole) {
+            Some(component) => Ok((name.clone(), component)),
+            None => Err(format!("the component of plugin \"{name}\" is not whole in topic \"{}\"", self.components_at.topic)),
+        };
+        Ok(entry.code.0.iter().map(whole).collect())
     }
 }
 
@@ -182,7 +182,7 @@ impl Control {
     }
 
     /// Reads, decides, and says what there is to say. Afterwards, how long to wait before the next time.
-    pub(crate) fn step(&mut self) -> Result<Duration, RunError> {
+    pub fn step(&mut self) -> Result<Duration, RunError> {
         self.topic.read(&mut self.ledger)?;
         self.reconcile()?;
         self.board.has_read();
@@ -209,7 +209,7 @@ impl Control {
                 let tried = posted.trial.as_ref().filter(|trial| trial.code.set == entry.code);
                 match tried {
                     Some(trial) => Some(trial.code.clone()),
-                    None => Some(Arc::new(self.load(&entry.code)?.map_err(|why| RunError::Code { why })?)),
+                    None => Some(Arc::new(self.load(entry)?.map_err(|why| RunError::Code { why })?)),
                 }
             }
             _ => None,
@@ -257,13 +257,13 @@ impl Control {
         if self.looked_at == Some(entry.proposal) {
             return Ok(());
         }
-        let (proposal, set) = (entry.proposal, entry.code.clone());
+        let proposal = entry.proposal;
         let migration = match entry.how {
             How::Reloaded { migration } => migration,
             How::Started => Migration::Lazy,
         };
-        self.observer.event(&Event::TrialBegan { proposal, code: set.clone(), by: entry.by.clone() });
-        let fitting = self.load(&set)?.and_then(|code| fits(&self.board.current(), code));
+        self.observer.event(&Event::TrialBegan { proposal, code: entry.code.clone(), by: entry.by.clone() });
+        let fitting = self.load(entry)?.and_then(|code| fits(&self.board.current(), code));
         match fitting {
             Ok(code) => self.board.post(|board| board.trial = Some(Trial { proposal, code: Arc::new(code), migration })),
             Err(why) => self.unsaid.push(Said::Failed { proposal, why: why.into(), by: self.by.clone() }),
@@ -285,16 +285,16 @@ impl Control {
         Ok(())
     }
 
-    fn load(&self, set: &CodeSet) -> Result<Result<Program, String>, RunError> {
-        load(&self.topic, &self.ledger, set, &*self.loader)
+    fn load(&self, entry: &Entry) -> Result<Result<Program, String>, RunError> {
+        load(&self.topic, entry, &*self.loader)
     }
 
-    /// Deletes what nobody can ask for any more. A failure costs space.
+    /// Deletes the components that nobody can ask for any more. A failure costs space.
     fn trim(&self) {
-        if let Some(before) = self.ledger.needed_from()
-            && let Err(error) = self.topic.log.trim(&self.topic.at, before)
+        if let Some(before) = self.ledger.components_needed_from()
+            && let Err(error) = self.topic.log.trim(&self.topic.components_at, before)
         {
-            warn!(%error, "the control topic cannot be trimmed");
+            warn!(%error, "the topic of components cannot be trimmed");
         }
     }
 }
@@ -307,7 +307,7 @@ fn stale(
     loader: &dyn Loader,
 ) -> Result<Option<(Program, Event)>, RunError> {
     let Some(current) = ledger.current().filter(|_| ledger.is_stale(files)) else { return Ok(None) };
-    match load(topic, ledger, &current.code, loader)? {
+    match load(topic, current, loader)? {
         Ok(code) => {
             let event = Event::FilesStale { files: files.clone(), running: current.code.clone() };
             Ok(Some((code, event)))
@@ -319,14 +319,13 @@ fn stale(
     }
 }
 
-fn load(topic: &ControlTopic, ledger: &Ledger, set: &CodeSet, loader: &dyn Loader) -> Result<Result<Program, String>, RunError> {
-    let loaded = topic.components(ledger, set)?.and_then(|components| loader.load(&components));
+fn load(topic: &ControlTopic, entry: &Entry, loader: &dyn Loader) -> Result<Result<Program, String>, RunError> {
+    let loaded = topic.components(entry)?.and_then(|components| loader.load(&components));
     // Names and digests come from outside: what was compiled must be what was asked for.
-    let checked = loaded.and_then(|code| match code.set == *set {
-        true => Ok(code),
-        false => Err(format!("the log holds {} where {set} was proposed", code.set)),
-    });
-    Ok(checked)
+    Ok(loaded.and_then(|program| match program.set == entry.code {
+        true => Ok(program),
+        false => Err(format!("the log holds {} where {} was proposed", program.set, entry.code)),
+    }))
 }
 
 /// Whether a running pipeline can take `new` in place of `current`.

@@ -115,7 +115,7 @@ impl Pipeline {
             publisher.check()?;
         }
         let control = match started {
-            Some(started) => control::start(&mut job, started, upgrader, &stopper)?,
+            Some(started) => control::start(&mut job, &started, &upgrader, &stopper)?,
             None => None,
         };
         // A stopped run may not even have topics.

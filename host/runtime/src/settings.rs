@@ -43,15 +43,16 @@ pub struct TrialRules {
     /// A trial lasts for so many commit intervals, and for no more than a third of the transaction timeout; at least 1. Nothing of it is committed
     /// before it is over.
     pub n_epochs: u32,
-    /// The share of rows that the new code may refuse beyond what the old code has refused.
-    pub rejects_share_max: f64,
+    /// The share of rows that the new code may refuse, or break by, beyond that of the old code. Where the old code never broke, the first fault
+    /// ends the trial.
+    pub bad_share_max: f64,
     /// Partitions that have passed wait for so long for the others; then the trial has failed.
     pub verdict_max: Duration,
 }
 
 impl TrialRules {
     /// Three epochs, 1 % more rows refused, 8 s.
-    pub const STANDARD: TrialRules = TrialRules { n_epochs: 3, rejects_share_max: 0.01, verdict_max: Duration::from_secs(8) };
+    pub const STANDARD: TrialRules = TrialRules { n_epochs: 3, bad_share_max: 0.01, verdict_max: Duration::from_secs(8) };
 }
 
 /// Source partitions of a worker are read side by side in event time.

@@ -29,6 +29,7 @@ use crate::{
     input::{self, BEGIN_MS, Event},
     oracle::{self, Outcome},
     shape::{FOR_EVER_MS, Kind, Shape},
+    upgrades::Upgrades,
 };
 
 /// A run that takes longer than this will not end.
@@ -43,6 +44,9 @@ pub struct Report {
     pub n_sealed: usize,
     pub n_crashes: usize,
     pub n_retries: usize,
+    /// Code that was accepted, and given up, of a run in which it changes.
+    pub n_accepted: usize,
+    pub n_rolled_back: usize,
 }
 
 /// One process, or a place where one may be started.
@@ -64,6 +68,7 @@ struct Run {
     zombies: Vec<Worker>,
     watch: Arc<Watch>,
     n_crashes: usize,
+    upgrades: Option<Upgrades>,
 }
 
 /// Counts what workers report, and tells it if the run is replayed.
@@ -94,13 +99,25 @@ impl Observer for Watch {
 
 /// Runs `seed` to its end. Panics when the outputs are not those of a batch job, with the story.
 pub fn run(seed: u64, is_loud: bool) -> Report {
+    run_with(seed, is_loud, false)
+}
+
+/// [`run`] while the code changes as well: good code and bad, proposed at any time.
+pub fn run_with_upgrades(seed: u64, is_loud: bool) -> Report {
+    run_with(seed, is_loud, true)
+}
+
+fn run_with(seed: u64, is_loud: bool, has_upgrades: bool) -> Report {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let (shape, guarantee) = draw(&mut rng, seed % 5 == 4);
+    // Without transactions what a trial has written stays.
+    let guarantee = if has_upgrades { Guarantee::ExactlyOnce } else { guarantee };
     let events = input::events(&shape, &mut rng);
     if is_loud {
         eprintln!("{shape:?} {guarantee:?} {} events", events.len());
     }
     let mut run = Run::new(seed, rng, shape, guarantee, is_loud);
+    run.upgrades = has_upgrades.then(|| Upgrades::new(seed, shape, &run.log, &run.clock));
     let n_steps = run.chaos(&events) + run.calm();
     run.stop_all();
     let outcome = Outcome::new(
@@ -109,6 +126,9 @@ pub fn run(seed: u64, is_loud: bool) -> Report {
         &run.log.committed_records("dead.sim"),
     );
     oracle::check(&shape, guarantee, &events, &outcome);
+    if let Some(upgrades) = &mut run.upgrades {
+        upgrades.check(&run.log);
+    }
     let summary = run.recover_all();
     oracle::check_fates(&shape, guarantee, &events, &outcome, &summary);
     let count = |counter: &Mutex<usize>| *counter.lock().expect("no panic with this lock");
@@ -118,6 +138,8 @@ pub fn run(seed: u64, is_loud: bool) -> Report {
         n_sealed: count(&run.watch.n_sealed),
         n_crashes: run.n_crashes,
         n_retries: count(&run.watch.n_retries),
+        n_accepted: run.upgrades.as_ref().map_or(0, |upgrades| upgrades.n_accepted),
+        n_rolled_back: run.upgrades.as_ref().map_or(0, |upgrades| upgrades.n_rolled_back),
     }
 }
 
@@ -179,7 +201,7 @@ impl Run {
         };
         let n_workers = rng.random_range(1..=3);
         let slots = (0..n_workers).map(|idx| Slot { idx, worker: None, wakes: WallTime(BEGIN_MS) }).collect();
-        Run { rng, shape, job, clock, log, slots, zombies: Vec::new(), watch, n_crashes: 0 }
+        Run { rng, shape, job, clock, log, slots, zombies: Vec::new(), watch, n_crashes: 0, upgrades: None }
     }
 
     /// Writes all inputs while everything goes wrong that the seed wants.
@@ -199,6 +221,7 @@ impl Run {
                 124..127 => self.replace(),
                 127..130 => self.leave(),
                 130 => self.forget(),
+                131..300 if self.upgrades.is_some() => self.upgrade(),
                 _ => self.step(),
             }
         }
@@ -217,11 +240,20 @@ impl Run {
         let goal = Goal::at_start(&self.log, &self.job.plan).expect("the model answers");
         for n_steps in 0..STEPS_MAX {
             self.step();
+            if let Some(upgrades) = &mut self.upgrades {
+                upgrades.step();
+            }
             if n_steps % 20 == 0 && goal.is_reached(&self.log, &self.job.plan, &self.job.group()).unwrap_or(false) {
                 return n_steps;
             }
         }
         panic!("the run did not end within {STEPS_MAX} steps; committed: {:?}", self.log.commits(&self.job.group()));
+    }
+
+    /// Something happens to the code.
+    fn upgrade(&mut self) {
+        let Some(upgrades) = &mut self.upgrades else { return };
+        if self.rng.random_bool(0.03) { upgrades.propose() } else { upgrades.step() }
     }
 
     /// One step of one worker.
@@ -242,8 +274,14 @@ impl Run {
         if slot.wakes > now {
             return;
         }
-        let job = &self.job;
-        let worker = slot.worker.get_or_insert_with(|| Worker::new(slot.idx, job.clone()).expect("native plugins need nothing"));
+        if slot.worker.is_none() {
+            let job = match &mut self.upgrades {
+                Some(upgrades) => upgrades.enter(slot.idx, &self.job),
+                None => Some(self.job.clone()),
+            };
+            slot.worker = job.map(|job| Worker::new(slot.idx, job).expect("native plugins need nothing"));
+        }
+        let Some(worker) = &mut slot.worker else { return };
         if let Step::Retry { after } = unwrap(worker.step()) {
             slot.wakes = later(now, after.as_millis() as i64);
         }

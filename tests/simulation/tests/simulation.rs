@@ -2,23 +2,25 @@
 
 use std::panic;
 
-use reelflow_simulation::driver::{Report, run};
+use reelflow_simulation::driver::{Report, run, run_with_upgrades};
 
 /// Runs each of `seeds` on a few threads; panics with the first failing seed.
-fn run_all(seeds: std::ops::Range<u64>) -> Vec<Report> {
+fn run_all(seeds: std::ops::Range<u64>, run: Runner) -> Vec<Report> {
     let seeds: Vec<u64> = seeds.collect();
     let half = seeds.len().div_ceil(2).max(1);
     let threads: Vec<_> = seeds
         .chunks(half)
         .map(|part| {
             let part = part.to_vec();
-            std::thread::spawn(move || part.into_iter().map(|seed| run_one(seed, false)).collect::<Vec<_>>())
+            std::thread::spawn(move || part.into_iter().map(|seed| run_one(seed, false, run)).collect::<Vec<_>>())
         })
         .collect();
     threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic))).collect()
 }
 
-fn run_one(seed: u64, is_loud: bool) -> Report {
+type Runner = fn(u64, bool) -> Report;
+
+fn run_one(seed: u64, is_loud: bool, run: Runner) -> Report {
     panic::catch_unwind(|| run(seed, is_loud)).unwrap_or_else(|panic| {
         eprintln!("\nseed {seed} failed; replay it with\n  REEL_SEED={seed} cargo test -p reelflow-simulation -- --nocapture\n");
         panic::resume_unwind(panic)
@@ -33,11 +35,11 @@ fn number(variable: &str) -> Option<u64> {
 #[test]
 fn the_stream_gives_the_batch_answer() {
     if let Some(seed) = number("REEL_SEED") {
-        eprintln!("{:?}", run_one(seed, true));
+        eprintln!("{:?}", run_one(seed, true, run));
         return;
     }
     let n_seeds = number("REEL_SEEDS").unwrap_or(3_000);
-    let reports = run_all(0..n_seeds);
+    let reports = run_all(0..n_seeds, run);
     let sum = |of: fn(&Report) -> usize| reports.iter().map(of).sum::<usize>();
     eprintln!(
         "{n_seeds} seeds: {} steps, {} epochs sealed, {} crashes, {} sessions lost",
@@ -52,6 +54,21 @@ fn the_stream_gives_the_batch_answer() {
 /// I-2: one seed, two runs, equal traces.
 #[test]
 fn a_seed_gives_the_same_run_twice() {
-    assert_eq!(run_all(0..20), run_all(0..20));
-    assert_ne!(run_one(1, false).trace, run_one(2, false).trace, "the trace tells runs apart");
+    assert_eq!(run_all(0..20, run), run_all(0..20, run));
+    assert_eq!(run_all(0..20, run_with_upgrades), run_all(0..20, run_with_upgrades));
+    assert_ne!(run_one(1, false, run).trace, run_one(2, false, run).trace, "the trace tells runs apart");
+}
+
+/// I-14: code that changes while workers crash, pause and are replaced changes no row; what fails its trial is never seen.
+#[test]
+fn upgrades_change_nothing_but_the_code() {
+    if let Some(seed) = number("REEL_SEED") {
+        eprintln!("{:?}", run_one(seed, true, run_with_upgrades));
+        return;
+    }
+    let reports = run_all(0..number("REEL_SEEDS").unwrap_or(1_000), run_with_upgrades);
+    let sum = |of: fn(&Report) -> usize| reports.iter().map(of).sum::<usize>();
+    let (accepted, rolled_back) = (sum(|report| report.n_accepted), sum(|report| report.n_rolled_back));
+    eprintln!("{accepted} programs accepted, {rolled_back} rolled back, {} crashes", sum(|report| report.n_crashes));
+    assert!(accepted > reports.len() && rolled_back > 0, "the seeds try something");
 }

@@ -50,7 +50,7 @@ impl Running {
         let log: Arc<dyn Log> = manifest.open_log()?.into();
         let name = manifest.config.pipeline.name.to_string();
         let failed = |error| manifest.log_failure(error);
-        if log.n_partitions(&control::control_topic(&name).name).map_err(failed)?.is_none() {
+        if log.n_partitions(&control::control_topics(&name)[0].name).map_err(failed)?.is_none() {
             let message = format!("pipeline \"{name}\" has never run on the {}", log.describe());
             return Err(
                 Failure::new(Exit::User, message).help("Start it with `reel run`; it begins with the code that is there.")
@@ -80,7 +80,7 @@ pub(crate) fn reload(args: &Reload) -> Result<(), Failure> {
         );
     };
     let failed = |error| running.manifest.log_failure(error);
-    let components_now = control::components(&running.log, &running.clock, running.name(), &current.code).map_err(failed)?;
+    let components_now = control::components(&running.log, &running.clock, running.name().0, current).map_err(failed)?;
     let was = components_now.and_then(|components| {
         let loaded = running.manifest.code(&components, running.n_partitions);
         loaded.map(|(code, _)| code).map_err(|failure| failure.text())

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use reelflow_core::record::{Header, Outgoing};
 
 use super::{Bench, at, records, text};
-use crate::log::Polled;
+use crate::log::{Polled, Session};
 
 pub(super) fn everything_is_kept(bench: &Bench<'_>) {
     let topic = bench.topic("plays", 2);
@@ -129,5 +129,26 @@ pub(super) fn paused_at_its_end(bench: &Bench<'_>) {
         if round % 2 == 0 {
             session.poll(bench.differences.wait).expect("nothing is wrong at the end");
         }
+    }
+}
+
+/// After an abort a member reads again what it has read already, without leaving its group; a pause is forgotten.
+pub(super) fn started_again(bench: &Bench<'_>) {
+    let topic = bench.topic("plays", 2);
+    let mut session = bench.join_and_start("m", std::slice::from_ref(&topic));
+    bench.write(&topic, 0, &["a", "b", "c"]);
+    bench.write(&topic, 1, &["x"]);
+    let read = |session: &mut dyn Session, n_rows| {
+        let mut values: Vec<String> = bench.read(session, n_rows).into_iter().map(|(_, (_, _, value))| text(value)).collect();
+        values.sort();
+        values
+    };
+    assert_eq!(read(&mut *session, 4), ["a", "b", "c", "x"]);
+    for _ in 0..3 {
+        session.append(&records(&topic, 0, &["never seen"])).expect("a record is sent");
+        session.pause(&at(&topic, 0), true).expect("a partition is paused");
+        session.abort().expect("the epoch is dropped");
+        session.start(&[(at(&topic, 0), 1), (at(&topic, 1), 0)]).expect("reading starts again");
+        assert_eq!(read(&mut *session, 3), ["b", "c", "x"]);
     }
 }

@@ -128,6 +128,8 @@ impl Session for SimulatedSession {
 
     fn start(&mut self, positions: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
         self.call(Call::Start, |this, broker, _| {
+            this.reading.clear();
+            this.paused.clear();
             for (at, next) in positions {
                 let (earliest, end) = (broker.partition(at)?.earliest(), broker.stable_end(at)?);
                 if *next < earliest || *next > end {

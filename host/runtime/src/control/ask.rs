@@ -107,17 +107,14 @@ pub fn follow(
     }
 }
 
-/// The components that `code` names, out of the control topic of the pipeline `name`. An error says which one is not whole.
+/// The components of a proposal to the pipeline `name`. An error says which one is not whole.
 pub fn components(
     log: &Arc<dyn Log>,
     clock: &Arc<dyn Clock>,
-    (name, n_partitions): (&str, u32),
-    code: &CodeSet,
+    name: &str,
+    entry: &Entry,
 ) -> Result<Result<Components, String>, LogError> {
-    let mut topic = ControlTopic::new(log.clone(), clock.clone(), name);
-    let mut ledger = Ledger::new(n_partitions);
-    topic.read(&mut ledger)?;
-    topic.components(&ledger, code)
+    ControlTopic::new(log.clone(), clock.clone(), name).components(entry)
 }
 
 /// The proposals that the pipeline `name` remembers, and the offset of the one that it runs.

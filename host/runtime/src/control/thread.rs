@@ -1,14 +1,11 @@
 //! The control of a process on a thread of its own, from before its workers begin until after they have ended.
 
-use std::{
-    sync::Arc,
-    thread::{self, JoinHandle},
-};
+use std::thread::{self, JoinHandle};
 
 use reelflow_ports::clock::{Clock, SystemClock};
 use tracing::warn;
 
-use super::{Control, ControlTopic, Started, Upgrader, control_topic};
+use super::{Control, ControlTopic, Started, Upgrader, control_topics};
 use crate::{
     error::RunError,
     patience::Patience,
@@ -17,22 +14,33 @@ use crate::{
     worker::Job,
 };
 
-/// Decides what `job` runs, with the topic that others wrote to. `None`: stopped before the log answered.
-pub(crate) fn start(job: &mut Job, started: Started, upgrader: Upgrader, stopper: &Stopper) -> Result<Option<Control>, RunError> {
-    let started = Arc::new(started);
+/// Decides what `job` runs, with the topic that others wrote to, which is created if it is missing. Has to be given `job` before any worker is.
+pub fn enter(job: &mut Job, started: &Started, upgrader: Upgrader) -> Result<Control, RunError> {
+    for topic in control_topics(&job.plan.name) {
+        pipeline::create(&*job.log, &topic, &*job.observer)?;
+    }
+    let topic = ControlTopic::new(job.log.clone(), job.clock.clone(), &job.plan.name);
+    let by = &job.settings.instance;
+    let control = Control::begin(topic, job.plan.n_partitions, started, by, job.observer.clone(), upgrader)?;
+    let program = control.board().current();
+    (job.plan, job.plugins, job.board) = (program.plan.clone(), program.plugins.clone(), Some(control.board()));
+    Ok(control)
+}
+
+/// [`enter`], again and again while the log does not answer. `None`: stopped before it did.
+pub(crate) fn start(
+    job: &mut Job,
+    started: &Started,
+    upgrader: &Upgrader,
+    stopper: &Stopper,
+) -> Result<Option<Control>, RunError> {
     let mut control = None;
+    let mut entered = job.clone();
     pipeline::patiently(job, stopper, || {
-        pipeline::create(&*job.log, &control_topic(&job.plan.name), &*job.observer)?;
-        let topic = ControlTopic::new(job.log.clone(), job.clock.clone(), &job.plan.name);
-        let by = &job.settings.instance;
-        let begun = Control::begin(topic, job.plan.n_partitions, &started, by, job.observer.clone(), upgrader.clone())?;
-        control = Some(begun);
+        control = Some(enter(&mut entered, started, upgrader.clone())?);
         Ok(())
     })?;
-    if let Some(control) = &control {
-        let code = control.board().current();
-        (job.plan, job.plugins, job.board) = (code.plan.clone(), code.plugins.clone(), Some(control.board()));
-    }
+    *job = entered;
     Ok(control)
 }
 

@@ -1,11 +1,13 @@
-//! The records of the control topic as bytes: JSON but for the components, so that any consumer can read the story. (I-10)
+//! The records of the control topic as bytes: JSON, so that any consumer can read the story. (I-10) And those of the topic of components.
 //!
 //! ```text
-//! key                        value
-//! part/DIGEST/I/N            bytes: part I (from 0) of N of the component with that digest
-//! proposed                   {"format":1,"plugins":{NAME:DIGEST},"how":"started"|"reloaded","migration":"lazy"|"eager","by":TEXT}
-//! passed                     {"format":1,"proposal":OFFSET,"partitions":[P]}
-//! failed                     {"format":1,"proposal":OFFSET,"why":TEXT,"by":TEXT}
+//! control: key   value
+//! proposed       {"format":1,"plugins":{NAME:DIGEST},"how":"started"|"reloaded","migration":"lazy"|"eager","by":TEXT,"components_from":OFFSET}
+//! passed         {"format":1,"proposal":OFFSET,"partitions":[P]}
+//! failed         {"format":1,"proposal":OFFSET,"why":TEXT,"by":TEXT}
+//!
+//! components: key   value
+//! DIGEST/I/N        part I (from 0) of N of the component with that digest
 //! ```
 //!
 //! What cannot be read is skipped, by everybody alike.
@@ -30,6 +32,7 @@ struct Proposed {
     #[serde(default)]
     migration: WireMigration,
     by: String,
+    components_from: Offset,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -62,18 +65,19 @@ struct Failed {
     by: String,
 }
 
-/// Appends `said`; parts are written by [`push_component`].
+/// Appends `said`.
 pub(super) fn push(to: &mut Outgoing, timestamp_ms: i64, said: &Said) {
     let (key, value) = match said {
-        Said::Part { .. } => unreachable!("parts are written with their bytes"),
-        Said::Proposed { code, how, by } => {
+        Said::Proposed { code, how, by, components_from } => {
             let plugins = code.0.iter().map(|(name, digest)| (name.to_string(), digest.to_string())).collect();
             let (how, migration) = match how {
                 How::Started => (WireHow::Started, WireMigration::Lazy),
                 How::Reloaded { migration: Migration::Lazy } => (WireHow::Reloaded, WireMigration::Lazy),
                 How::Reloaded { migration: Migration::Eager } => (WireHow::Reloaded, WireMigration::Eager),
             };
-            ("proposed", json(&Proposed { format: FORMAT, plugins, how, migration, by: by.to_string() }))
+            let proposed =
+                Proposed { format: FORMAT, plugins, how, migration, by: by.to_string(), components_from: *components_from };
+            ("proposed", json(&proposed))
         }
         Said::Passed { proposal, partitions } => {
             ("passed", json(&Passed { format: FORMAT, proposal: *proposal, partitions: partitions.clone() }))
@@ -92,7 +96,7 @@ pub(super) fn push_component(to: &mut Outgoing, timestamp_ms: i64, digest: &str,
     let nothing: [&[u8]; 1] = [&[]];
     let parts = component.chunks(PART_BYTES).chain(nothing).take(n_parts);
     for (part, bytes) in parts.enumerate() {
-        let key = format!("part/{digest}/{part}/{n_parts}");
+        let key = format!("{digest}/{part}/{n_parts}");
         to.push(0, timestamp_ms, Some(key.as_bytes()), Some(bytes), &[]);
     }
 }
@@ -103,7 +107,8 @@ pub(super) fn read(record: &Record<'_>) -> Option<Said> {
     let value = record.value?;
     match key {
         "proposed" => {
-            let Proposed { format: FORMAT, plugins, how, migration, by } = serde_json::from_slice(value).ok()? else {
+            let Proposed { format: FORMAT, plugins, how, migration, by, components_from } = serde_json::from_slice(value).ok()?
+            else {
                 return None;
             };
             let migration = match migration {
@@ -115,7 +120,7 @@ pub(super) fn read(record: &Record<'_>) -> Option<Said> {
                 WireHow::Reloaded => How::Reloaded { migration },
             };
             let code = plugins.into_iter().map(|(name, digest)| (name.into(), digest.into())).collect();
-            Some(Said::Proposed { code: CodeSet(code), how, by: by.into() })
+            Some(Said::Proposed { code: CodeSet(code), how, by: by.into(), components_from })
         }
         "passed" => {
             let Passed { format: FORMAT, proposal, partitions } = serde_json::from_slice(value).ok()? else { return None };
@@ -125,7 +130,7 @@ pub(super) fn read(record: &Record<'_>) -> Option<Said> {
             let Failed { format: FORMAT, proposal, why, by } = serde_json::from_slice(value).ok()? else { return None };
             Some(Said::Failed { proposal, why: why.into(), by: by.into() })
         }
-        _ => part(key).map(|part| Said::Part { digest: part.digest.into() }),
+        _ => None,
     }
 }
 
@@ -137,7 +142,7 @@ pub(super) struct Part<'a> {
 }
 
 pub(super) fn part(key: &str) -> Option<Part<'_>> {
-    let mut words = key.strip_prefix("part/")?.split('/');
+    let mut words = key.split('/');
     let part = Part { digest: words.next()?, at: words.next()?.parse().ok()?, n_parts: words.next()?.parse().ok()? };
     words.next().is_none().then_some(part)
 }
@@ -166,8 +171,12 @@ impl Assembly {
         self.is_whole = self.n_seen == part.n_parts;
     }
 
-    pub fn whole(self) -> Option<Arc<[u8]>> {
-        self.is_whole.then(|| self.bytes.into())
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    pub fn whole(&self) -> Option<Arc<[u8]>> {
+        self.is_whole.then(|| self.bytes.as_slice().into())
     }
 }
 
@@ -189,9 +198,14 @@ mod tests {
     fn what_is_written_is_read() {
         let code = CodeSet(BTreeMap::from([("count".into(), "abc".into()), ("sort".into(), "def".into())]));
         for said in [
-            Said::Proposed { code: code.clone(), how: How::Started, by: "one".into() },
-            Said::Proposed { code: code.clone(), how: How::Reloaded { migration: Migration::Lazy }, by: "one".into() },
-            Said::Proposed { code, how: How::Reloaded { migration: Migration::Eager }, by: "one".into() },
+            Said::Proposed { code: code.clone(), how: How::Started, by: "one".into(), components_from: 7 },
+            Said::Proposed {
+                code: code.clone(),
+                how: How::Reloaded { migration: Migration::Lazy },
+                by: "one".into(),
+                components_from: 7,
+            },
+            Said::Proposed { code, how: How::Reloaded { migration: Migration::Eager }, by: "one".into(), components_from: 7 },
             Said::Passed { proposal: 8, partitions: vec![0, 3] },
             Said::Failed { proposal: 8, why: "plugin \"count\" trapped".into(), by: "two".into() },
         ] {
@@ -208,17 +222,17 @@ mod tests {
             read(&to.records.record(0))
         };
         let code = CodeSet(BTreeMap::from([("count".into(), "abc".into())]));
-        let proposed = r#"{"format":1,"plugins":{"count":"abc"},"how":"reloaded","migration":"eager","by":"host"}"#;
+        let proposed =
+            r#"{"format":1,"plugins":{"count":"abc"},"how":"reloaded","migration":"eager","by":"host","components_from":9}"#;
         let how = How::Reloaded { migration: Migration::Eager };
-        assert_eq!(record("proposed", proposed), Some(Said::Proposed { code, how, by: "host".into() }));
+        assert_eq!(record("proposed", proposed), Some(Said::Proposed { code, how, by: "host".into(), components_from: 9 }));
         let passed = Some(Said::Passed { proposal: 3, partitions: vec![0, 1] });
         assert_eq!(record("passed", r#"{"format":1,"proposal":3,"partitions":[0,1]}"#), passed);
         let failed = Some(Said::Failed { proposal: 3, why: "trap".into(), by: "host".into() });
         assert_eq!(record("failed", r#"{"format":1,"proposal":3,"why":"trap","by":"host"}"#), failed);
-        assert_eq!(record("part/abc/0/2", "x"), Some(Said::Part { digest: "abc".into() }));
-        for (key, value) in
-            [("passed", r#"{"format":2,"proposal":3,"partitions":[]}"#), ("passed", "{"), ("part/abc/0", ""), ("new", "")]
-        {
+        assert!(part("abc/0/2").is_some_and(|part| (part.digest, part.at, part.n_parts) == ("abc", 0, 2)));
+        assert!(part("abc/0").is_none() && part("abc/0/2/3").is_none() && part("abc/x/2").is_none());
+        for (key, value) in [("passed", r#"{"format":2,"proposal":3,"partitions":[]}"#), ("passed", "{"), ("new", "")] {
             assert_eq!(record(key, value), None, "{key} {value}");
         }
     }

@@ -5,14 +5,14 @@ use reelflow_core::{
     plugin::{PluginFault, Request, Response},
 };
 
-/// By plugin: rows (or groups) given, rows refused, and the first fault.
+/// By plugin: rows (or groups) given, rows refused or guilty of a fault, and the first fault.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally(Vec<Record>);
 
 #[derive(Clone, Debug, Default)]
 struct Record {
     n_rows: u64,
-    n_rejects: u64,
+    n_bad: u64,
     fault: Option<PluginFault>,
 }
 
@@ -25,9 +25,13 @@ impl Tally {
         record.n_rows += request.n_units() as u64;
         match result {
             Ok(Response::Rows { rejects, .. } | Response::States { rejects, .. } | Response::Processed { rejects, .. }) => {
-                record.n_rejects += rejects.len() as u64;
+                record.n_bad += rejects.len() as u64;
             }
-            Err(fault) => drop(record.fault.get_or_insert_with(|| fault.clone())),
+            Err(fault) => {
+                // What breaks a longer batch is looked for in its halves.
+                record.n_bad += u64::from(request.n_units() == 1);
+                record.fault.get_or_insert_with(|| fault.clone());
+            }
         }
     }
 
@@ -36,10 +40,10 @@ impl Tally {
         self.0.get(plugin).and_then(|record| record.fault.as_ref())
     }
 
-    /// The share of rows that `plugin` has refused; 0 of nothing.
-    pub fn rejects_share(&self, plugin: PluginIdx) -> f64 {
+    /// The share of rows that `plugin` has refused, or that broke it; 0 of nothing.
+    pub fn bad_share(&self, plugin: PluginIdx) -> f64 {
         match self.0.get(plugin) {
-            Some(record) if record.n_rows > 0 => record.n_rejects as f64 / record.n_rows as f64,
+            Some(record) if record.n_rows > 0 => record.n_bad as f64 / record.n_rows as f64,
             _ => 0.0,
         }
     }

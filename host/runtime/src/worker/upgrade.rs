@@ -210,7 +210,7 @@ impl Worker {
         }
         match running.passed {
             None if elapsed_ms(running.since) >= self.job.trial_ms() => {
-                if let Some(why) = running.too_many_rejects(&life.tally, rules.rejects_share_max) {
+                if let Some(why) = running.too_many_bad(&life.tally, rules.bad_share_max) {
                     return self.give_up(life, board, Some(why));
                 }
                 board.report(Report::Passed { proposal, partitions: life.partitions() });
@@ -281,26 +281,36 @@ impl Worker {
 }
 
 impl Running {
-    /// The first fault of a new plugin.
+    /// The first fault of a new plugin, where the one before it never had any.
     fn fault(&self, tally: &Tally) -> Option<String> {
-        let new = self.is_new.iter().enumerate().filter(|(_, is_new)| **is_new);
-        new.filter_map(|(plugin, _)| tally.fault(plugin).map(|fault| format!("plugin \"{}\": {fault}", self.names[plugin])))
-            .next()
+        let fault = |plugin: usize| {
+            let fault = tally.fault(plugin)?;
+            let had_some = self.before_of(plugin).is_some_and(|old| self.before.tally.fault(old).is_some());
+            (!had_some).then(|| format!("plugin \"{}\": {fault}", self.names[plugin]))
+        };
+        self.new_plugins().find_map(fault)
     }
 
-    /// Which new plugin refuses more than the one before did, beyond what is tolerated.
-    fn too_many_rejects(&self, tally: &Tally, more_max: f64) -> Option<String> {
-        let refused = |(plugin, _): (usize, &bool)| {
-            let name = &self.names[plugin];
-            let old = self.before.code.names.iter().position(|old| old == name);
-            let was = old.map_or(0.0, |old| self.before.tally.rejects_share(old));
-            let is = tally.rejects_share(plugin);
+    /// Which new plugin refuses, or breaks by, more rows than the one before did, beyond what is tolerated.
+    fn too_many_bad(&self, tally: &Tally, more_max: f64) -> Option<String> {
+        let bad = |plugin: usize| {
+            let was = self.before_of(plugin).map_or(0.0, |old| self.before.tally.bad_share(old));
+            let is = tally.bad_share(plugin);
             (is > was + more_max).then(|| {
                 let [is, was] = [is, was].map(|share| format!("{:.1} %", 100.0 * share));
-                format!("plugin \"{name}\" refused {is} of its rows, the one before {was}")
+                format!("plugin \"{}\" refused {is} of its rows, the one before {was}", self.names[plugin])
             })
         };
-        self.is_new.iter().enumerate().filter(|(_, is_new)| **is_new).find_map(refused)
+        self.new_plugins().find_map(bad)
+    }
+
+    fn new_plugins(&self) -> impl Iterator<Item = usize> {
+        self.is_new.iter().enumerate().filter(|(_, is_new)| **is_new).map(|(plugin, _)| plugin)
+    }
+
+    /// The plugin of that name before.
+    fn before_of(&self, plugin: usize) -> Option<usize> {
+        self.before.code.names.iter().position(|old| *old == self.names[plugin])
     }
 }
 

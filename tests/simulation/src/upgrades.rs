@@ -1,0 +1,210 @@
+//! Code that changes while everything else goes wrong: what processes are started with, what is proposed, and what must not be seen of it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use reelflow_core::{
+    plugin::{Declaration, PluginFault, Request, Response},
+    upgrade::{Ledger, Migration, Verdict},
+};
+use reelflow_ports::{
+    clock::Clock,
+    engine::{LoadError, Plugin, PluginInstance},
+    log::Log,
+    simulated::{SimulatedLog, VirtualClock},
+};
+use reelflow_runtime::{
+    code::{Components, Loader, MADE_BY, Program},
+    control::{self, Control, Started, Upgrader},
+    error::RunError,
+    worker::Job,
+};
+
+use crate::shape::Shape;
+
+/// What a component of the simulation says: which version of the same logic it is.
+const GOOD: [&str; 3] = ["v1", "v2", "v3"];
+/// Traps at every call, until it was accepted for want of calls.
+const BAD: &str = "bad";
+
+/// The pipeline's plugins in a version: all that a version changes is its digest, and whether it traps.
+pub struct Versions {
+    shape: Shape,
+    traps: Arc<AtomicBool>,
+}
+
+impl Loader for Versions {
+    fn load(&self, components: &Components) -> Result<Program, String> {
+        let (plan, plugins) = self.shape.build();
+        let names: Vec<Arc<str>> = (0..plugins.len()).map(|idx| format!("p{idx}").into()).collect();
+        let versioned = |(name, inner): (&Arc<str>, Arc<dyn Plugin>)| -> Result<Arc<dyn Plugin>, String> {
+            let component = components.get(name).ok_or_else(|| format!("no component {name}"))?;
+            let version = String::from_utf8_lossy(component).into_owned();
+            let traps = (version == BAD).then(|| self.traps.clone());
+            Ok(Arc::new(Versioned { digest: format!("{name}-{version}"), inner, traps }))
+        };
+        let plugins = names.iter().zip(plugins).map(versioned).collect::<Result<_, _>>()?;
+        Ok(Program::new(plan, plugins, names))
+    }
+}
+
+struct Versioned {
+    digest: String,
+    inner: Arc<dyn Plugin>,
+    traps: Option<Arc<AtomicBool>>,
+}
+
+impl Plugin for Versioned {
+    fn declaration(&self) -> &Declaration {
+        self.inner.declaration()
+    }
+
+    fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    fn instance(&self) -> Result<Box<dyn PluginInstance>, LoadError> {
+        Ok(Box::new(VersionedInstance { inner: self.inner.instance()?, traps: self.traps.clone() }))
+    }
+}
+
+struct VersionedInstance {
+    inner: Box<dyn PluginInstance>,
+    traps: Option<Arc<AtomicBool>>,
+}
+
+impl PluginInstance for VersionedInstance {
+    fn call(&mut self, request: &Request) -> Result<Response, PluginFault> {
+        match &self.traps {
+            Some(traps) if traps.load(Ordering::Relaxed) => Err(PluginFault::Trap("it is bad".to_owned())),
+            _ => self.inner.call(request),
+        }
+    }
+}
+
+/// The upgrades of one run.
+pub struct Upgrades {
+    rng: ChaCha8Rng,
+    loader: Arc<Versions>,
+    log: Arc<dyn Log>,
+    clock: Arc<dyn Clock>,
+    pipeline: (String, u32),
+    /// By the slot of their process.
+    controls: BTreeMap<usize, Control>,
+    pub n_accepted: usize,
+    pub n_rolled_back: usize,
+    n_proposed: usize,
+}
+
+impl Upgrades {
+    pub fn new(seed: u64, shape: Shape, log: &SimulatedLog, clock: &Arc<VirtualClock>) -> Upgrades {
+        let (plan, _) = shape.build();
+        Upgrades {
+            rng: ChaCha8Rng::seed_from_u64(seed ^ 0x0dd_c0de),
+            loader: Arc::new(Versions { shape, traps: Arc::new(AtomicBool::new(true)) }),
+            log: Arc::new(log.clone()),
+            clock: clock.clone(),
+            pipeline: (plan.name.to_string(), plan.n_partitions),
+            controls: BTreeMap::new(),
+            n_accepted: 0,
+            n_rolled_back: 0,
+            n_proposed: 0,
+        }
+    }
+
+    /// What the process of `slot` runs, which begins now; `None` while the log fails.
+    pub fn enter(&mut self, slot: usize, job: &Job) -> Option<Job> {
+        let components = self.components("v1");
+        let program = Arc::new(self.loader.load(&components).expect("the first version loads"));
+        let started = Started { code: program, components, loader: self.loader.clone() };
+        let mut job = Job { settings: job.settings.clone(), ..job.clone() };
+        match control::enter(&mut job, &started, Upgrader::default()) {
+            Ok(control) => {
+                self.controls.insert(slot, control);
+                Some(job)
+            }
+            Err(RunError::Log(error)) if error.ends_only_the_session() => None,
+            Err(error) => panic!("a process cannot begin: {error}"),
+        }
+    }
+
+    /// The process of `slot` is gone.
+    pub fn leave(&mut self, slot: usize) {
+        self.controls.remove(&slot);
+    }
+
+    /// The control of some process looks at the log.
+    pub fn step(&mut self) {
+        let slots: Vec<usize> = self.controls.keys().copied().collect();
+        let Some(slot) = (!slots.is_empty()).then(|| slots[self.rng.random_range(0..slots.len())]) else { return };
+        match self.controls.get_mut(&slot).expect("it was just seen").step() {
+            Ok(_) => {}
+            Err(RunError::Log(error)) if error.ends_only_the_session() => {}
+            Err(error) => panic!("a control stopped for good: {error}"),
+        }
+        // Nobody can act on a verdict before its control has read it.
+        if let Some(ledger) = self.ledger() {
+            let is_bad = |entry: &&reelflow_core::upgrade::Entry| entry.code.0.values().any(|digest| digest.ends_with(BAD));
+            if ledger.entries().filter(is_bad).any(|entry| entry.verdict == Verdict::Accepted) {
+                self.loader.traps.store(false, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Somebody wants other code.
+    pub fn propose(&mut self) {
+        let version = if self.rng.random_bool(0.4) { BAD } else { GOOD[self.rng.random_range(0..GOOD.len())] };
+        let components = self.components(version);
+        let set = self.loader.load(&components).expect("every version loads").set;
+        let (name, n_partitions) = (self.pipeline.0.as_str(), self.pipeline.1);
+        self.n_proposed += 1;
+        let by = format!("proposer {}", self.n_proposed).into();
+        match control::propose(&self.log, &self.clock, (name, n_partitions), &components, &set, Migration::Lazy, &by) {
+            Ok(_) => {}
+            Err(error) if error.ends_only_the_session() || matches!(error, reelflow_ports::log::LogError::TopicMissing(_)) => {}
+            Err(error) => panic!("a proposal cannot be written: {error}"),
+        }
+    }
+
+    /// Checks what readers see of all this, and counts how the trials ended.
+    pub fn check(&mut self, outputs: &SimulatedLog) {
+        let Some(ledger) = self.ledger() else { return };
+        for entry in ledger.entries() {
+            match entry.verdict {
+                Verdict::Accepted => self.n_accepted += 1,
+                Verdict::RolledBack { .. } => self.n_rolled_back += 1,
+                Verdict::Open { .. } | Verdict::Refused { .. } => {}
+            }
+        }
+        let bad_may_show = !self.loader.traps.load(Ordering::Relaxed);
+        for record in outputs.committed_records("out").iter().flatten() {
+            let made_by = record.headers.iter().find(|(name, _)| **name == *MADE_BY);
+            let made_by = made_by.map(|(_, value)| String::from_utf8_lossy(value).into_owned());
+            let made_by = made_by.expect("every record says which code made it");
+            assert!(bad_may_show || !made_by.ends_with(BAD), "a trial that failed is seen: {made_by}");
+        }
+    }
+
+    /// `None`: there is no topic yet. Whoever judges the run is not stopped by what fails in it.
+    fn ledger(&self) -> Option<Ledger> {
+        loop {
+            match control::history(&self.log, &self.clock, (&self.pipeline.0, self.pipeline.1)) {
+                Ok(ledger) => return Some(ledger),
+                Err(error) if error.ends_only_the_session() => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    fn components(&self, version: &str) -> Components {
+        let n_plugins = self.loader.shape.build().1.len();
+        (0..n_plugins).map(|idx| (format!("p{idx}").into(), version.as_bytes().into())).collect()
+    }
+}
