@@ -27,6 +27,7 @@ mod lateness;
 pub mod lookup;
 pub mod process;
 pub mod session;
+pub mod states;
 #[cfg(test)]
 mod testing;
 pub mod transform;

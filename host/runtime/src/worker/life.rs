@@ -308,6 +308,7 @@ impl Life {
                     self.open.wrote(&records, &job.plan.dead_letter_topic);
                     self.session.append(&records)?;
                 }
+                Effect::Migrated(found) => unreachable!("nobody asked for a migration: {found:?}"),
                 Effect::Sealed(changes) => sealed = Some(changes),
             }
         }
