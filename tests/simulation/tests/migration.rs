@@ -175,8 +175,8 @@ impl Life {
 
     /// The same calls, whose answers are dropped.
     fn rehearse(&mut self) -> Vec<StageMigration> {
-        let mut rehearsal = self.task.migration();
-        assert!(rehearsal.plugins().iter().all(|plugin| *plugin == 1), "the plugin that has the states");
+        let mut rehearsal = self.task.rehearsal(&|_| true);
+        assert_eq!(rehearsal.plugins(), [1].into(), "the plugin that has the states");
         while let Some((plugin, request)) = rehearsal.next_call(&self.task) {
             rehearsal.returned(self.plugins[plugin].call(&request), |_, _, _| {});
         }
@@ -218,6 +218,8 @@ fn migrated_when_read_or_all_at_once_the_same_is_kept_and_comes_out() {
         assert_ne!(lazy.kept(), eager.kept(), "{keeper:?}: nothing was read yet");
         assert!(eager.task.migration().plugins().is_empty(), "{keeper:?}: nothing is left to migrate");
         assert_eq!(eager.migrate(), [], "{keeper:?}");
+        let seen = eager.rehearse();
+        assert_eq!((&seen[0].by_version, seen[0].n_migrated()), (&[(2, n_states)].into(), 0), "{keeper:?}: all can be read");
 
         for life in [&mut never, &mut lazy, &mut eager] {
             life.rows("second", &profiles, &TIMES);

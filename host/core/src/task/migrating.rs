@@ -106,7 +106,7 @@ impl Migration {
         }
     }
 
-    /// What became of each stage with older states, in topological order.
+    /// What became of the states of each stage, in topological order.
     pub fn finish(self) -> Vec<StageMigration> {
         assert!(self.stages.is_empty(), "some states are still to be migrated");
         self.done
@@ -186,27 +186,40 @@ impl OfStage {
 impl Task {
     /// The migration of all states of stages that keep some in an older version than their plugin writes. O(states).
     pub fn migration(&self) -> Migration {
-        let stages = self.stages.iter().rev().filter_map(|stage| {
-            let state = stage.versions.to_migrate()?.clone();
-            let kept = stage.state.plugin_states()?;
+        self.migration_of(|stage| stage.versions.to_migrate().is_some())
+    }
+
+    /// The same, and the states of all other stages whose plugin can migrate: to see whether it reads what it declares. O(states).
+    pub fn rehearsal(&self, can_migrate: &dyn Fn(PluginIdx) -> bool) -> Migration {
+        self.migration_of(|stage| stage.versions.to_migrate().is_some() || self.plugin_of(stage).is_some_and(can_migrate))
+    }
+
+    fn migration_of(&self, is_asked: impl Fn(&Stage) -> bool) -> Migration {
+        let stages = self.stages.iter().rev().filter(|stage| is_asked(stage)).filter_map(|stage| {
+            let (kept, state) = (stage.state.plugin_states()?, stage.versions.plugin()?);
             let mut spots = kept.spots();
             spots.sort();
+            let found = StageMigration {
+                stage: stage.idx,
+                version: state.version,
+                by_version: BTreeMap::new(),
+                n_failed: 0,
+                failures: Vec::new(),
+            };
             Some(OfStage {
-                plugin: Stage::plugin(&self.plan.stages[stage.idx]).expect("a stage that keeps states of a plugin has one"),
+                plugin: self.plugin_of(stage)?,
+                state: state.clone(),
                 may_be_empty: kept.may_be_empty(),
                 bisect: Bisect::new(spots.len(), CALL_STATES_MAX),
                 spots,
-                found: StageMigration {
-                    stage: stage.idx,
-                    version: state.version,
-                    by_version: BTreeMap::new(),
-                    n_failed: 0,
-                    failures: Vec::new(),
-                },
-                state,
+                found,
             })
         });
         Migration { stages: stages.collect(), done: Vec::new() }
+    }
+
+    fn plugin_of(&self, stage: &Stage) -> Option<PluginIdx> {
+        Stage::plugin(&self.plan.stages[stage.idx])
     }
 
     pub(super) fn migrate(&mut self, effects: &mut Vec<Effect>) {

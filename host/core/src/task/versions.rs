@@ -26,6 +26,11 @@ impl Versions {
         self.kept.iter().copied()
     }
 
+    /// What the plugin declares; `None`: it has no state.
+    pub fn plugin(&self) -> Option<&StateVersion> {
+        self.plugin.as_ref()
+    }
+
     /// What the plugin writes, where something that is kept may have another version.
     pub fn to_migrate(&self) -> Option<&StateVersion> {
         self.plugin.as_ref().filter(|plugin| self.kept.iter().any(|kept| *kept != plugin.version))
