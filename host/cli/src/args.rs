@@ -6,9 +6,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use reelflow_core::time::EventTime;
 
 pub(crate) use reload::{History, Reload};
+use state::State;
 use values::{event_time, pipeline_name, suffix};
 
 mod reload;
+pub(crate) mod state;
 mod values;
 
 /// Exactly the answer the batch job would have given, in seconds, after any crash.
@@ -339,57 +341,4 @@ pub(crate) struct TopicRead {
     pub(crate) limit: Option<u64>,
     #[command(flatten)]
     pub(crate) log: LogArg,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum State {
-    /// Say of each task how far it has come and what each of its stages keeps.
-    List(StateList),
-    /// Print what a stage keeps of one key.
-    Get(StateGet),
-    /// Write everything that is kept to a file, a JSON object a line.
-    Export(StateExport),
-}
-
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Reads the log as recovery does and changes nothing. A log on disk is opened by one process at a time: stop the run first.\n\nExamples:\n  reel state list\n  reel state list --format json | jq '.tasks[].stages[] | {stage, state_bytes}'"
-)]
-pub(crate) struct StateList {
-    #[command(flatten)]
-    pub(crate) file: ManifestArg,
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub(crate) format: Format,
-}
-
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Reads the log as recovery does and changes nothing. A log on disk is opened by one process at a time: stop the run first.\n\nExamples:\n  reel state get --stage hourly --key '[\"EWR\"]'\n  reel state get pipeline.toml --stage trending --key '{\"country\":\"US\",\"title_id\":7}' --format json\n  reel state get --stage unique_plays --key '\"019b76db-058f-7411-af48-d1493627b76d\"'"
-)]
-pub(crate) struct StateGet {
-    #[command(flatten)]
-    pub(crate) file: ManifestArg,
-    /// The stage, as the manifest calls it.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) stage: String,
-    /// The key's values as a JSON array or object; of one value, the value alone will do. For a dedup the id.
-    #[arg(long, value_name = "JSON")]
-    pub(crate) key: String,
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub(crate) format: Format,
-}
-
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Reads the log as recovery does and changes nothing. A log on disk is opened by one process at a time: stop the run first.\n\nExamples:\n  reel state export --to state.ndjson\n  reel state export pipeline.toml --stage trending --to - | jq -c 'select(.partition == 0)'"
-)]
-pub(crate) struct StateExport {
-    #[command(flatten)]
-    pub(crate) file: ManifestArg,
-    /// Only this stage.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) stage: Option<String>,
-    /// The file; `-` is standard output. A file that is there is replaced, once all is written.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) to: PathBuf,
 }

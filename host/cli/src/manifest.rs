@@ -41,6 +41,8 @@ pub(crate) struct Manifest {
     text: String,
     pub(crate) config: Config,
     pub(crate) warnings: Problems,
+    /// Components in the place of those that are named, by plugin.
+    candidates: BTreeMap<String, Vec<u8>>,
 }
 
 /// A pipeline that fits its plugins.
@@ -56,7 +58,10 @@ impl Manifest {
     pub(crate) fn load(path: &Path) -> Result<Manifest, Failure> {
         let text = fs::read_to_string(path).map_err(|why| unreadable(path, &why))?;
         match reelflow_config::parse(&text) {
-            Ok(valid) => Ok(Manifest { path: path.to_owned(), text, config: valid.value, warnings: valid.warnings }),
+            Ok(valid) => {
+                let (path, candidates) = (path.to_owned(), BTreeMap::new());
+                Ok(Manifest { path, text, config: valid.value, warnings: valid.warnings, candidates })
+            }
             Err(problems) => Err(Failure::Manifest { file: path.display().to_string(), text, problems }),
         }
     }
@@ -100,6 +105,27 @@ impl Manifest {
     /// The same manifest for a run under another name.
     pub(crate) fn renamed(self, name: &str) -> Manifest {
         Manifest { config: self.config.renamed(name), ..self }
+    }
+
+    /// The same manifest with another component of a plugin: `said` names both as `NAME=FILE`, or the file where there is one plugin.
+    pub(crate) fn with_candidate(self, said: &str) -> Result<Manifest, Failure> {
+        let names: Vec<&str> = self.config.plugins.iter().map(|section| section.name.value.as_str()).collect();
+        let named = said.split_once('=').filter(|(name, _)| names.contains(name));
+        let (name, file) = match (named, &names[..]) {
+            (Some(named), _) => named,
+            (None, [only]) => (*only, said),
+            (None, _) => {
+                let known = names.join(", ");
+                let message = format!("--plugin {said} names no plugin of pipeline \"{}\"", *self.config.pipeline.name);
+                let help = format!("write NAME={}; its plugins are {known}", said.rsplit('=').next().unwrap_or(said));
+                return Err(Failure::new(Exit::User, message).help(help));
+            }
+        };
+        let component = fs::read(file)
+            .map_err(|why| Failure::new(Exit::Environment, format!("the component \"{file}\" cannot be read: {why}")))?;
+        let mut candidates = self.candidates.clone();
+        candidates.insert(name.to_owned(), component);
+        Ok(Manifest { candidates, ..self })
     }
 
     /// The records of `plans`, sorted in the folder `spool` or beside the manifest.
@@ -190,7 +216,8 @@ impl Manifest {
         let mut problems = Problems::default();
         let mut components = Components::new();
         for section in &self.config.plugins {
-            match fs::read(self.beside(&section.path)) {
+            let candidate = self.candidates.get(&section.name.value).cloned();
+            match candidate.map_or_else(|| fs::read(self.beside(&section.path)), Ok) {
                 Ok(component) => drop(components.insert(section.name.as_str().into(), component.into())),
                 Err(why) => problems.push(self.plugin_unreadable(section, &why)),
             }

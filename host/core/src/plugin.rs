@@ -25,6 +25,11 @@ pub enum World {
 }
 
 impl World {
+    /// Whether its plugins have a state.
+    pub fn keeps_state(self) -> bool {
+        matches!(self, World::Aggregate | World::Process)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             World::Transform => "transform",
@@ -104,6 +109,9 @@ pub enum Request {
     Take { grouped: Grouped, times: Vec<EventTime>, keys: Rows, states: Packed, time: TimeRead },
     /// `process.fire`: one timer per group.
     Fire { timers: Vec<Timer>, keys: Rows, states: Packed, time: TimeRead },
+    /// `migrate.migrate`: states of any version that the plugin reads, none of them empty. Only for a plugin that can
+    /// (`Plugin::can_migrate` of the ports).
+    Migrate { states: Packed },
 }
 
 /// Which clock a timer follows.
@@ -149,6 +157,8 @@ pub enum Response {
     States { states: Packed, rejects: Vec<Reject> },
     /// To `Take` and `Fire`: one state per group, an empty one for none.
     Processed { states: Packed, outputs: Vec<Routed>, rejects: Vec<Reject>, timers: Vec<TimerChange> },
+    /// To `Migrate`: for each state one of the version that the plugin writes, and the version that it had. Both mean nothing where it is refused.
+    Migrated { states: Packed, versions: Vec<u32>, rejects: Vec<Reject> },
 }
 
 /// Rows for one output, each with the row or group of the request that made it.
@@ -204,6 +214,7 @@ impl Request {
             Request::Pair { left, .. } => left.len(),
             Request::Take { grouped, .. } => grouped.rows.len(),
             Request::Fire { timers, .. } => timers.len(),
+            Request::Migrate { states } => states.len(),
         }
     }
 
@@ -211,7 +222,7 @@ impl Request {
     ///
     /// Refuses: the wrong kind of answer, an unknown or repeated output, column counts and kinds other than declared, ragged
     /// columns, null in a required field, text that is not UTF-8, NaN or infinite floats, an origin out of range or out of
-    /// order, a state count other than the groups', a reject out of range, a timer out of range, out of order
+    /// order, a state count other than the groups', a version count other than the states', a reject out of range, a timer out of range, out of order
     /// or of a refused row.
     pub fn check(&self, response: &Response, outputs: &[(String, Schema)]) -> Result<(), PluginFault> {
         check::response(self, response, outputs).map_err(PluginFault::Malformed)

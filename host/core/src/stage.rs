@@ -7,7 +7,7 @@
 //!    [`Operator::returned`]; nothing else happens to this operator in between;
 //! 3. what the operator emitted, refused and found late is taken from the [`Outbox`].
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use crate::{
     column::Rows,
@@ -27,6 +27,7 @@ mod lateness;
 pub mod lookup;
 pub mod process;
 pub mod session;
+pub mod states;
 #[cfg(test)]
 mod testing;
 pub mod transform;
@@ -183,6 +184,16 @@ pub enum DeadReason {
     Fault(PluginFault),
     /// The event time that the row says it has cannot be.
     EventTime(String),
+}
+
+impl fmt::Display for DeadReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeadReason::Rejected { message, .. } => f.write_str(message),
+            DeadReason::EventTime(why) => f.write_str(why),
+            DeadReason::Fault(fault) => fault.fmt(f),
+        }
+    }
 }
 
 /// What became of the rows that entered a stage since the pipeline began:

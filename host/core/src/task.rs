@@ -37,6 +37,7 @@ mod files;
 mod flow;
 mod input;
 mod memory;
+mod migrating;
 mod output;
 mod retime;
 mod stages;
@@ -46,6 +47,7 @@ mod tests;
 mod versions;
 
 pub use input::SourceCounts;
+pub use migrating::{FAILURES_MAX, Migration, StageMigration, Unmigrated};
 
 use feeds::Feeds;
 use files::FedFiles;
@@ -72,6 +74,9 @@ pub enum Input {
     JobWatermark { watermark: Watermark },
     /// The next seal shall write the whole state, however few changes there are: others wait for this task's base to cut the changelog.
     BaseDue,
+    /// All states that have an older version than their plugin writes shall have that one: see [`Task::migration`]. Answered by
+    /// [`Effect::Migrated`], and only for plugins that can.
+    Migrate,
     /// The epoch ends here.
     Seal,
 }
@@ -85,6 +90,9 @@ pub enum Effect {
     },
     /// Outputs, shuffled rows, late records and dead letters.
     Append(Outgoing),
+    /// If all states were migrated, the next seal writes the whole state, so that nothing is left of the older versions. If one was not, the
+    /// task is to be dropped and recovered from the log.
+    Migrated(Vec<StageMigration>),
     Sealed(SealedTask),
 }
 
@@ -129,6 +137,8 @@ pub struct Task {
     is_call_open: bool,
     /// The stage whose watermark is to be raised next, once the queue is empty.
     raising: Option<usize>,
+    /// [`Input::Migrate`] is being done.
+    migrating: Option<Migration>,
     outputs: Outputs,
     outbox: Outbox,
     /// The task's memory as it was last written.
@@ -176,6 +186,7 @@ impl Task {
             running: None,
             is_call_open: false,
             raising: None,
+            migrating: None,
             outputs: Outputs::new(plan.clone(), partition),
             outbox: Outbox::default(),
             written: Vec::new(),
@@ -198,6 +209,7 @@ impl Task {
                 }
             }
             Input::Records { input, batch } => self.records(input, &batch, effects),
+            Input::PluginReturned { result } if self.migrating.is_some() => self.migration_returned(result, effects),
             Input::PluginReturned { result } => self.returned(result, effects),
             Input::Reading { input, is_at_end } => self.reading(input, is_at_end),
             Input::ClockRead { now } => self.clock_read(now, effects),
@@ -205,6 +217,7 @@ impl Task {
                 self.stages.iter_mut().for_each(|stage| stage.state.operator().advance_job(watermark))
             }
             Input::BaseDue => self.is_base_due = true,
+            Input::Migrate => self.migrate(effects),
             Input::Seal => self.seal(effects),
         }
     }

@@ -56,6 +56,9 @@ pub trait Plugin: Send + Sync {
     /// BLAKE3 of the component's bytes, in hex.
     fn digest(&self) -> &str;
 
+    /// Whether its instances answer [`Request::Migrate`], which is for a plugin to offer. No other is ever asked to.
+    fn can_migrate(&self) -> bool;
+
     /// An instance of its own for one worker.
     fn instance(&self) -> Result<Box<dyn PluginInstance>, LoadError>;
 }

@@ -26,6 +26,7 @@ pub struct NativePlugin {
     declaration: Declaration,
     digest: String,
     answer: Arc<Answer>,
+    can_migrate: bool,
 }
 
 impl NativePlugin {
@@ -35,7 +36,12 @@ impl NativePlugin {
         declaration: Declaration,
         answer: impl Fn(&Request) -> Result<Response, PluginFault> + Send + Sync + 'static,
     ) -> NativePlugin {
-        NativePlugin { declaration, digest: digest.to_owned(), answer: Arc::new(answer) }
+        NativePlugin { declaration, digest: digest.to_owned(), answer: Arc::new(answer), can_migrate: false }
+    }
+
+    /// The same plugin, whose function answers [`Request::Migrate`] too.
+    pub fn migrating(self) -> NativePlugin {
+        NativePlugin { can_migrate: true, ..self }
     }
 }
 
@@ -63,6 +69,10 @@ impl Plugin for NativePlugin {
 
     fn digest(&self) -> &str {
         &self.digest
+    }
+
+    fn can_migrate(&self) -> bool {
+        self.can_migrate
     }
 
     fn instance(&self) -> Result<Box<dyn PluginInstance>, LoadError> {

@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use reelflow_core::{
     checkpoint::Epoch,
-    plan::{Plan, StageIdx},
+    plan::{Plan, PluginIdx, StageIdx},
     record::{Offset, Partition},
     stage::{StageCounts, kept::Kept},
-    task::Task,
+    task::{Migration, StageMigration, Task},
     time::Watermark,
 };
-use reelflow_ports::log::{Guarantee, Log, TopicPartition};
+use reelflow_ports::{
+    engine::PluginInstance,
+    log::{Guarantee, Log, TopicPartition},
+};
 
 use crate::{
     error::RunError,
@@ -51,6 +54,19 @@ impl TaskState {
     /// See [`StageState::versions`]; none of a stage that is not of this task.
     pub fn versions(&self, stage: StageIdx) -> &[u32] {
         self.stages.iter().find(|one| one.idx == stage).map_or(&[], |one| &one.versions)
+    }
+
+    /// The calls that find out whether all states can be migrated to the versions that the plan's plugins write; see [`Task::rehearsal`].
+    pub fn rehearsal(&self, can_migrate: &dyn Fn(PluginIdx) -> bool) -> Migration {
+        self.task.rehearsal(can_migrate)
+    }
+
+    /// Makes these calls. `plugins`: by the plan's index. Nothing changes.
+    pub fn rehearse(&self, mut rehearsal: Migration, plugins: &mut [Box<dyn PluginInstance>]) -> Vec<StageMigration> {
+        while let Some((plugin, request)) = rehearsal.next_call(&self.task) {
+            rehearsal.returned(plugins[plugin].call(&request), |_, _, _| {});
+        }
+        rehearsal.finish()
     }
 
     /// Shows all that the task's stages keep, each with its place in the plan.

@@ -8,7 +8,7 @@ use wasmtime::{
 };
 
 use crate::{
-    bindings::exports::reelflow::plugin::{aggregate, describe, join, process, transform},
+    bindings::exports::reelflow::plugin::{aggregate, describe, join, migrate, process, transform},
     limits::Limiter,
 };
 
@@ -20,6 +20,8 @@ const INTERFACES: [(World, &str); 4] = [
     (World::Process, "reelflow:plugin/process@0.1.0"),
 ];
 const DESCRIBE: &str = "reelflow:plugin/describe@0.1.0";
+/// Optional: of plugins that keep a state.
+const MIGRATE: &str = "reelflow:plugin/migrate@0.1.0";
 
 /// A component that passed every check that needs no instance. Shared by all its plugins, whatever their config.
 pub(crate) struct Compiled {
@@ -28,6 +30,8 @@ pub(crate) struct Compiled {
     pub(crate) pre: InstancePre<Limiter>,
     pub(crate) describe: describe::GuestIndices,
     pub(crate) indices: Indices,
+    /// `None`: the plugin migrates a state when it reads it, and not otherwise.
+    pub(crate) migrate: Option<migrate::GuestIndices>,
 }
 
 /// Where the world's functions are found in an instance.
@@ -57,7 +61,9 @@ impl Compiled {
             World::Process => Indices::Process(process::GuestIndices::new(&pre).map_err(wrong)?),
         };
         let describe = describe::GuestIndices::new(&pre).map_err(wrong)?;
-        Ok(Compiled { digest, world, pre, describe, indices })
+        let can_migrate = world.keeps_state() && component.get_export_index(None, MIGRATE).is_some();
+        let migrate = can_migrate.then(|| migrate::GuestIndices::new(&pre)).transpose().map_err(wrong)?;
+        Ok(Compiled { digest, world, pre, describe, indices, migrate })
     }
 }
 

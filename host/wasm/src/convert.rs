@@ -8,7 +8,10 @@ use reelflow_core::{
     time::{EventTime, Window},
 };
 
-use crate::bindings::{exports::reelflow::plugin::process, reelflow::plugin::types as wit};
+use crate::bindings::{
+    exports::reelflow::plugin::{migrate, process},
+    reelflow::plugin::types as wit,
+};
 
 /// The row sets of a request, as WIT wants them: each column lent, in a list that must live as long as the call.
 pub(crate) struct Lowered<'a> {
@@ -24,7 +27,7 @@ impl<'a> Lowered<'a> {
                 Lowered { first: lower(rows), second: nothing() }
             }
             Request::Add { grouped, .. } => Lowered { first: lower(&grouped.rows), second: nothing() },
-            Request::Merge { .. } => Lowered { first: nothing(), second: nothing() },
+            Request::Merge { .. } | Request::Migrate { .. } => Lowered { first: nothing(), second: nothing() },
             Request::Take { grouped, keys, .. } => Lowered { first: lower(&grouped.rows), second: lower(keys) },
             Request::Pair { left, right, .. } => Lowered { first: lower(left), second: lower(right) },
         }
@@ -110,6 +113,11 @@ pub(crate) fn processed(processed: process::Processed) -> Result<Response, Plugi
     };
     let timers = processed.timers.into_iter().map(change).collect();
     Ok(Response::Processed { states, outputs, rejects: rejects(processed.emitted.rejects), timers })
+}
+
+pub(crate) fn migrated(migrated: migrate::Migrated) -> Result<Response, PluginFault> {
+    let states = packed(migrated.states).map_err(|why| PluginFault::Malformed(format!("states: {why}")))?;
+    Ok(Response::Migrated { states, versions: migrated.versions, rejects: rejects(migrated.rejects) })
 }
 
 fn rejects(rejects: Vec<wit::Reject>) -> Vec<Reject> {

@@ -10,7 +10,7 @@ use reelflow_ports::engine::{Limits, LoadError, Plugin, PluginInstance};
 use wasmtime::{Store, component::Instance};
 
 use crate::{
-    bindings::exports::reelflow::plugin::{aggregate, join, process, transform},
+    bindings::exports::reelflow::plugin::{aggregate, join, migrate, process, transform},
     component::{Compiled, Indices},
     convert::{self, Lowered},
     describe,
@@ -63,6 +63,10 @@ impl Plugin for WasmPlugin {
         &self.shared.compiled.digest
     }
 
+    fn can_migrate(&self) -> bool {
+        self.shared.compiled.migrate.is_some()
+    }
+
     fn instance(&self) -> Result<Box<dyn PluginInstance>, LoadError> {
         let live = self.shared.start()?;
         Ok(Box::new(WasmInstance { shared: self.shared.clone(), live: Some(live) }))
@@ -107,6 +111,7 @@ fn restart_fault(error: LoadError) -> PluginFault {
 struct Live {
     store: Store<Limiter>,
     guest: Guest,
+    migrate: Option<migrate::Guest>,
 }
 
 enum Guest {
@@ -134,6 +139,7 @@ impl Live {
         let wrong = |error: wasmtime::Error| LoadError::WrongWorld(format!("{error:#}"));
         let guest = Guest::load(&compiled.indices, &mut store, &instance).map_err(wrong)?;
         let describe = compiled.describe.load(&mut store, &instance).map_err(wrong)?;
+        let migrate = compiled.migrate.as_ref().map(|indices| indices.load(&mut store, &instance)).transpose().map_err(wrong)?;
         let description = match describe.call_describe(&mut store, config) {
             Ok(Ok(description)) => description,
             Ok(Err(refusal)) => return Err(LoadError::Config(refusal)),
@@ -141,7 +147,7 @@ impl Live {
         };
         // From here on every call may answer as much as the limits say.
         store.set_hostcall_fuel(usize::try_from(limits.output_bytes_max).unwrap_or(usize::MAX));
-        Ok((Live { store, guest }, description))
+        Ok((Live { store, guest, migrate }, description))
     }
 
     fn call(&mut self, request: &Request, limits: &Limits) -> Result<Response, PluginFault> {
@@ -176,6 +182,10 @@ impl Live {
             (Guest::Process(guest), Request::Fire { timers, states, time, .. }) => {
                 let (timers, states) = (convert::timers(timers), convert::packed_param(states));
                 guest.call_fire(&mut self.store, &timers, lowered.first(), states, convert::time(*time)).map(convert::processed)
+            }
+            (_, Request::Migrate { states }) => {
+                let guest = self.migrate.as_ref().expect("only a plugin that can is asked to migrate");
+                guest.call_migrate(&mut self.store, convert::packed_param(states)).map(convert::migrated)
             }
             _ => unreachable!("the plan checks a plugin's world before any call"),
         };

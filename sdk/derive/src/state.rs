@@ -38,7 +38,7 @@ pub fn derive(input: &DeriveInput) -> Result<TokenStream> {
     let older = versions.migrations.iter().map(|(version, _)| version);
     let migrations = versions.migrations.iter().map(|(version, function)| {
         let version = u64::from(*version);
-        quote!(#version => ::reelflow::__private::migrate(bytes, #function))
+        quote!(#version => ::reelflow::__private::migrate(bytes, #name, #version, #function))
     });
     Ok(quote! {
         #[automatically_derived]

@@ -6,6 +6,7 @@ use crate::{
     state,
 };
 
+pub mod migrate;
 pub mod process;
 
 /// Rows out, and refused rows as (row or group of the call, why).

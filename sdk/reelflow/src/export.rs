@@ -30,6 +30,7 @@ macro_rules! export {
         const _: () = {
             use $crate::__private::{driver, wasm::wire};
             $crate::__export_slot!($plugin);
+            $crate::__export_migrate!(<$plugin as $crate::Aggregate>::State, aggregate);
             impl $crate::__private::wasm::describe::exports::reelflow::plugin::describe::Guest for Exported {
                 fn describe(config: String) -> Result<String, String> {
                     PLUGIN.describe(&config, $crate::__private::describe::aggregate::<$plugin>)
@@ -68,6 +69,7 @@ macro_rules! export {
                 wasm::{self, wire},
             };
             $crate::__export_slot!($plugin);
+            $crate::__export_migrate!(<$plugin as $crate::Process>::State, process);
             impl wasm::describe::exports::reelflow::plugin::describe::Guest for Exported {
                 fn describe(config: String) -> Result<String, String> {
                     PLUGIN.describe(&config, $crate::__private::describe::process::<$plugin>)
@@ -127,6 +129,22 @@ macro_rules! __export_join {
             }
     $crate::__private::wasm::join::export!(Exported with_types_in $crate::__private::wasm::join);
         };
+    };
+}
+
+/// The function that brings all states of a plugin to its version, by the driver's `$migrate`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_migrate {
+    ($state:ty, $migrate:ident) => {
+        impl $crate::__private::wasm::migrate::exports::reelflow::plugin::migrate::Guest for Exported {
+            fn migrate(
+                states: $crate::__private::wasm::wire::Packed,
+            ) -> $crate::__private::wasm::migrate::exports::reelflow::plugin::migrate::Migrated {
+                $crate::__private::driver::migrate::$migrate::<$state>(&states.into()).into()
+            }
+        }
+        $crate::__private::wasm::migrate::export!(Exported with_types_in $crate::__private::wasm::migrate);
     };
 }
 

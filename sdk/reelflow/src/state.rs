@@ -16,11 +16,14 @@ use std::{
     fmt,
 };
 
+use crate::Reject;
+
 /// What an aggregate keeps for one group, a process for one key; derive it with `#[derive(State)]` and `#[state(version = 1)]`.
 ///
 /// State is a value: it is written to bytes after each call and read before the next one, on this machine or another. Give the
 /// struct a new version whenever its fields change; `#[state(version = 2, migrate(1 => from_v1))]` reads the old one with
-/// `fn from_v1(old: ViewsV1) -> Views`, where `ViewsV1` is the old struct under another name, with its old version.
+/// `fn from_v1(old: ViewsV1) -> Views`, where `ViewsV1` is the old struct under another name, with its old version. A migration that may
+/// fail gives a `Result<Views, Reject>`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a state",
     label = "cannot be kept between calls",
@@ -58,7 +61,17 @@ pub trait Stored: Sized {
 /// Stored bytes that are not what this plugin wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StateError {
-    Version { name: &'static str, found: u64, wanted: u32 },
+    Version {
+        name: &'static str,
+        found: u64,
+        wanted: u32,
+    },
+    /// The plugin's migration refused it.
+    Refused {
+        name: &'static str,
+        found: u64,
+        why: Reject,
+    },
     Damaged(&'static str),
 }
 
@@ -67,6 +80,9 @@ impl fmt::Display for StateError {
         match self {
             StateError::Version { name, found, wanted } => {
                 write!(f, "state \"{name}\" has version {found}, this plugin reads version {wanted}")
+            }
+            StateError::Refused { name, found, why } => {
+                write!(f, "state \"{name}\" of version {found} cannot be migrated: {}", why.message())
             }
             StateError::Damaged(what) => write!(f, "state bytes are damaged: {what}"),
         }
@@ -83,6 +99,11 @@ pub fn decode<S: State>(bytes: &[u8]) -> Result<S, StateError> {
     let mut bytes = Bytes { rest: bytes };
     let state = S::read(&mut bytes)?;
     if bytes.rest.is_empty() { Ok(state) } else { Err(StateError::Damaged("bytes after the end")) }
+}
+
+/// The version that stands in front of the bytes of a state.
+pub(crate) fn version_of(bytes: &[u8]) -> Result<u64, StateError> {
+    Bytes { rest: bytes }.varint()
 }
 
 /// What is still to be read.
@@ -138,10 +159,39 @@ pub fn write_varint(mut value: u64, to: &mut Vec<u8>) {
     to.push(value as u8);
 }
 
-/// Reads a state of an older version `O` and migrates it.
+/// Reads a state of the older version `found`, which is an `O`, and makes an `S` called `name` of it.
 #[doc(hidden)]
-pub fn migrate<O: State, S>(bytes: &mut Bytes<'_>, migration: fn(O) -> S) -> Result<S, StateError> {
-    O::read_fields(bytes).map(migration)
+pub fn migrate<O: State, M: Migrated<S>, S>(
+    bytes: &mut Bytes<'_>,
+    name: &'static str,
+    found: u64,
+    migration: fn(O) -> M,
+) -> Result<S, StateError> {
+    let old = O::read_fields(bytes)?;
+    migration(old).outcome().map_err(|why| StateError::Refused { name, found, why })
+}
+
+/// What a migration gives: the new state, or a `Result` of it.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "a migration to `{S}` cannot give `{Self}`",
+    label = "the type of what the migration gives",
+    note = "write `fn from_v1(old: Old) -> {S}`, or `-> Result<{S}, Reject>`"
+)]
+pub trait Migrated<S> {
+    fn outcome(self) -> Result<S, Reject>;
+}
+
+impl<S> Migrated<S> for S {
+    fn outcome(self) -> Result<S, Reject> {
+        Ok(self)
+    }
+}
+
+impl<S, E: Into<Reject>> Migrated<S> for Result<S, E> {
+    fn outcome(self) -> Result<S, Reject> {
+        self.map_err(Into::into)
+    }
 }
 
 impl Stored for bool {

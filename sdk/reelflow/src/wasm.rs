@@ -7,7 +7,7 @@ use std::sync::{PoisonError, RwLock};
 use crate::{
     Reject, Window,
     column::{Column, Packed, Rows, Values},
-    driver::{Added, Emitted, process::Processed},
+    driver::{Added, Emitted, migrate::Migrated, process::Processed},
     process::{Change, Time, Timer},
 };
 
@@ -73,6 +73,19 @@ pub mod process {
     });
 }
 
+#[allow(unsafe_code, missing_docs, clippy::all, reason = "generated")]
+pub mod migrate {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package reelflow:sdk; world migrates { export reelflow:plugin/migrate@0.1.0; }",
+        pub_export_macro: true,
+        export_macro_name: "export",
+        generate_all,
+        with: { "reelflow:plugin/types@0.1.0": crate::wasm::transform::reelflow::plugin::types },
+    });
+}
+
+use migrate::exports::reelflow::plugin::migrate as migrating;
 use process::exports::reelflow::plugin::process as keyed;
 pub use transform::reelflow::plugin::types as wire;
 
@@ -171,6 +184,13 @@ impl From<Emitted> for wire::Emitted {
 impl From<Added> for wire::Added {
     fn from(added: Added) -> wire::Added {
         wire::Added { states: added.states.into(), rejects: rejects(added.rejects) }
+    }
+}
+
+impl From<Migrated> for migrating::Migrated {
+    fn from(migrated: Migrated) -> migrating::Migrated {
+        let Migrated { states, versions, rejects: refused } = migrated;
+        migrating::Migrated { states: states.into(), versions, rejects: rejects(refused) }
     }
 }
 

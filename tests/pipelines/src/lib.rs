@@ -232,3 +232,18 @@ impl Job {
 pub fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
+
+/// `commands` in one shell, in `folder`, with the program on the path. Gives what they wrote to standard output and standard error.
+pub fn type_in(commands: &str, folder: &Path) -> Result<String> {
+    let path = format!("{}:{}", prepared("debug").display(), std::env::var("PATH")?);
+    let mut shell = Command::new("bash");
+    // The crates of all kinds share what they depend on.
+    shell
+        .args(["-e", "-c", commands])
+        .current_dir(folder)
+        .env("PATH", path)
+        .env("CARGO_TARGET_DIR", target().join("first-steps"));
+    let output = shell.stdin(Stdio::null()).output().context("start bash")?;
+    ensure!(output.status.success(), "ended with {}:\n{commands}\n{}", output.status, said(&output));
+    Ok(said(&output))
+}

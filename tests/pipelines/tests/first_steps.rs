@@ -1,28 +1,9 @@
 //! What a newcomer does: the commands that `reel new` prints for each kind of plugin, and those of the documents, typed as they stand.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::fs;
 
 use anyhow::{Context, Result, ensure};
-use reelflow_pipelines::{prepared, root, said, target};
-
-/// `commands` in one shell, in `folder`, with the program on the path. Gives what they wrote to standard output and standard error.
-fn type_in(commands: &str, folder: &Path) -> Result<String> {
-    let path = format!("{}:{}", prepared("debug").display(), std::env::var("PATH")?);
-    let mut shell = Command::new("bash");
-    // The crates of all kinds share what they depend on.
-    shell
-        .args(["-e", "-c", commands])
-        .current_dir(folder)
-        .env("PATH", path)
-        .env("CARGO_TARGET_DIR", target().join("first-steps"));
-    let output = shell.stdin(Stdio::null()).output().context("start bash")?;
-    ensure!(output.status.success(), "ended with {}:\n{commands}\n{}", output.status, said(&output));
-    Ok(said(&output))
-}
+use reelflow_pipelines::{root, type_in};
 
 /// The crate of that kind works as it was made, with the commands that were printed; its output ends with `rows`.
 fn check(kind: &str, rows: &[&str]) -> Result<()> {

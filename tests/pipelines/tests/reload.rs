@@ -243,10 +243,15 @@ impl Project {
     /// Plays of profiles `profiles`, one a second.
     fn write_plays(&self, profiles: std::ops::Range<i64>) -> Result<()> {
         let play = |profile: i64| {
-            format!("{{\"profile_id\":{profile},\"title_id\":{},\"event_ts\":{}}}\n", profile % 7, 1_767_225_600_000 + 1_000 * profile)
+            format!(
+                "{{\"profile_id\":{profile},\"title_id\":{},\"event_ts\":{}}}\n",
+                profile % 7,
+                1_767_225_600_000 + 1_000 * profile
+            )
         };
         fs::write(self.path().join("more.ndjson"), profiles.map(play).collect::<String>())?;
-        let write = ["topic", "write", "plays", "more.ndjson", "--key", "profile_id", "--timestamp", "event_ts", "--partitions", "2"];
+        let write =
+            ["topic", "write", "plays", "more.ndjson", "--key", "profile_id", "--timestamp", "event_ts", "--partitions", "2"];
         self.reel(&self.path(), &write).map(drop)
     }
 
@@ -311,7 +316,9 @@ fn bad_code_is_rolled_back_and_good_code_stays() -> Result<()> {
     // A run that never sees other code, for the state that it leaves.
     let undisturbed = Project::new(&broker.bootstrap())?;
     let manifest = fs::read_to_string(undisturbed.path().join("reel.toml"))?;
-    let apart = manifest.replace("name = \"swapped\"", "name = \"undisturbed\"").replace("topic = \"swapped\"", "topic = \"undisturbed\"");
+    let apart = manifest
+        .replace("name = \"swapped\"", "name = \"undisturbed\"")
+        .replace("topic = \"swapped\"", "topic = \"undisturbed\"");
     fs::write(undisturbed.path().join("reel.toml"), apart)?;
     fs::write(undisturbed.path().join("swapped.wasm"), &first)?;
 
@@ -377,11 +384,16 @@ fn bad_code_is_rolled_back_and_good_code_stays() -> Result<()> {
     running.leave()?;
     let history = project.reel(&project.path(), &["history"])?;
     ensure!(history.contains("rolled back") && history.contains("accepted") && history.contains("seven"), "{history}");
-    let renamed = fs::read_to_string(project.path().join("src/lib.rs"))?.replace("plays: i64,\n    viewers", "played: i64,\n    viewers");
+    let renamed =
+        fs::read_to_string(project.path().join("src/lib.rs"))?.replace("plays: i64,\n    viewers", "played: i64,\n    viewers");
     fs::write(project.path().join("src/lib.rs"), renamed.replace("plays: state.plays as i64", "played: state.plays as i64"))?;
     project.reel(&project.path(), &["build"])?;
     let breaking = reload(&[])?;
-    ensure!(breaking.status.code() == Some(2) && said(&breaking).contains("readers of the results may break"), "{}", said(&breaking));
+    ensure!(
+        breaking.status.code() == Some(2) && said(&breaking).contains("readers of the results may break"),
+        "{}",
+        said(&breaking)
+    );
     Ok(())
 }
 

@@ -57,6 +57,7 @@ impl Owned {
             for effect in effects {
                 match effect {
                     Effect::Append(outgoing) => appended.push(outgoing),
+                    Effect::Migrated(found) => panic!("nobody asked for a migration: {found:?}"),
                     Effect::Sealed(state) => assert!(sealed.replace(state).is_none(), "sealed twice"),
                     Effect::Call { plugin, request } => {
                         inputs.push_back(Input::PluginReturned { result: plugins[plugin].call(&request) });

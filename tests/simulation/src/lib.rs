@@ -4,7 +4,7 @@
 //! who dies. At the end the committed outputs must be what a few loops over the input give ([`oracle`]), every record must have had
 //! exactly one fate, and the state must be recoverable. The same seed gives the same run.
 //!
-//! Modules in reading order: [`shape`], [`input`], [`oracle`], [`chaos`], [`upgrades`], [`driver`], [`undisturbed`].
+//! Modules in reading order: [`shape`], [`input`], [`oracle`], [`chaos`], [`upgrades`], [`driver`], [`undisturbed`], [`versioned`].
 
 pub mod chaos;
 pub mod driver;
@@ -13,3 +13,4 @@ pub mod oracle;
 pub mod shape;
 pub mod undisturbed;
 pub mod upgrades;
+pub mod versioned;

@@ -7,19 +7,23 @@ use reelflow_core::{
     plan::{Plan, StageIdx, StageKind, StagePlan},
     state::StateError,
 };
-use reelflow_ports::log::{Guarantee, Log};
+use reelflow_ports::{
+    engine::Plugin,
+    log::{Guarantee, Log},
+};
 use reelflow_runtime::inspect::{TaskState, inspect};
 
 use crate::{
-    args::{ManifestArg, State},
+    args::{ManifestArg, state::State},
     failure::{Exit, Failure},
-    manifest::Manifest,
+    manifest::{Manifest, Planned},
     outside,
 };
 
 mod export;
 mod get;
 mod list;
+mod migrate;
 mod shown;
 
 pub(crate) fn state(command: &State) -> Result<(), Failure> {
@@ -27,6 +31,7 @@ pub(crate) fn state(command: &State) -> Result<(), Failure> {
         State::List(args) => list::list(args),
         State::Get(args) => get::get(args),
         State::Export(args) => export::export(args),
+        State::Migrate(args) => migrate::migrate(args),
     }
 }
 
@@ -35,21 +40,26 @@ struct Committed {
     manifest: Manifest,
     log: Arc<dyn Log>,
     plan: Arc<Plan>,
+    /// By the plan's index.
+    plugins: Vec<Arc<dyn Plugin>>,
 }
 
 impl Committed {
     fn open(file: &ManifestArg) -> Result<Committed, Failure> {
-        let manifest = Manifest::load(&file.manifest)?;
+        Committed::of(Manifest::load(&file.manifest)?)
+    }
+
+    fn of(manifest: Manifest) -> Result<Committed, Failure> {
         let log: Arc<dyn Log> = manifest.open_log()?.into();
         let found = outside::source_partitions(&manifest.config, &*log).map_err(|error| manifest.log_failure(error))?;
         let n_partitions = found.map_err(|problems| manifest.failure(problems))?;
-        let plan = Arc::new(manifest.plan(Partitions::all(n_partitions))?.plan);
-        Ok(Committed { manifest, log, plan })
+        let Planned { plan, plugins, .. } = manifest.plan(Partitions::all(n_partitions))?;
+        Ok(Committed { manifest, log, plan: Arc::new(plan), plugins })
     }
 
     /// All tasks as they were committed last, in the order of partition and fragment. None: nothing was ever committed.
     fn tasks(&self) -> Result<Vec<TaskState>, Failure> {
-        let Committed { manifest, log, plan } = self;
+        let Committed { manifest, log, plan, .. } = self;
         let guarantee = match manifest.config.pipeline.guarantee {
             Promise::ExactlyOnce => Guarantee::ExactlyOnce,
             Promise::AtLeastOnce => Guarantee::AtLeastOnce,

@@ -35,6 +35,11 @@ pub(super) fn response(request: &Request, response: &Response, outputs: &[(Strin
             timers_of(timers, rejects, n_units)?;
             rejects
         }
+        (Request::Migrate { .. }, Response::Migrated { states, versions, rejects }) => {
+            counts("states", states.len(), n_units)?;
+            counts("versions", versions.len(), n_units)?;
+            rejects
+        }
         _ => return Err("the answer to another kind of call".to_owned()),
     };
     match rejects.iter().find(|reject| reject.row as usize >= n_units) {

@@ -55,6 +55,7 @@ mod merging;
 mod pane;
 mod panes;
 mod revisions;
+mod states;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -34,6 +34,7 @@ use taking::Taking;
 
 mod firing;
 mod keys;
+mod states;
 mod store;
 mod taking;
 #[cfg(test)]

@@ -44,6 +44,7 @@ mod adding;
 mod closing;
 mod extent;
 mod sessions;
+mod states;
 mod store;
 #[cfg(test)]
 mod tests;

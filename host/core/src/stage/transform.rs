@@ -83,7 +83,7 @@ impl Operator for Transform {
                 let range = open.bisect.succeeded();
                 answered(&open.batch, range, outputs, rejects, out);
             }
-            Ok(Response::States { .. } | Response::Processed { .. }) => {
+            Ok(Response::States { .. } | Response::Processed { .. } | Response::Migrated { .. }) => {
                 unreachable!("a checked answer to a transform call holds rows")
             }
             Err(fault) => {

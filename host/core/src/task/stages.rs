@@ -11,6 +11,7 @@ use crate::{
         lookup::Lookup,
         process::Process,
         session::Session,
+        states::PluginStates,
         transform::Transform,
     },
     task::{feeds::Feeds, input::InputState, terms::Terms, versions::Versions},
@@ -95,6 +96,33 @@ impl StageState {
             StageState::PairJoin(stage) => stage.kept(each),
             StageState::Lookup(stage) => stage.kept(each),
             StageState::Process(stage) => stage.kept(each),
+        }
+    }
+
+    /// `None`: its plugin has no state, or it has no plugin.
+    pub fn plugin_states(&self) -> Option<&dyn PluginStates> {
+        match self {
+            StageState::Aggregate(stage) => Some(&**stage),
+            StageState::Session(stage) => Some(&**stage),
+            StageState::Process(stage) => Some(&**stage),
+            StageState::Transform(_)
+            | StageState::Dedup(_)
+            | StageState::Join(_)
+            | StageState::PairJoin(_)
+            | StageState::Lookup(_) => None,
+        }
+    }
+
+    pub fn plugin_states_mut(&mut self) -> Option<&mut dyn PluginStates> {
+        match self {
+            StageState::Aggregate(stage) => Some(&mut **stage),
+            StageState::Session(stage) => Some(&mut **stage),
+            StageState::Process(stage) => Some(&mut **stage),
+            StageState::Transform(_)
+            | StageState::Dedup(_)
+            | StageState::Join(_)
+            | StageState::PairJoin(_)
+            | StageState::Lookup(_) => None,
         }
     }
 

@@ -100,7 +100,7 @@ fn handled(task: &mut Task, input: Input) -> Vec<Effect> {
 fn appended(effects: Vec<Effect>) -> Vec<Outgoing> {
     let append = |effect| match effect {
         Effect::Append(outgoing) => Some(outgoing),
-        Effect::Call { .. } | Effect::Sealed(_) => None,
+        Effect::Call { .. } | Effect::Migrated(_) | Effect::Sealed(_) => None,
     };
     effects.into_iter().filter_map(append).collect()
 }

@@ -26,6 +26,21 @@ impl Versions {
         self.kept.iter().copied()
     }
 
+    /// What the plugin declares; `None`: it has no state.
+    pub fn plugin(&self) -> Option<&StateVersion> {
+        self.plugin.as_ref()
+    }
+
+    /// What the plugin writes, where something that is kept may have another version.
+    pub fn to_migrate(&self) -> Option<&StateVersion> {
+        self.plugin.as_ref().filter(|plugin| self.kept.iter().any(|kept| *kept != plugin.version))
+    }
+
+    /// All that is kept has the version now that the plugin writes.
+    pub fn migrated(&mut self) {
+        self.kept = self.plugin.iter().map(|plugin| plugin.version).collect();
+    }
+
     /// `has_state`: whether the stage keeps anything.
     ///
     /// ```text
@@ -98,6 +113,12 @@ mod tests {
         assert_eq!(replace(&mut first, true, &mut second), Ok(()));
         let refused = replace(&mut second, true, &mut third).unwrap_err();
         assert_eq!(refused, "stage \"tested\" keeps state V 1, its plugin reads V 3 and migrates 2");
+        // Every group was migrated.
+        second.migrated();
+        assert_eq!((second.to_migrate(), second.kept().collect::<Vec<_>>()), (None, vec![2]));
+        assert_eq!(replace(&mut second, true, &mut third), Ok(()));
+        assert_eq!(third.to_migrate().map(|plugin| plugin.version), Some(3));
+        assert_eq!(replace(&mut first, true, &mut second), Ok(()));
         // Every group is gone, and new ones have come.
         assert_eq!(replace(&mut second, false, &mut third), Ok(()));
         assert_eq!(replace(&mut second, true, &mut third), Ok(()));

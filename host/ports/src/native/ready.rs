@@ -88,9 +88,11 @@ pub fn tally(key: Schema) -> NativePlugin {
             Ok(Response::States { states: merged, rejects: Vec::new() })
         }
         Request::Emit { windows, keys, states } => emit_tallies(windows, keys, states),
-        Request::Transform { .. } | Request::Pair { .. } | Request::Take { .. } | Request::Fire { .. } => {
-            Err(wrong_call(request))
-        }
+        Request::Transform { .. }
+        | Request::Pair { .. }
+        | Request::Take { .. }
+        | Request::Fire { .. }
+        | Request::Migrate { .. } => Err(wrong_call(request)),
     })
 }
 

@@ -10,7 +10,7 @@ use reelflow_core::{
     checkpoint::{Incarnation, RecoveryPoint},
     plan::FragmentIdx,
     record::{Header, Offset, Outgoing, Partition},
-    task::{Effect, Input, SealedTask, Task},
+    task::{Effect, Input, SealedTask, StageMigration, Task},
     time::{WallTime, Watermark},
 };
 use reelflow_ports::{
@@ -56,6 +56,8 @@ pub(super) struct Life {
     pub stamps: Vec<Arc<[Header]>>,
     /// The open epoch waits for a verdict, not for its time.
     pub is_trial: bool,
+    /// What became of the states that were to be migrated all at once.
+    pub migrated: Vec<StageMigration>,
 }
 
 /// A task, where it stands in the log, and whether it has anything to seal.
@@ -113,6 +115,7 @@ impl Life {
             tally: Tally::default(),
             stamps,
             is_trial: false,
+            migrated: Vec::new(),
         }
     }
 
@@ -329,6 +332,7 @@ impl Life {
                     self.open.wrote(&records, &job.plan.dead_letter_topic);
                     self.session.append(&records)?;
                 }
+                Effect::Migrated(found) => self.migrated.extend(found),
                 Effect::Sealed(changes) => sealed = Some(changes),
             }
         }

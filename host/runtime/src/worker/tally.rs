@@ -18,6 +18,9 @@ struct Record {
 
 impl Tally {
     pub fn count(&mut self, plugin: PluginIdx, request: &Request, result: &Result<Response, PluginFault>) {
+        if matches!(request, Request::Migrate { .. }) {
+            return; // states, not rows; judged by what became of them
+        }
         if self.0.len() <= plugin {
             self.0.resize_with(plugin + 1, Record::default);
         }
@@ -27,6 +30,7 @@ impl Tally {
             Ok(Response::Rows { rejects, .. } | Response::States { rejects, .. } | Response::Processed { rejects, .. }) => {
                 record.n_bad += rejects.len() as u64;
             }
+            Ok(Response::Migrated { .. }) => {}
             Err(fault) => {
                 // What breaks a longer batch is looked for in its halves.
                 record.n_bad += u64::from(request.n_units() == 1);

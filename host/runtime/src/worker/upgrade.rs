@@ -10,7 +10,9 @@ use reelflow_core::{
     plan::Plan,
     record::{Header, Offset, Partition},
     state::StateError,
+    task::Input,
     time::{WallTime, Watermark},
+    upgrade::Migration,
 };
 use reelflow_ports::log::TopicPartition;
 
@@ -158,7 +160,7 @@ impl Worker {
 
     /// Seals what the code before has done, and begins the trial.
     fn try_out(&mut self, life: &mut Life, board: &Board, trial: Trial) -> Result<(), RunError> {
-        let Trial { proposal, code, migration: _ } = trial;
+        let Trial { proposal, code, migration } = trial;
         let Some(before) = self.following.code.clone() else { return Ok(()) };
         self.seal(life)?;
         let begin = self.job.clock.now();
@@ -191,8 +193,38 @@ impl Worker {
         });
         life.is_trial = true;
         self.set(code);
+        if migration == Migration::Eager
+            && let Err(why) = self.migrate(life)?
+        {
+            return self.give_up(life, board, Some(why));
+        }
         self.job.observer.event(&Event::Switched { worker: self.idx, is_trial: true, pause: self.since(begin) });
         Ok(())
+    }
+
+    /// Rewrites all states of older versions. An error says why one of them cannot be, and the tasks must be dropped.
+    fn migrate(&mut self, life: &mut Life) -> Result<Result<(), String>, RunError> {
+        let plan = self.job.plan.clone();
+        for task_idx in 0..life.tasks.len() {
+            let asked = life.tasks[task_idx].task.migration().plugins();
+            if asked.is_empty() {
+                continue;
+            }
+            if let Some(plugin) = asked.into_iter().find(|plugin| !self.job.plugins[*plugin].can_migrate()) {
+                let name = self.following.code.as_ref().map_or_else(|| "?".into(), |code| code.names[plugin].clone());
+                return Ok(Err(format!("plugin \"{name}\" migrates a state only when it is read: build it with a newer SDK")));
+            }
+            life.tasks[task_idx].changed = true;
+            life.open.since.get_or_insert_with(|| self.job.clock.now());
+            life.give(&self.job, &mut self.plugins, task_idx, Input::Migrate)?;
+        }
+        let found = std::mem::take(&mut life.migrated);
+        let failed = found.iter().find(|of_stage| of_stage.n_failed > 0);
+        Ok(failed.map_or(Ok(()), |of_stage| {
+            let why = of_stage.failures.first().map(|first| format!("; the first: {}", first.why)).unwrap_or_default();
+            let name = &plan.stages[of_stage.stage].name;
+            Err(format!("{} states of stage \"{name}\" cannot be migrated{why}", of_stage.n_failed))
+        }))
     }
 
     /// Looks at what the trial has done so far, and at what the others say.
@@ -202,17 +234,17 @@ impl Worker {
         let running = self.following.trial.as_ref().expect("a trial is under way");
         let proposal = running.proposal;
         let elapsed_ms = |since: WallTime| now.0 - since.0;
-        if let Some(why) = running.fault(&life.tally) {
+        // At the end of its time, and of what comes while the others are awaited: a few rows say little.
+        let is_over = elapsed_ms(running.since) >= self.job.trial_ms();
+        let too_many_bad = || running.too_many_bad(&life.tally, rules.bad_share_max).filter(|_| is_over);
+        if let Some(why) = running.fault(&life.tally).or_else(too_many_bad) {
             return self.give_up(life, board, Some(why));
         }
         if let Some(decided) = board.look().decided.filter(|decided| decided.proposal == proposal) {
             return if decided.is_accepted { self.accept(life) } else { self.give_up(life, board, None) };
         }
         match running.passed {
-            None if elapsed_ms(running.since) >= self.job.trial_ms() => {
-                if let Some(why) = running.too_many_bad(&life.tally, rules.bad_share_max) {
-                    return self.give_up(life, board, Some(why));
-                }
+            None if is_over => {
                 board.report(Report::Passed { proposal, partitions: life.partitions() });
                 self.following.trial.as_mut().expect("it is").passed = Some(now);
             }

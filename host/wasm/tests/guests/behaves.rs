@@ -37,7 +37,7 @@ fn a_declaration_is_what_describe_says() {
     assert_eq!(aggregate.declaration().key.fields[0].name, "k");
     let process = load("process", "{}", LIMITS);
     assert_eq!((process.declaration().world, process.declaration().outputs.len()), (World::Process, 2));
-    assert_eq!(process.declaration().state, Some(StateVersion { name: "Sum".to_owned(), version: 1, reads: Vec::new() }));
+    assert_eq!(process.declaration().state, Some(StateVersion { name: "Sum".to_owned(), version: 2, reads: vec![1] }));
     let join = load("join", "{}", LIMITS);
     assert_eq!((join.declaration().world, join.declaration().inputs.len()), (World::Join, 2));
 }
@@ -145,6 +145,19 @@ fn a_process_may_forget_and_refuse() {
     assert_eq!((states.at(0), states.at(1)), (&b""[..], &2_i64.to_le_bytes()[..]));
     assert_eq!(rejects, [Reject { row: 1, code: 1, message: "negative".to_owned() }]);
     assert_eq!(timers.iter().map(|change| change.origin).collect::<Vec<_>>(), [0, 2]);
+}
+
+#[test]
+fn states_of_every_version_are_migrated_by_a_plugin_that_can() {
+    assert!(load("process", "{}", LIMITS).can_migrate());
+    let answer = instance("process", "{}", LIMITS).call(&request_for("migrate")).unwrap();
+    let mut states = sums(&[7]);
+    states.push(b"");
+    states.push(&9_i64.to_le_bytes());
+    let rejects = vec![Reject { row: 1, code: 1, message: "negative".to_owned() }];
+    assert_eq!(answer, Response::Migrated { states, versions: vec![1, 1, 2], rejects });
+    // What does not offer it loads as before, and nobody asks.
+    assert!(!load("aggregate", "{}", LIMITS).can_migrate());
 }
 
 #[test]

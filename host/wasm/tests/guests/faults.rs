@@ -7,7 +7,7 @@ use crate::support::{
     HURRIED, LIMITS, call, engine, instance, int_rows, load, module, n_calls, orders, out, transform, transform_rows, wat,
 };
 
-const FUNCTIONS: [&str; 7] = ["apply", "add", "merge", "emit", "pair", "take", "fire"];
+const FUNCTIONS: [&str; 8] = ["apply", "add", "merge", "emit", "pair", "take", "fire", "migrate"];
 
 #[track_caller]
 fn trap_text(result: Result<Response, PluginFault>) -> String {

@@ -37,8 +37,8 @@ pub const TRANSFORM: [(&str, &str); 25] = [
 pub const AGGREGATE_MODES: [&str; 5] = ["state-missing", "state-extra", "state-ends-fall", "reject-beyond", "states-forgotten"];
 
 /// The modes of the guest `process`.
-pub const PROCESS_MODES: [&str; 6] =
-    ["state-missing", "reject-beyond", "timer-beyond", "timers-fall", "timer-far", "timer-of-refused"];
+pub const PROCESS_MODES: [&str; 7] =
+    ["state-missing", "version-missing", "reject-beyond", "timer-beyond", "timers-fall", "timer-far", "timer-of-refused"];
 
 #[track_caller]
 fn check(mode: &str, at: &str, expected: &str) {
@@ -68,6 +68,13 @@ fn an_aggregate() {
 #[test]
 fn a_join() {
     check("origins-short", "pair", "output \"out\": 0 origins instead of 2");
+}
+
+#[test]
+fn a_migration() {
+    check("state-missing", "migrate", "2 states instead of 3");
+    check("version-missing", "migrate", "2 versions instead of 3");
+    check("reject-beyond", "migrate", "a reject of row 1000, of 3");
 }
 
 #[test]

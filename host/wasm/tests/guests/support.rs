@@ -146,6 +146,13 @@ pub fn request_for(at: &str) -> Request {
             let timers = [(Clock::EventTime, 15), (Clock::WallTime, -3)].map(|(clock, at)| Timer { clock, at }).to_vec();
             Request::Fire { timers, keys: int_rows(&[7, 8]), states: sums(&[1, 2]), time: TIME }
         }
+        "migrate" => {
+            let mut states = Packed::default();
+            states.push(&7_i32.to_le_bytes());
+            states.push(&(-1_i32).to_le_bytes());
+            states.push(&9_i64.to_le_bytes());
+            Request::Migrate { states }
+        }
         "pair" => {
             let matched = Bitmap::from_bytes(vec![0b01], 2).unwrap();
             Request::Pair { left: int_rows(&[1, 2]), right: int_rows(&[10, 0]), matched, has_left: None }
@@ -159,7 +166,7 @@ pub fn guest_of(at: &str) -> &'static str {
     match at {
         "apply" => "transform",
         "pair" => "join",
-        "take" | "fire" => "process",
+        "take" | "fire" | "migrate" => "process",
         _ => "aggregate",
     }
 }
@@ -175,7 +182,7 @@ pub fn out(response: &Response) -> &Rows {
         Response::Rows { outputs, .. } | Response::Processed { outputs, .. } => {
             &outputs.iter().find(|routed| routed.output == 0).expect("rows on output 0").rows
         }
-        Response::States { .. } => panic!("states instead of rows"),
+        Response::States { .. } | Response::Migrated { .. } => panic!("states instead of rows"),
     }
 }
 
@@ -186,7 +193,7 @@ pub fn n_calls(response: &Response) -> i64 {
             Value::Int(n_calls) => n_calls,
             other => panic!("{other:?} calls"),
         },
-        Response::States { .. } | Response::Processed { .. } => panic!("states instead of rows"),
+        other => panic!("{other:?} instead of rows"),
     }
 }
 

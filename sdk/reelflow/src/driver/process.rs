@@ -131,7 +131,7 @@ fn read<S: State + Default>(bytes: &[u8]) -> S {
 }
 
 /// Appends `state` to `to`, as no bytes if it is as `new` ones are.
-fn write<S: State>(state: &S, new: &[u8], to: &mut Packed) {
+pub(super) fn write<S: State>(state: &S, new: &[u8], to: &mut Packed) {
     let start = to.data.len();
     state::encode(state, &mut to.data);
     if to.data[start..] == *new {
@@ -141,7 +141,7 @@ fn write<S: State>(state: &S, new: &[u8], to: &mut Packed) {
 }
 
 /// The bytes of a state that nothing has changed.
-fn new_bytes<S: State + Default>() -> Vec<u8> {
+pub(super) fn new_bytes<S: State + Default>() -> Vec<u8> {
     let mut bytes = Vec::new();
     state::encode(&S::default(), &mut bytes);
     bytes

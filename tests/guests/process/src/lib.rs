@@ -1,13 +1,26 @@
 //! A process that sums, or breaks in the way that its config names. A row sets a timer ten ms after itself, 0 forgets the sum, a
-//! negative number is refused; a timer sets one of the clock at its own time, and deletes the one a ms later.
+//! negative number is refused; a timer sets one of the clock at its own time, and deletes the one a ms later. A sum had four bytes once.
 
 use exports::reelflow::plugin::{
-    describe, process,
+    describe, migrate,
+    migrate::Migrated,
+    process,
     process::{Clock, Emitted, Packed, Processed, Rows, Time, Timer, TimerChange},
 };
 use reelflow::plugin::types::{Column, Reject, Routed, Values};
 
-wit_bindgen::generate!({ path: "../../../wit/plugin", world: "process-plugin" });
+wit_bindgen::generate!({
+    path: "../../../wit/plugin",
+    inline: "
+        package guest:process;
+        world migrating {
+            include reelflow:plugin/process-plugin@0.1.0;
+            export reelflow:plugin/migrate@0.1.0;
+        }
+    ",
+    world: "guest:process/migrating",
+    generate_all,
+});
 
 const TRUTH: &str = r#"{
     "format": 1, "sdk": "guest", "kind": "process",
@@ -15,10 +28,11 @@ const TRUTH: &str = r#"{
     "outputs": [{"name": "sums", "fields": [{"name": "k", "type": "i64"}, {"name": "at", "type": "i64"}, {"name": "sum", "type": "i64"},
         {"name": "watermark", "type": "i64"}, {"name": "now", "type": "i64"}]}, {"name": "none", "fields": []}],
     "key": [{"name": "k", "type": "i64"}],
-    "state": {"name": "Sum", "version": 1}
+    "state": {"name": "Sum", "version": 2, "reads": [1]}
 }"#;
 
-const MODES: [&str; 6] = ["state-missing", "reject-beyond", "timer-beyond", "timers-fall", "timer-far", "timer-of-refused"];
+const MODES: [&str; 7] =
+    ["state-missing", "version-missing", "reject-beyond", "timer-beyond", "timers-fall", "timer-far", "timer-of-refused"];
 
 struct Process;
 
@@ -109,6 +123,32 @@ impl process::Guest for Process {
             answer.keep(sum);
         }
         answer.finish("fire")
+    }
+}
+
+impl migrate::Guest for Process {
+    fn migrate(states: Packed) -> Migrated {
+        guest_shared::misbehave("migrate");
+        let mut answer = Answer::default();
+        let mut versions = Vec::new();
+        for (idx, end) in states.ends.iter().enumerate() {
+            let start = if idx == 0 { 0 } else { states.ends[idx - 1] as usize };
+            let bytes = &states.data[start..*end as usize];
+            match bytes.try_into().map(i32::from_le_bytes) {
+                Ok(old) if old >= 0 => answer.keep(old.into()),
+                Ok(_) => {
+                    answer.rejects.push(Reject { row: idx as u32, code: 1, message: "negative".to_owned() });
+                    answer.keep(0);
+                }
+                Err(_) => answer.keep(state(&states, idx)),
+            }
+            versions.push(if bytes.len() == 4 { 1 } else { 2 });
+        }
+        if guest_shared::mode_at("migrate") == "version-missing" {
+            versions.pop();
+        }
+        let Processed { states, emitted, .. } = answer.finish("migrate");
+        Migrated { states, versions, rejects: emitted.rejects }
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use super::{Committed, shown, unreadable};
 use crate::{
-    args::StateExport,
+    args::state::StateExport,
     failure::{Exit, Failure},
     output::Output,
 };

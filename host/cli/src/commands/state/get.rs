@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Committed, shown, unreadable};
 use crate::{
-    args::{Format, StateGet},
+    args::{Format, state::StateGet},
     failure::{Exit, Failure},
     output::{Output, print},
 };

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::Committed;
 use crate::{
-    args::{Format, StateList},
+    args::{Format, state::StateList},
     failure::Failure,
     output::{Output, print},
     summary,

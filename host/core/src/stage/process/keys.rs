@@ -117,6 +117,14 @@ impl Keys {
         self.put_back(key);
     }
 
+    /// Puts `state` in the place of that of `key`, which is there.
+    pub(super) fn set_state(&mut self, key: &KeyBytes, state: &[u8]) {
+        self.take_out(key);
+        self.entries.get_mut(key).expect("a key that is there").kept.state = state.to_vec();
+        self.put_back(key);
+        self.settle(key);
+    }
+
     /// What `key`, of which a timer was due, keeps from now on.
     pub(super) fn put_after_timer(&mut self, key: &KeyBytes, state: &[u8], timers: BTreeSet<Timer>) {
         let kept = &mut self.entries.get_mut(key).expect("a key stays while its timer is due").kept;

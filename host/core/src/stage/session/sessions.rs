@@ -82,6 +82,15 @@ impl Sessions {
         self.dirty.insert(key.clone());
     }
 
+    /// Puts `state` in the place of that of the part of `key` that starts at `first`. Panics if there is none.
+    pub(super) fn set_state(&mut self, key: &KeyBytes, first: EventTime, state: &[u8]) {
+        let parts = self.by_key.get_mut(key).into_iter().flat_map(|of_key| &mut of_key.parts);
+        let part = parts.into_iter().find(|part| part.extent.first == first).expect("a session that is there");
+        self.n_bytes = self.n_bytes + state.len() - part.state.len();
+        part.state = state.to_vec();
+        self.dirty.insert(key.clone());
+    }
+
     /// The parts of `key` are these, as they were written; none: forgets the key.
     pub(super) fn restore(&mut self, key: KeyBytes, parts: Vec<Part>) {
         self.remove_key(&key);
