@@ -88,6 +88,28 @@ fn a_later_patch_version_with_more_interfaces_loads() {
     assert_eq!(plugin.declaration().world, World::Transform);
 }
 
+/// An optional interface is looked at where it is: a half of it is refused, before anybody counts on it.
+#[test]
+fn who_offers_to_migrate_must_be_able_to() {
+    let functions = ["add", "merge", "emit"].map(|name| format!("(export \"{name}\" (func $f))")).concat();
+    let text = format!(
+        r#"(component
+            (core module $m (func (export "f")))
+            (core instance $i (instantiate $m))
+            (func $f (canon lift (core func $i "f")))
+            (instance $aggregate {functions})
+            (export "reelflow:plugin/aggregate@0.1.0" (instance $aggregate))
+            (instance $describe (export "describe" (func $f)))
+            (export "reelflow:plugin/describe@0.1.0" (instance $describe))
+            (instance $migrate (export "emigrate" (func $f)))
+            (export "reelflow:plugin/migrate@0.1.3" (instance $migrate)))"#
+    );
+    let error = load_error(&wat::parse_str(text).unwrap(), "{}", LIMITS).to_string();
+    let expected =
+        "plugin exports no world of reelflow:plugin@0.1: instance export `reelflow:plugin/migrate@0.1.0` does not have";
+    assert!(error.starts_with(expected), "{error}");
+}
+
 #[test]
 fn the_cache_forgets_the_oldest() {
     let engine = WasmEngine::new();

@@ -30,6 +30,26 @@ fn old_versions_are_migrated_and_unknown_ones_refused() {
 }
 
 #[test]
+fn a_migration_may_fail() {
+    #[derive(State, Debug, PartialEq)]
+    #[state(version = 2, migrate(1 => few))]
+    struct Few {
+        plays: u8,
+    }
+    /// What fails may be anything that a reject can be made of.
+    fn few(old: V1) -> Result<Few, String> {
+        u8::try_from(old.plays).map(|plays| Few { plays }).map_err(|_| format!("{} plays are not few", old.plays))
+    }
+    let migrated = |plays| {
+        let mut bytes = Vec::new();
+        state::encode(&V1 { plays }, &mut bytes);
+        state::decode::<Few>(&bytes).map_err(|why| why.to_string())
+    };
+    assert_eq!(migrated(255), Ok(Few { plays: 255 }));
+    assert_eq!(migrated(256), Err("state \"Few\" of version 1 cannot be migrated: 256 plays are not few".to_owned()));
+}
+
+#[test]
 fn damaged_bytes_are_refused_before_they_cost_memory() {
     #[derive(State, Debug, PartialEq)]
     #[state(version = 1)]
