@@ -70,6 +70,10 @@ impl Plugin for Versioned {
         &self.digest
     }
 
+    fn can_migrate(&self) -> bool {
+        self.inner.can_migrate()
+    }
+
     fn instance(&self) -> Result<Box<dyn PluginInstance>, LoadError> {
         Ok(Box::new(VersionedInstance { inner: self.inner.instance()?, traps: self.traps.clone() }))
     }
