@@ -18,6 +18,6 @@ pub mod inspect;
 mod limits;
 mod plugin;
 
-pub use encode::{EncodeError, encode_component};
+pub use encode::{EncodeError, encode_component, encode_component_of_world};
 pub use engine::{WasmEngine, digest};
 pub use inspect::Inspection;
