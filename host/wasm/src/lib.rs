@@ -4,7 +4,8 @@
 //! their limits (I-8). It never retries a call, never keeps an instance that broke, and never decides what happens to the rows.
 //!
 //! Modules in reading order: [`engine`] (compile once, load many times), `component` (what may be loaded), `describe` (what a plugin
-//! says of itself), `plugin` (instances and calls), `convert` (columns to and from WIT), `limits` and `fault` (how calls end),
+//! says of itself), `plugin` (instances and calls), `convert` (columns to and from WIT), `limits` and `fault` (how calls end), `words` (how a
+//! plugin is quoted),
 //! [`encode`] and [`inspect`] (for `reel build` and `reel plugin inspect`).
 
 mod bindings;
@@ -17,6 +18,7 @@ mod fault;
 pub mod inspect;
 mod limits;
 mod plugin;
+mod words;
 
 pub use encode::{EncodeError, encode_component, encode_component_of_world};
 pub use engine::{WasmEngine, digest};
