@@ -10,6 +10,7 @@ use wasmtime::{
 use crate::{
     bindings::exports::reelflow::plugin::{aggregate, describe, join, process, transform},
     limits::Limiter,
+    shape,
     words::legible,
 };
 
@@ -62,9 +63,10 @@ impl Compiled {
     }
 }
 
-/// Compiles without any check of ours but that `bytes` are a component at all.
+/// Compiles without any check of ours but that `bytes` are a component at all, and one that a compiler can bear.
 pub(crate) fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, LoadError> {
     check_header(bytes)?;
+    shape::check(bytes)?;
     // Not `Component::new`: that would accept the text format too, once some feature enables it.
     Component::from_binary(engine, bytes).map_err(|error| LoadError::NotAComponent(legible(&format!("{error:#}"))))
 }
