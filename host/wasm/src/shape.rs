@@ -4,6 +4,9 @@
 //! bytes declare 50,000 locals; a call of two bytes may have 1,000 results; a component is inlined wherever an instance of it is
 //! made. Each of these has a limit here, far above what plugins have and far below what hurts (`cargo run -p reelflow-wasm --example compile_cost`).
 //! Counting reads every byte once and keeps nothing.
+//!
+//! With ten other things to do for two cores, a shipped plugin compiled in 0.1 to 0.3 s, and the worst function that is let through (1,900
+//! branches, 1,000 locals) in 10 s and 80 MiB; 20,000 functions took 2.6 s, 2 MiB of code 8 s.
 
 use reelflow_ports::engine::LoadError;
 use wasmparser::{BinaryReaderError, CompositeInnerType, FunctionBody, Operator, Parser, Payload, TypeRef};

@@ -4,6 +4,8 @@ mod behaves;
 mod bombs;
 mod compiling;
 mod faults;
+mod hostile;
 mod loading;
 mod malformed;
 mod support;
+mod written;
