@@ -4,6 +4,7 @@ mod behaves;
 mod bombs;
 mod compiling;
 mod faults;
+mod frozen;
 mod hostile;
 mod loading;
 mod malformed;
