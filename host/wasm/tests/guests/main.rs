@@ -8,5 +8,6 @@ mod frozen;
 mod hostile;
 mod loading;
 mod malformed;
+mod mutated;
 mod support;
 mod written;
