@@ -1,7 +1,7 @@
 //! Small components that cost a compiler much, in any size: for the tests, and for the example `compile_cost`.
 
 /// What grows, what makes it, and the greatest size that is let through. One more is refused for that very reason.
-pub const BOMBS: [(&str, fn(usize) -> String, usize); 15] = [
+pub const BOMBS: [Bomb; 15] = [
     ("core modules", |n| "(core module)".repeat(n), 16),
     ("nested components", |n| format!("{}{}", "(component ".repeat(n), ")".repeat(n)), 16),
     ("component instances", instances, 16),
@@ -18,6 +18,8 @@ pub const BOMBS: [(&str, fn(usize) -> String, usize); 15] = [
     ("branches times locals in all functions", |n| function(&"(local i64)".repeat(n), &"(block)".repeat(999)), 1_999),
     ("results of calls", calls, 500),
 ];
+
+type Bomb = (&'static str, fn(usize) -> String, usize);
 
 /// One function of a module of its own, with one parameter.
 pub fn function(locals: &str, body: &str) -> String {
