@@ -77,6 +77,19 @@ pub(crate) fn python() -> Result<PathBuf> {
     Ok(python)
 }
 
+/// A C compiler for WebAssembly, which is a Python package, beside the others: for the plugins of `examples/plugins-in-c`.
+pub(crate) fn c_compiler(python: &Path) -> Result<()> {
+    const WANTED: &str = "examples/plugins-in-c/requirements.txt";
+    let wanted = fs::read_to_string(root().join(WANTED))?;
+    let stamp = target().join("venv/c-compiler.txt");
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    println!("installing a C compiler for WebAssembly into target/venv");
+    run(command(python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", WANTED]))?;
+    Ok(fs::write(stamp, wanted)?)
+}
+
 /// The real impressions and clicks of the package obp, unpacked into `target/obp`. Fetched, never committed.
 pub(crate) fn obp(python: &Path) -> Result<()> {
     let folder = target().join("obp");

@@ -61,6 +61,7 @@ fn unit() -> Result<Counts> {
     prepare::kafka()?;
     let python = prepare::python()?;
     prepare::obp(&python)?;
+    prepare::c_compiler(&python)?;
     let mut command = cargo();
     command.args(["test", "--workspace", "--no-fail-fast"]).env("RUST_BACKTRACE", "0");
     count(&mut command)

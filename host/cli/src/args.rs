@@ -11,6 +11,7 @@ use values::{event_time, pipeline_name, suffix};
 
 mod reload;
 pub(crate) mod state;
+pub(crate) mod plugin;
 mod values;
 
 /// Exactly the answer the batch job would have given, in seconds, after any crash.
@@ -70,7 +71,7 @@ pub(crate) enum Command {
     Build(Build),
     /// Look at components.
     #[command(subcommand)]
-    Plugin(Plugin),
+    Plugin(plugin::Plugin),
     /// Create, write, read and list topics of the log that a manifest names.
     #[command(subcommand)]
     Topic(Topic),
@@ -234,20 +235,6 @@ pub(crate) struct Build {
     /// The cargo profile.
     #[arg(long, default_value = "release")]
     pub(crate) profile: String,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Plugin {
-    /// What a component declares: kind, fields, outputs, state, size, digest.
-    #[command(after_help = "Example:\n  reel plugin inspect trending.wasm --config '{\"top\":5}'")]
-    Inspect {
-        component: PathBuf,
-        /// The config to describe itself under.
-        #[arg(long, default_value = "{}", value_name = "JSON")]
-        config: String,
-        #[arg(long, value_enum, default_value_t = Format::Text)]
-        format: Format,
-    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -30,6 +30,9 @@ pub enum LoadError {
     NotAComponent(String),
     #[error("the component has {n_bytes} bytes, the limit is {limit_bytes}")]
     TooLarge { n_bytes: u64, limit_bytes: u64 },
+    /// `what` would make compiling it slow, or take much memory.
+    #[error("the component has {found} {what}, the limit is {limit}: compiling it would cost too much")]
+    TooCostly { what: &'static str, found: u64, limit: u64 },
     /// Names what it imports, e.g. `wasi:clocks/wall-clock@0.2.0`.
     #[error("plugin imports {0}; plugins get no imports: all that a plugin may know is in its rows and its config")]
     Imports(String),

@@ -10,6 +10,8 @@ use wasmtime::{
 use crate::{
     bindings::exports::reelflow::plugin::{aggregate, describe, join, migrate, process, transform},
     limits::Limiter,
+    shape,
+    words::legible,
 };
 
 /// The interfaces of the worlds. The lookup is by semantic version: a plugin built for any 0.1.x is found.
@@ -48,10 +50,10 @@ impl Compiled {
         let component = compile(engine, bytes)?;
         let imports = imports(engine, &component);
         if !imports.is_empty() {
-            return Err(LoadError::Imports(imports.join(", ")));
+            return Err(LoadError::Imports(legible(&imports.join(", "))));
         }
         let world = world(engine, &component)?;
-        let wrong = |error: wasmtime::Error| LoadError::WrongWorld(format!("{error:#}"));
+        let wrong = |error: wasmtime::Error| LoadError::WrongWorld(legible(&format!("{error:#}")));
         // Nothing is ever defined in the linker: this alone would refuse an import that the check above overlooked.
         let pre = Linker::new(engine).instantiate_pre(&component).map_err(|error| LoadError::Imports(format!("{error:#}")))?;
         let indices = match world {
@@ -67,11 +69,12 @@ impl Compiled {
     }
 }
 
-/// Compiles without any check of ours but that `bytes` are a component at all.
+/// Compiles without any check of ours but that `bytes` are a component at all, and one that a compiler can bear.
 pub(crate) fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, LoadError> {
     check_header(bytes)?;
+    shape::check(bytes)?;
     // Not `Component::new`: that would accept the text format too, once some feature enables it.
-    Component::from_binary(engine, bytes).map_err(|error| LoadError::NotAComponent(format!("{error:#}")))
+    Component::from_binary(engine, bytes).map_err(|error| LoadError::NotAComponent(legible(&format!("{error:#}"))))
 }
 
 /// The first eight bytes tell what a file is, better than a parser's first complaint.
@@ -125,7 +128,7 @@ pub(crate) fn world(engine: &Engine, component: &Component) -> Result<World, Loa
         [_] => Err(LoadError::WrongWorld(format!("{DESCRIBE} is missing"))),
         [] => {
             let names = exports(engine, component);
-            let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+            let names = if names.is_empty() { "nothing".to_owned() } else { legible(&names.join(", ")) };
             Err(LoadError::WrongWorld(format!("it exports {names}")))
         }
         _ => {

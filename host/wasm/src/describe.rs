@@ -14,6 +14,8 @@ use serde::Deserialize;
 const FORMAT: u64 = 1;
 /// The one output of an aggregate or a join.
 const ONLY_OUTPUT: &str = "out";
+/// Bytes of a name or path: it stands in every message, every plan and every row of JSON.
+pub(crate) const NAME_BYTES_MAX: usize = 256;
 
 /// Read first: the rest of another format could be anything.
 #[derive(Deserialize)]
@@ -91,6 +93,7 @@ pub(crate) fn declaration(text: &str, world: World) -> Result<Declaration, Strin
         (World::Aggregate, None) => return Err("no state, which an aggregate must name".to_owned()),
         (World::Process, None) => return Err("no state, which a process must name".to_owned()),
         (World::Aggregate | World::Process, Some(StateV1 { name, version, reads })) => {
+            fits("state", &name)?;
             Some(StateVersion { name, version, reads })
         }
         (World::Transform | World::Join, Some(_)) => return Err(format!("a state, which {} has not", world.name())),
@@ -149,6 +152,9 @@ fn schema(fields: Vec<FieldV1>) -> Result<Schema, String> {
             ));
         };
         let path = field.path.unwrap_or_else(|| field.name.clone());
+        if path.len() > NAME_BYTES_MAX {
+            return Err(format!("field \"{}\" has a path of {} bytes; at most {NAME_BYTES_MAX}", field.name, path.len()));
+        }
         if path.split('.').any(str::is_empty) {
             return Err(format!("field \"{}\" has path \"{path}\"", field.name));
         }
@@ -163,11 +169,19 @@ fn names_ok(what: &str, names: &[&str]) -> Result<(), String> {
         if name.is_empty() {
             return Err(format!("{what} without a name"));
         }
+        fits(what, name)?;
         if !seen.insert(name) {
             return Err(format!("{what} \"{name}\" twice"));
         }
     }
     Ok(())
+}
+
+fn fits(what: &str, name: &str) -> Result<(), String> {
+    if name.len() <= NAME_BYTES_MAX {
+        return Ok(());
+    }
+    Err(format!("{what} with a name of {} bytes; at most {NAME_BYTES_MAX}", name.len()))
 }
 
 #[cfg(test)]
@@ -288,6 +302,21 @@ mod tests {
             World::Transform,
             "right rows alone, which transform has not",
         );
+    }
+
+    #[test]
+    fn names_have_an_end() {
+        let text = |name: &str, path: &str, output: &str| {
+            let fields = format!(r#"[{{"name":"{name}","path":"{path}","type":"i64"}}]"#);
+            transform(&format!(r#""inputs":[{{"fields":{fields}}}],"outputs":[{{"name":"{output}","fields":[]}}]"#))
+        };
+        let (longest, too_long) = ("n".repeat(256), "n".repeat(257));
+        assert!(declaration(&text(&longest, &longest, &longest), World::Transform).is_ok());
+        check(&text(&too_long, "p", "o"), World::Transform, "input 0: field with a name of 257 bytes; at most 256");
+        check(&text("n", &too_long, "o"), World::Transform, "input 0: field \"n\" has a path of 257 bytes; at most 256");
+        check(&text("n", "p", &too_long), World::Transform, "output with a name of 257 bytes; at most 256");
+        let state = aggregate(&format!(r#""state":{{"name":"{too_long}","version":1}}"#));
+        check(&state, World::Aggregate, "state with a name of 257 bytes; at most 256");
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::{
 /// How often running guests look whether their time is over.
 pub(crate) const TICK: Duration = Duration::from_millis(5);
 /// Stack of one call, in bytes. The default stack of a Rust thread is 2 MiB, so a guest meets its own limit first.
-const STACK_BYTES_MAX: usize = 512 << 10;
+pub(crate) const STACK_BYTES_MAX: usize = 512 << 10;
 /// Compiled components that are kept although no plugin uses them, so that `check` and then `run`, or a rollback, compile once.
 const CACHED_MAX: usize = 16;
 

@@ -4,7 +4,7 @@ use reelflow_core::plugin::PluginFault;
 use reelflow_ports::engine::Limits;
 use wasmtime::{Store, Trap, WasmBacktrace, WasmCoreDump};
 
-use crate::limits::Limiter;
+use crate::{limits::Limiter, words::legible};
 
 /// Where the SDK's panic hook leaves the message, since a guest without imports cannot print: these bytes, the text's length as a
 /// little-endian u32, the text (UTF-8). The length is 0 until the first panic (wit/plugin/README.md).
@@ -33,7 +33,7 @@ pub(crate) fn of_error(error: &wasmtime::Error, store: &mut Store<Limiter>, limi
     if text.contains("fuel allocated for hostcalls") {
         return PluginFault::Output { limit_bytes: limits.output_bytes_max };
     }
-    PluginFault::Malformed(text)
+    PluginFault::Malformed(legible(&text))
 }
 
 /// `panicked at src/lib.rs:7:5: no page, in my_plugin::add < …`, or the trap's name when nobody left a message.
@@ -55,7 +55,7 @@ fn panic_note(memory: &[u8]) -> Option<String> {
         let (len, text) = memory[at + PANIC_MARKER.len()..].split_first_chunk::<4>()?;
         let len = u32::from_le_bytes(*len) as usize;
         let text = text.get(..len.min(PANIC_TEXT_MAX)).filter(|text| !text.is_empty())?;
-        Some(String::from_utf8_lossy(text).replace(char::is_control, " "))
+        Some(legible(&String::from_utf8_lossy(text)))
     })
 }
 
@@ -67,7 +67,7 @@ fn frames(error: &wasmtime::Error) -> Vec<String> {
         .map(|name| format!("{:#}", rustc_demangle::demangle(name)))
         .filter(|name| !is_machinery(name))
         .take(FRAMES_MAX)
-        .map(|name| name.replace(char::is_control, " "))
+        .map(|name| legible(&name))
         .collect()
 }
 

@@ -68,7 +68,52 @@ impl ResourceLimiter for Limiter {
 
 #[cfg(test)]
 mod tests {
+    use reelflow_ports::engine::Limits;
+
     use super::*;
+    use crate::{describe, engine, plugin, shape, words};
+
+    fn number(n: u64) -> String {
+        let digits = n.to_string();
+        let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|group| str::from_utf8(group).unwrap()).collect();
+        groups.join(",")
+    }
+
+    fn bytes(n: u64) -> String {
+        match n {
+            n if n.is_multiple_of(1 << 20) => format!("{} MiB", n >> 20),
+            n if n.is_multiple_of(1 << 10) => format!("{} KiB", n >> 10),
+            n => format!("{} bytes", number(n)),
+        }
+    }
+
+    #[test]
+    fn the_table_of_limits_is_right() {
+        let standard = Limits::STANDARD;
+        let rows = [
+            ("size of a component", bytes(standard.component_bytes_max)),
+            ("memory of an instance", bytes(standard.memory_bytes_max)),
+            ("time of a call", format!("{} ms", standard.call_ms_max)),
+            ("answer to a call", bytes(standard.output_bytes_max)),
+            ("stack of a call", bytes(engine::STACK_BYTES_MAX as u64)),
+            ("document of `describe`", bytes(plugin::DESCRIPTION_BYTES_MAX as u64)),
+            ("a name or path in it", bytes(describe::NAME_BYTES_MAX as u64)),
+            ("words of a plugin in one message", bytes(words::WORDS_BYTES_MAX as u64)),
+            ("elements of all tables", number(TABLE_ELEMENTS_MAX as u64)),
+            ("core instances that run", number(INSTANCES_MAX as u64)),
+            ("tables", number(TABLES_MAX as u64)),
+            ("memories", number(MEMORIES_MAX as u64)),
+        ];
+        let measures = shape::measures(b"\0asm\x0d\0\x01\0").unwrap().into_iter();
+        let measures = measures.map(|measure| (measure.what, number(measure.limit)));
+        let wanted: Vec<String> = rows.into_iter().chain(measures).map(|(what, limit)| format!("| {what} | {limit} |")).collect();
+        let readme = include_str!("../../../wit/plugin/README.md");
+        let table = readme.split("## Limits").nth(1).unwrap().split("\n## ").next().unwrap();
+        let found: Vec<&str> = table.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
+        assert_eq!(found.len(), wanted.len(), "{found:#?}");
+        let wrong: Vec<_> = found.iter().zip(&wanted).filter(|(found, wanted)| !found.starts_with(wanted.as_str())).collect();
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
 
     #[test]
     fn memory_is_counted_over_all_memories() {

@@ -17,10 +17,11 @@ use crate::{
     engine::{TICK, Ticker},
     fault,
     limits::Limiter,
+    words::legible,
 };
 
 /// Bytes of a describe document, at most.
-const DESCRIPTION_BYTES_MAX: usize = 1 << 20;
+pub(crate) const DESCRIPTION_BYTES_MAX: usize = 1 << 20;
 
 pub(crate) struct WasmPlugin {
     shared: Arc<Shared>,
@@ -47,7 +48,8 @@ impl WasmPlugin {
         ticker: Arc<Ticker>,
     ) -> Result<WasmPlugin, LoadError> {
         let (_, description) = Live::start(&compiled, config, &limits)?;
-        let declaration = describe::declaration(&description, compiled.world).map_err(LoadError::Description)?;
+        let declaration =
+            describe::declaration(&description, compiled.world).map_err(|why| LoadError::Description(legible(&why)))?;
         let outputs = declaration.outputs.clone();
         let shared = Shared { compiled, config: config.to_owned(), limits, outputs, _ticker: ticker };
         Ok(WasmPlugin { shared: Arc::new(shared), declaration })
@@ -136,13 +138,13 @@ impl Live {
             Ok(instance) => instance,
             Err(error) => return Err(broke(error, &mut store)),
         };
-        let wrong = |error: wasmtime::Error| LoadError::WrongWorld(format!("{error:#}"));
+        let wrong = |error: wasmtime::Error| LoadError::WrongWorld(legible(&format!("{error:#}")));
         let guest = Guest::load(&compiled.indices, &mut store, &instance).map_err(wrong)?;
         let describe = compiled.describe.load(&mut store, &instance).map_err(wrong)?;
         let migrate = compiled.migrate.as_ref().map(|indices| indices.load(&mut store, &instance)).transpose().map_err(wrong)?;
         let description = match describe.call_describe(&mut store, config) {
             Ok(Ok(description)) => description,
-            Ok(Err(refusal)) => return Err(LoadError::Config(refusal)),
+            Ok(Err(refusal)) => return Err(LoadError::Config(legible(&refusal))),
             Err(error) => return Err(broke(error, &mut store)),
         };
         // From here on every call may answer as much as the limits say.

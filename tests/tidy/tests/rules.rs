@@ -42,6 +42,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 const NAMED_ONCE: &[(&str, &str)] = &[
     ("rdkafka", "reelflow-kafka"),
     ("wasmtime", "reelflow-wasm"),
+    ("wasmparser", "reelflow-wasm"),
+    ("wit-parser", "reelflow-wasm"),
     ("fjall", "reelflow-embedded"),
     ("parquet", "reelflow-files"),
     ("arrow-array", "reelflow-files"),

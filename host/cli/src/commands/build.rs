@@ -8,7 +8,7 @@ use std::{
 };
 
 use reelflow_ports::engine::LoadError;
-use reelflow_wasm::{WasmEngine, encode_component};
+use reelflow_wasm::{Inspection, WasmEngine, encode_component};
 use serde::Deserialize;
 
 use crate::{
@@ -47,23 +47,28 @@ pub(crate) fn build(args: &Build) -> Result<(), Failure> {
     let component =
         encode_component(&bytes).map_err(|why| Failure::new(Exit::User, format!("crate \"{name}\" is no plugin: {why}")))?;
     let out = args.out.clone().unwrap_or_else(|| args.dir.join(format!("{name}.wasm")));
+    let inspection = keep(&format!("crate \"{name}\""), &component, &out)?;
+    print(&format!("built {}  {}  {:.1} s", out.display(), plugin::line(&inspection), started.elapsed().as_secs_f64()))
+}
+
+/// Checks the component and writes it. `what` it was made of stands in the error of one that is refused.
+pub(crate) fn keep(what: &str, component: &[u8], out: &Path) -> Result<Inspection, Failure> {
     // Refused before it is written: whoever watches the file must never see a component that cannot run.
-    let inspection = WasmEngine::new()
-        .inspect(&component, "{}", &STANDARD_LIMITS)
-        .map_err(|why| Failure::new(Exit::User, format!("crate \"{name}\" is no plugin: {why}")))?;
+    let refused = |why: &LoadError| Failure::new(Exit::User, format!("{what} is no plugin: {why}"));
+    let inspection = WasmEngine::new().inspect(component, "{}", &STANDARD_LIMITS).map_err(|why| refused(&why))?;
     match &inspection.declaration {
         // A plugin may need a config that only its manifest has.
         Ok(_) | Err(LoadError::Config(_)) => {}
-        Err(why) => return Err(Failure::new(Exit::User, format!("crate \"{name}\" is no plugin: {why}"))),
+        Err(why) => return Err(refused(why)),
     }
     if let Some(folder) = out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder).map_err(|why| unwritable(folder, &why))?;
     }
     // By rename, so that a reader sees the old component or the new one, never half of it.
     let fresh = out.with_extension("wasm.tmp");
-    fs::write(&fresh, &component).map_err(|why| unwritable(&fresh, &why))?;
-    fs::rename(&fresh, &out).map_err(|why| unwritable(&out, &why))?;
-    print(&format!("built {}  {}  {:.1} s", out.display(), plugin::line(&inspection), started.elapsed().as_secs_f64()))
+    fs::write(&fresh, component).map_err(|why| unwritable(&fresh, &why))?;
+    fs::rename(&fresh, out).map_err(|why| unwritable(out, &why))?;
+    Ok(inspection)
 }
 
 fn unwritable(path: &Path, why: &std::io::Error) -> Failure {

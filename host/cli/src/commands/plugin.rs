@@ -7,11 +7,12 @@ use reelflow_core::{
     schema::Schema,
 };
 use reelflow_ports::engine::Limits;
-use reelflow_wasm::{Inspection, WasmEngine};
+use reelflow_wasm::{Inspection, WasmEngine, encode_component_of_world};
 use serde_json::{Value, json};
 
 use crate::{
-    args::{Format, Plugin},
+    args::{Format, Kind, plugin::Plugin},
+    commands::build,
     failure::{Exit, Failure},
     output::{Output, print},
 };
@@ -20,17 +21,38 @@ use crate::{
 pub(crate) const STANDARD_LIMITS: Limits = Limits::STANDARD;
 
 pub(crate) fn plugin(command: &Plugin) -> Result<(), Failure> {
-    let Plugin::Inspect { component, config, format } = command;
-    let inspection = inspect(component, config)?;
-    match format {
-        Format::Json => print(&json_of(&inspection).to_string()),
-        Format::Text => text(&inspection),
+    match command {
+        Plugin::Inspect { component, config, format } => {
+            let inspection = inspect(component, config)?;
+            match format {
+                Format::Json => print(&json_of(&inspection).to_string()),
+                Format::Text => text(&inspection),
+            }
+        }
+        Plugin::Encode { module, world, out } => encode(module, *world, out),
     }
 }
 
+fn encode(module: &Path, kind: Kind, out: &Path) -> Result<(), Failure> {
+    let world = match kind {
+        Kind::Transform => World::Transform,
+        Kind::Aggregate => World::Aggregate,
+        Kind::Join => World::Join,
+        Kind::Process => World::Process,
+    };
+    let what = format!("\"{}\"", module.display());
+    let component = encode_component_of_world(&read(module)?, world)
+        .map_err(|why| Failure::new(Exit::User, format!("{what} is no plugin: {why}")))?;
+    let inspection = build::keep(&what, &component, out)?;
+    print(&format!("encoded {}  {}", out.display(), line(&inspection)))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|why| Failure::new(Exit::Environment, format!("\"{}\" cannot be read: {why}", path.display())))
+}
+
 fn inspect(path: &Path, config: &str) -> Result<Inspection, Failure> {
-    let bytes =
-        fs::read(path).map_err(|why| Failure::new(Exit::Environment, format!("\"{}\" cannot be read: {why}", path.display())))?;
+    let bytes = read(path)?;
     let refused = |why: &dyn std::fmt::Display| Failure::new(Exit::User, format!("\"{}\" is no plugin: {why}", path.display()));
     WasmEngine::new().inspect(&bytes, config, &STANDARD_LIMITS).map_err(|why| refused(&why))
 }

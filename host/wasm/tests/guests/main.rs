@@ -1,7 +1,13 @@
 //! Guests against the real engine: each one in `tests/guests` behaves in one way, most of them badly (I-7, I-8).
 
 mod behaves;
+mod bombs;
+mod compiling;
 mod faults;
+mod frozen;
+mod hostile;
 mod loading;
 mod malformed;
+mod mutated;
 mod support;
+mod written;

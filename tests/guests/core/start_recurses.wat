@@ -1,0 +1,3 @@
+;; Calls itself before anything is called.
+(func $start (call $start))
+(start $start)
