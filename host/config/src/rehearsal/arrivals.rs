@@ -44,11 +44,19 @@ struct Writer<'a> {
     what: String,
 }
 
+/// A record without its place in time.
+struct Written {
+    /// When it happened, as far as the test says so.
+    happened: Option<i64>,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+}
+
 impl Writer<'_> {
     fn write(&self, input: &TestInput, all: &mut Vec<Arrival>, problems: &mut Problems) {
         let mut before: Option<i64> = None;
         for record in &input.records {
-            let Some((happened, key, value)) = self.record(record, problems) else { continue };
+            let Some(Written { happened, key, value }) = self.record(record, problems) else { continue };
             let at = match &record.arrives {
                 Some(arrives) if before.is_some_and(|before| **arrives < before) => {
                     let message = format!("a record for {} arrives before the one above it", self.what);
@@ -67,82 +75,75 @@ impl Writer<'_> {
         }
     }
 
-    /// When a record happened, its key and its value. What is wrong with it is reported.
-    #[expect(clippy::type_complexity, reason = "a time and the two parts of a record, used in one place")]
-    fn record(&self, record: &TestRecord, problems: &mut Problems) -> Option<(Option<i64>, Option<Vec<u8>>, Option<Vec<u8>>)> {
+    /// What is wrong with the record is reported.
+    fn record(&self, record: &TestRecord, problems: &mut Problems) -> Option<Written> {
         let at = record.at.as_ref().map(|at| at.value);
         match &record.given {
-            Given::Raw(text) => Some((at, None, Some(text.clone().into_bytes()))),
-            Given::Promise(mark) => Some((at.or(Some(*mark)), Some(WATERMARK_KEY.to_vec()), Some(mark.to_string().into_bytes()))),
+            Given::Raw(text) => Some(Written { happened: at, key: None, value: Some(text.clone().into_bytes()) }),
+            Given::Promise(mark) => {
+                let value = Some(mark.to_string().into_bytes());
+                Some(Written { happened: at.or(Some(*mark)), key: Some(WATERMARK_KEY.to_vec()), value })
+            }
             Given::Deleted(fields) => {
-                let values = self.values(fields, problems)?;
-                let key = self.key(&values);
+                let key = self.key(&self.values(record, fields, problems)?);
                 if self.source.table.is_none() || key.is_none() || at.is_none() {
                     let message = format!("a record for {} deletes nothing", self.what);
                     let label = "a table's key is deleted: it has the fields of the key, and `at`";
                     problems.push(bad_row(&record.span, message, label));
                     return None;
                 }
-                Some((at, key, None))
+                Some(Written { happened: at, key, value: None })
             }
-            Given::Fields(fields) => self.of_fields(record, fields, problems),
+            Given::Fields(fields) => {
+                let values = self.values(record, fields, problems)?;
+                match self.planned.format == SourceFormat::Raw {
+                    true => self.as_it_stands(record, &values, problems),
+                    false => self.as_json(record, values, problems),
+                }
+            }
         }
     }
 
-    #[expect(clippy::type_complexity, reason = "as above")]
-    fn of_fields(
-        &self,
-        record: &TestRecord,
-        fields: &[Leaf],
-        problems: &mut Problems,
-    ) -> Option<(Option<i64>, Option<Vec<u8>>, Option<Vec<u8>>)> {
-        let mut values = self.values(fields, problems)?;
-        let at = record.at.as_ref();
-        if self.planned.format == SourceFormat::Raw {
-            let of = |path: &str| {
-                let found = values.iter().find(|(name, _)| name == path)?;
-                found.1.as_str().map(|text| text.as_bytes().to_vec())
-            };
-            return self.needs_time(record, at).map_or_else(
-                |problem| {
-                    problems.push(*problem);
-                    None
-                },
-                |at| Some((Some(at), of("key"), of("value"))),
-            );
-        }
+    /// A raw record has two fields: its value and its key.
+    fn as_it_stands(&self, record: &TestRecord, values: &[(String, Value)], problems: &mut Problems) -> Option<Written> {
+        let happened = self.needs_time(record, problems)?;
+        let of = |path: &str| {
+            let (_, value) = values.iter().find(|(name, _)| name == path)?;
+            value.as_str().map(|text| text.as_bytes().to_vec())
+        };
+        Some(Written { happened: Some(happened), key: of("key"), value: of("value") })
+    }
+
+    fn as_json(&self, record: &TestRecord, mut values: Vec<(String, Value)>, problems: &mut Problems) -> Option<Written> {
         let time_path = match &self.planned.event_time {
             EventTimeFrom::LogTimestamp => None,
             EventTimeFrom::Field(column) => Some(self.schema().fields[*column].path.clone()),
         };
         let said = time_path.as_ref().and_then(|path| values.iter().find(|(name, _)| name == path));
-        let happened = match (at, said) {
+        let happened = match (&record.at, said) {
             (Some(at), Some((path, _))) => {
                 let message = format!("a record for {} says twice when it happened", self.what);
                 problems.push(bad_row(&at.span, message, &format!("\"{path}\" says it too")));
                 return None;
             }
             (None, Some((_, value))) => value.as_i64().expect("an event time is an i64"),
-            (at, None) => match self.needs_time(record, at) {
-                Ok(at) => at,
-                Err(problem) => {
-                    problems.push(*problem);
-                    return None;
-                }
-            },
+            (_, None) => {
+                let at = self.needs_time(record, problems)?;
+                values.extend(time_path.map(|path| (path, at.into())));
+                at
+            }
         };
-        if let (Some(path), Some(at)) = (time_path, at) {
-            values.push((path, at.value.into()));
-        }
-        Some((Some(happened), self.key(&values), Some(object(values).to_string().into_bytes())))
+        let key = self.key(&values);
+        Some(Written { happened: Some(happened), key, value: Some(object(values).to_string().into_bytes()) })
     }
 
-    fn needs_time(&self, record: &TestRecord, at: Option<&At<i64>>) -> Result<i64, Box<Problem>> {
-        at.map(|at| at.value).ok_or_else(|| {
+    fn needs_time(&self, record: &TestRecord, problems: &mut Problems) -> Option<i64> {
+        if record.at.is_none() {
             let message = format!("a record for {} does not say when it happened", self.what);
             let problem = Problem::at(Code::MissingKey, record.span.clone(), message, "\"at\" is missing");
-            Box::new(problem.help("add `at = \"10:00:05\"`, or write the whole value as text: `raw = '…'`"))
-        })
+            problems.push(problem.help("add `at = \"10:00:05\"`, or write the whole value as text: `raw = '…'`"));
+        }
+        record.at.as_ref().map(|at| at.value)
     }
 
     /// What records with a value hold.
@@ -151,8 +152,20 @@ impl Writer<'_> {
     }
 
     /// Fields by their paths, each of its type. `None`: some are not as the source declares them.
-    fn values(&self, fields: &[Leaf], problems: &mut Problems) -> Option<Vec<(String, Value)>> {
+    fn values(&self, record: &TestRecord, fields: &[Leaf], problems: &mut Problems) -> Option<Vec<(String, Value)>> {
         let schema = self.schema();
+        let holds = |one: &Leaf, other: &Leaf| {
+            other.path.strip_prefix(&*one.path.value).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let holder = fields
+            .iter()
+            .enumerate()
+            .find(|(at, one)| fields.iter().enumerate().any(|(idx, other)| idx != *at && holds(one, other)));
+        if let Some((_, leaf)) = holder {
+            let message = format!("a record for {} says \"{}\" twice", self.what, *leaf.path);
+            problems.push(bad_row(&record.span, message, "a path stands here twice, or leads through a value"));
+            return None;
+        }
         // What nothing downstream reads may still be a key, or an id.
         let unread = self.source.key.iter().chain(&self.source.id).map(|name| name.value.as_str());
         let of_time = match &self.source.event_time.value {
@@ -205,8 +218,7 @@ fn object(values: Vec<(String, Value)>) -> Value {
         let mut inner = &mut root;
         for part in parts {
             let object = inner.entry(part).or_insert_with(|| Value::Object(Map::new()));
-            // A path that goes through a value was two keys of one name in the text.
-            let Value::Object(object) = object else { unreachable!("a table holds values or tables") };
+            let Value::Object(object) = object else { unreachable!("no path goes through a value: that was checked") };
             inner = object;
         }
         inner.insert(leaf.to_owned(), value);
