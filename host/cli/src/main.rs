@@ -43,6 +43,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Run(args) => commands::run::run(args),
         Command::Backfill(args) => commands::backfill::backfill(args),
         Command::Check(args) => commands::check::check(args),
+        Command::Test(args) => commands::test::test(args),
         Command::Explain(args) => commands::explain::explain(args),
         Command::New(args) => commands::new::new(args),
         Command::Build(args) => commands::build::build(args),

@@ -15,6 +15,8 @@ use reelflow_workload::{files, fingerprint, model::Model};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+pub mod console;
+
 /// The topics of events; those that the personalization pipeline reads.
 pub const TOPICS: [&str; 3] = ["impressions", "play_starts", "playback_events"];
 /// The topics that are tables.

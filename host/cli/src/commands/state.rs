@@ -20,7 +20,7 @@ use crate::{
 mod export;
 mod get;
 mod list;
-mod shown;
+pub(super) mod shown;
 
 pub(crate) fn state(command: &State) -> Result<(), Failure> {
     match command {
