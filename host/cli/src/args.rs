@@ -9,9 +9,10 @@ pub(crate) use reload::{History, Reload};
 use state::State;
 use values::{event_time, pipeline_name, suffix};
 
+pub(crate) mod plugin;
 mod reload;
 pub(crate) mod state;
-pub(crate) mod plugin;
+pub(crate) mod test;
 mod values;
 
 /// Exactly the answer the batch job would have given, in seconds, after any crash.
@@ -20,7 +21,7 @@ mod values;
     name = "reel",
     version,
     propagate_version = true,
-    after_help = "First steps:\n  reel new trending && cd trending\n  reel build && reel topic write plays plays.ndjson --key profile_id --timestamp event_ts --partitions 1 --end\n  reel run --until-end && reel topic read trending\n\nExit codes: 0 ok, 1 the run failed, 2 usage or manifest, 3 environment, 130 interrupted."
+    after_help = "First steps:\n  reel new trending && cd trending\n  reel build && reel test\n  reel topic write plays plays.ndjson --key profile_id --timestamp event_ts --partitions 1 --end\n  reel run --until-end && reel topic read trending\n\nExit codes: 0 ok, 1 the run failed, 2 usage or manifest, 3 environment, 130 interrupted."
 )]
 pub(crate) struct Cli {
     /// Colours: auto follows the terminal and NO_COLOR.
@@ -63,9 +64,11 @@ pub(crate) enum Command {
     /// Find everything that is wrong with a manifest, without starting anything.
     #[command(alias = "validate", alias = "lint")]
     Check(Check),
+    /// Play the tests of a manifest: records in, and what is to come of them.
+    Test(test::Test),
     /// Say what a pipeline does, or what an error code means.
     Explain(Explain),
-    /// Start a new plugin: a crate, a manifest, sample records and a test.
+    /// Start a new plugin: a crate, a manifest with a test, and sample records.
     New(New),
     /// Compile a plugin crate to a component and check it.
     Build(Build),

@@ -9,4 +9,5 @@ pub(crate) mod plugin;
 pub(crate) mod reload;
 pub(crate) mod run;
 pub(crate) mod state;
+pub(crate) mod test;
 pub(crate) mod topic;

@@ -45,6 +45,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Reload(args) => commands::reload::reload(args),
         Command::History(args) => commands::reload::history(args),
         Command::Check(args) => commands::check::check(args),
+        Command::Test(args) => commands::test::test(args),
         Command::Explain(args) => commands::explain::explain(args),
         Command::New(args) => commands::new::new(args),
         Command::Build(args) => commands::build::build(args),

@@ -11,6 +11,8 @@ use reelflow_core::{
 use crate::code::Code;
 use crate::problem::{At, Problem, Span};
 
+pub mod test;
+
 /// A valid manifest. Lists are in the order of the text; names are unique, sources and stages share one space of names, and
 /// the stages form no cycle.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +25,7 @@ pub struct Config {
     pub plugins: Vec<Plugin>,
     pub stages: Vec<Stage>,
     pub sinks: Vec<Sink>,
+    pub tests: Vec<test::Test>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -8,16 +8,18 @@
 //! for each code. [`render`] draws problems as rustc does, [`report`] gives the same as data.
 //!
 //! Modules in reading order: [`problem`], [`code`], [`config`], `value`, `walk`, `raw`, `wiring`, [`plan`](mod@plan),
-//! `zone`, `describe`, `environment`, `history`, `render`, `schema`.
+//! `zone`, [`moment`], `describe`, `environment`, `history`, `rehearsal`, `render`, `schema`.
 
 pub mod code;
 pub mod config;
 mod describe;
 mod environment;
 mod history;
+pub mod moment;
 pub mod plan;
 pub mod problem;
 mod raw;
+mod rehearsal;
 mod render;
 mod schema;
 mod value;
@@ -34,6 +36,7 @@ pub use crate::{
     plan::{Outside, Partitions, plan},
     problem::{At, Problem, Problems, Severity, Span, Valid},
     raw::parse,
+    rehearsal::{Expected, Place, TestPlan},
     render::{Report, render, report},
     schema::manifest_schema,
     value::closest,

@@ -5,7 +5,7 @@ use toml::de::DeTable;
 
 use crate::{
     code::Code,
-    config::{Config, Log, Pipeline, Plugin, Registry, Sink, Source, Stage},
+    config::{Config, Log, Pipeline, Plugin, Registry, Sink, Source, Stage, test::Test},
     problem::{At, Problem, Problems, Span, Valid},
     value,
     walk::{Entry, Table, read_text, wrong_type},
@@ -20,6 +20,7 @@ mod join;
 mod lookup;
 mod pipeline;
 mod sink;
+mod test;
 mod window;
 mod zoned;
 
@@ -37,6 +38,7 @@ pub(crate) struct RawConfig {
     pub plugins: Vec<Raw<Plugin>>,
     pub stages: Vec<RawStage>,
     pub sinks: Vec<RawSink>,
+    pub tests: Vec<Test>,
 }
 
 pub(crate) struct Raw<T> {
@@ -203,6 +205,7 @@ impl RawConfig {
         for (name, table) in named(&mut root, "sink", problems) {
             raw.sinks.push(sink::sink(name, table, problems));
         }
+        raw.tests = test::tests(&mut root, problems);
         root.finish(&[], problems);
         raw
     }

@@ -15,11 +15,13 @@ use formats::{Registry, SourceFormat, TableFormat};
 use history::History;
 use sinks::Sink;
 use stages::Stage;
+use test::Test;
 
 mod formats;
 mod history;
 mod sinks;
 mod stages;
+mod test;
 mod windows;
 
 /// The schema as JSON text (draft-07), with a line break at its end.
@@ -79,6 +81,8 @@ struct Manifest {
     /// Topics or files to write, by name.
     #[schemars(extend("minProperties" = 1))]
     sink: BTreeMap<Name, Sink>,
+    /// Records and what is to come of them, for `reel test`.
+    test: Option<Vec<Test>>,
 }
 
 /// A name: 1 to 64 of a-z, 0-9, _ and -.

@@ -284,6 +284,7 @@ pub(crate) fn read_text<T>(
                 Code::BadDuration => "not a duration",
                 Code::BadSize => "not a size",
                 Code::BadTopic => "not a topic's name",
+                Code::BadTime => "not a time",
                 Code::BadFieldType => "of no known type",
                 Code::UnknownValue | Code::UnknownTimeZone => "unknown",
                 _ => "not a name",

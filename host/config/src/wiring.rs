@@ -11,6 +11,8 @@ use crate::{
     value::closest,
 };
 
+mod of_tests;
+
 /// Runs every check. Returns the configuration if all tables are whole; the caller looks at the problems.
 pub(crate) fn check(raw: RawConfig, problems: &mut Problems) -> Option<Config> {
     not_empty(&raw, problems);
@@ -29,6 +31,7 @@ pub(crate) fn check(raw: RawConfig, problems: &mut Problems) -> Option<Config> {
     }
     topics(&raw, problems);
     registry(&raw, problems);
+    of_tests::check(&raw, problems);
     let config = Config {
         pipeline: raw.pipeline?,
         log: raw.log?,
@@ -37,6 +40,7 @@ pub(crate) fn check(raw: RawConfig, problems: &mut Problems) -> Option<Config> {
         plugins: raw.plugins.into_iter().map(|plugin| plugin.built).collect::<Option<_>>()?,
         stages: raw.stages.into_iter().map(|stage| stage.built).collect::<Option<_>>()?,
         sinks: raw.sinks.into_iter().map(|sink| sink.built).collect::<Option<_>>()?,
+        tests: raw.tests,
     };
     // What horizons must span can only be said of a DAG.
     if references_hold && !has_cycle {

@@ -4,8 +4,9 @@
 //! order of a hash map (I-1, I-2), and nothing waits: time, records and plugin results arrive as [`task::Input`], and what is to
 //! be done leaves as [`task::Effect`].
 //!
-//! Modules in reading order: [`time`], [`record`], [`column`], [`schema`], [`plugin`], [`plan`], [`history`], [`json`], [`format`](mod@format),
-//! [`frame`], [`watermark`], [`state`], [`checkpoint`], [`key`], [`packed_row`], [`zone`], [`window`], [`stage`], [`task`], [`upgrade`].
+//! Modules in reading order: [`time`], [`record`], [`column`], [`schema`], [`plugin`], [`plan`], [`history`], [`rehearsal`], [`json`],
+//! [`format`](mod@format), [`frame`], [`watermark`], [`state`], [`checkpoint`], [`key`], [`packed_row`], [`zone`], [`window`], [`stage`], [`task`],
+//! [`upgrade`].
 
 pub mod checkpoint;
 pub mod column;
@@ -18,6 +19,7 @@ pub mod packed_row;
 pub mod plan;
 pub mod plugin;
 pub mod record;
+pub mod rehearsal;
 pub mod schema;
 pub mod stage;
 pub mod state;

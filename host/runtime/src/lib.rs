@@ -7,7 +7,7 @@
 //! This crate never decodes a record, never knows which log or plugin engine it drives (I-3), and decides nothing about event time.
 //!
 //! Modules in reading order: [`settings`], [`error`], [`patience`], [`observe`], `seal`, `recovery`, [`code`], [`worker`],
-//! [`control`], [`finish`], [`publish`], [`load`], [`pipeline`], [`summary`], [`inspect`].
+//! [`control`], [`finish`], [`publish`], [`load`], [`pipeline`], [`summary`], [`inspect`], [`rehearsal`].
 
 pub mod code;
 pub mod control;
@@ -20,6 +20,7 @@ pub mod patience;
 pub mod pipeline;
 pub mod publish;
 mod recovery;
+pub mod rehearsal;
 mod seal;
 pub mod settings;
 pub mod summary;

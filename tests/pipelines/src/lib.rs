@@ -15,6 +15,8 @@ use reelflow_workload::{files, fingerprint, model::Model};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+pub mod console;
+
 /// The topics of events; those that the personalization pipeline reads.
 pub const TOPICS: [&str; 3] = ["impressions", "play_starts", "playback_events"];
 /// The topics that are tables.
@@ -231,19 +233,4 @@ impl Job {
 /// Everything that a program said.
 pub fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-/// `commands` in one shell, in `folder`, with the program on the path. Gives what they wrote to standard output and standard error.
-pub fn type_in(commands: &str, folder: &Path) -> Result<String> {
-    let path = format!("{}:{}", prepared("debug").display(), std::env::var("PATH")?);
-    let mut shell = Command::new("bash");
-    // The crates of all kinds share what they depend on.
-    shell
-        .args(["-e", "-c", commands])
-        .current_dir(folder)
-        .env("PATH", path)
-        .env("CARGO_TARGET_DIR", target().join("first-steps"));
-    let output = shell.stdin(Stdio::null()).output().context("start bash")?;
-    ensure!(output.status.success(), "ended with {}:\n{commands}\n{}", output.status, said(&output));
-    Ok(said(&output))
 }

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Result, ensure};
-use reelflow_pipelines::{Job, LogKind, said, type_in};
+use reelflow_pipelines::{Job, LogKind, console::type_in, said};
 use serde_json::{Value, json};
 
 /// Older views, and what becomes of them; the template's state is version 1.

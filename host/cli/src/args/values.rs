@@ -1,5 +1,6 @@
 //! How values are written on the command line.
 
+use reelflow_config::moment::Calendar;
 use reelflow_core::time::EventTime;
 
 /// What may stand behind a topic's name.
@@ -15,13 +16,9 @@ pub(super) fn pipeline_name(text: &str) -> Result<String, String> {
     reelflow_config::pipeline_name(text).map(|()| text.to_owned())
 }
 
-/// A time in RFC 3339, the beginning of a date in UTC, or ms since 1970.
+/// A time in RFC 3339, a date or a time of UTC, or ms since 1970.
 pub(super) fn event_time(text: &str) -> Result<EventTime, String> {
-    let ms = text.parse::<i64>().ok();
-    let ms = ms.or_else(|| text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond));
-    let ms = ms.or_else(|| format!("{text}T00:00:00Z").parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond));
-    ms.and_then(EventTime::checked)
-        .ok_or_else(|| "must be a time such as 2026-01-03T12:00:00Z, a date, or ms since 1970".to_owned())
+    Calendar::utc().read(text).map_err(|_| "must be a time such as 2026-01-03T12:00:00Z, a date, or ms since 1970".to_owned())
 }
 
 #[cfg(test)]

@@ -44,6 +44,7 @@ fn find(args: &Check) -> Result<(Manifest, Problems), Failure> {
     let manifest = Manifest::load(&args.file.manifest)?;
     let sources = if args.online { online(&manifest)? } else { OFFLINE_PARTITIONS };
     let planned = manifest.plan(Partitions::all(sources))?;
+    manifest.config.rehearsals(&planned.plan).map_err(|problems| manifest.failure(problems))?;
     let mut warnings = manifest.warnings.clone();
     warnings.append(planned.warnings);
     Ok((manifest, warnings))

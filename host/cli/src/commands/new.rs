@@ -87,7 +87,7 @@ pub(crate) fn new(args: &New) -> Result<(), Failure> {
         })
         .collect();
     print(&format!(
-        "created {}\n\nNext:\n  cd {}\n  cargo test\n  reel build\n{writes}  reel run --until-end\n  reel topic read {name}",
+        "created {}\n\nNext:\n  cd {}\n  cargo test\n  reel build\n  reel test\n{writes}  reel run --until-end\n  reel topic read {name}",
         args.name.display(),
         args.name.display()
     ))

@@ -24,7 +24,7 @@ mod export;
 mod get;
 mod list;
 mod migrate;
-mod shown;
+pub(super) mod shown;
 
 pub(crate) fn state(command: &State) -> Result<(), Failure> {
     match command {

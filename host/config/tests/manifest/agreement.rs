@@ -64,6 +64,7 @@ fn is_partly_structural(code: Code) -> bool {
             | Code::InlineSecret
             | Code::Syntax
             | Code::DuplicateKey
+            | Code::NothingTested
     )
 }
 

@@ -103,6 +103,10 @@ pub fn planned(text: &str) -> Result<(Valid<Plan>, String), Problems> {
             return Err(problems);
         }
     };
+    if let Err(mut problems) = config.value.rehearsals(&plan.value) {
+        problems.append(config.warnings);
+        return Err(problems);
+    }
     let mut words = String::new();
     for described in describe_plan(&config.value, &plan.value) {
         let fragment = &plan.value.fragments[described.fragment].name;

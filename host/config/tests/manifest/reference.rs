@@ -50,6 +50,10 @@ impl<'a> Page<'a> {
                 "SettingOrMore" | "Secret" => "setting".to_owned(),
                 "Columns" => "list of fields".to_owned(),
                 "Inputs" => "list of inputs".to_owned(),
+                "Records" => "list of [records](#record-of-a-test)".to_owned(),
+                "Rows" => "list of rows".to_owned(),
+                "Expected" => "list of rows, or `\"any\"`".to_owned(),
+                "Moment" => "time".to_owned(),
                 "FieldType" => "field type".to_owned(),
                 name => name.to_lowercase(),
             },
@@ -122,6 +126,8 @@ fn page() -> String {
         ("Event time", "StageTime"),
         ("[sink.NAME]", "Sink"),
         ("Files", "Files"),
+        ("[[test]]", "Test"),
+        ("Record of a test", "TestRecord"),
     ] {
         page.section(title, page.definition(&format!("#/definitions/{name}")).1);
     }
@@ -136,6 +142,8 @@ fn page() -> String {
         ("input", "Input"),
         ("list of fields", "Columns"),
         ("setting", "Setting"),
+        ("time", "Moment"),
+        ("list of rows", "Rows"),
     ] {
         let definition = page.definition(&format!("#/definitions/{name}")).1;
         let line = format!("| {label} | {} |\n", definition["description"].as_str().unwrap_or(""));

@@ -16,7 +16,12 @@ use serde_json::{Map, Value, json};
 use crate::summary;
 
 /// The JSON object of one thing that `stage` keeps. Members are added, never renamed; times are in ms since 1970.
-pub(super) fn json_of(task: &TaskState, stage: &StagePlan, versions: &[u32], kept: &Kept<'_>) -> Result<Value, StateError> {
+pub(in crate::commands) fn json_of(
+    task: &TaskState,
+    stage: &StagePlan,
+    versions: &[u32],
+    kept: &Kept<'_>,
+) -> Result<Value, StateError> {
     let mut members = Map::new();
     members.insert("stage".to_owned(), json!(&*stage.name));
     members.insert("partition".to_owned(), json!(task.partition));
