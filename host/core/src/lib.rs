@@ -5,7 +5,7 @@
 //! be done leaves as [`task::Effect`].
 //!
 //! Modules in reading order: [`time`], [`record`], [`column`], [`schema`], [`plugin`], [`plan`], [`history`], [`json`], [`format`](mod@format),
-//! [`frame`], [`watermark`], [`state`], [`checkpoint`], [`key`], [`packed_row`], [`zone`], [`window`], [`stage`], [`task`].
+//! [`frame`], [`watermark`], [`state`], [`letter`], [`checkpoint`], [`key`], [`packed_row`], [`zone`], [`window`], [`stage`], [`task`].
 
 pub mod checkpoint;
 pub mod column;
@@ -14,6 +14,7 @@ pub mod frame;
 pub mod history;
 pub mod json;
 pub mod key;
+pub mod letter;
 pub mod packed_row;
 pub mod plan;
 pub mod plugin;
