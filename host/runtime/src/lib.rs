@@ -7,7 +7,7 @@
 //! This crate never decodes a record, never knows which log or plugin engine it drives (I-3), and decides nothing about event time.
 //!
 //! Modules in reading order: [`settings`], [`error`], [`patience`], [`observe`], `seal`, `recovery`, [`worker`], [`finish`], [`publish`], [`load`],
-//! [`pipeline`], [`summary`], [`inspect`].
+//! [`pipeline`], [`summary`], [`inspect`], [`retry`].
 
 pub mod error;
 pub mod finish;
@@ -18,6 +18,7 @@ pub mod patience;
 pub mod pipeline;
 pub mod publish;
 mod recovery;
+pub mod retry;
 mod seal;
 pub mod settings;
 pub mod summary;
