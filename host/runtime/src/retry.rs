@@ -26,6 +26,7 @@ use reelflow_ports::{
     clock::Clock,
     log::{Commit, Guarantee, Log, LogError, MemberSpec, NewTopic, Polled, Retention, Session, TopicPartition},
 };
+use tracing::info;
 
 use crate::{
     error::RunError,
@@ -216,6 +217,7 @@ impl Retrier {
         seal::load(session, &lists, &commit)?;
         known.n_marks = if is_tidying { bytes.len() } else { known.n_marks + bytes.len() };
         known.retried.extend(&fresh);
+        info!(records = fresh.len(), "put records back");
         if is_tidying {
             self.log.trim(&self.marks, known.end)?;
         }

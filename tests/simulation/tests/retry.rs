@@ -166,7 +166,9 @@ fn marks_are_united_and_those_of_gone_letters_forgotten() {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let letter = |n: i64| (n as u32 % N_PARTITIONS, n / i64::from(N_PARTITIONS));
     let batches: Vec<Vec<PutBack>> = (0..290).map(|n| vec![world.put_back(letter(n))]).collect();
-    batches.chunks(29).for_each(|batches| drop(world.put_all(batches, &mut rng).expect("nothing fails")));
+    for batches in batches.chunks(29) {
+        world.put_all(batches, &mut rng).expect("nothing fails");
+    }
     let marks = world.log.committed_records(&format!("reel.{}.retried", world.plan.name));
     assert!(marks[0].len() < 100, "{} marks of 290 transactions", marks[0].len());
     assert_eq!(world.retried().expect("it is readable").len(), 290);

@@ -160,9 +160,9 @@ mod tests {
     #[test]
     fn the_bytes_of_every_version() {
         let retried = of(&[(3, 5), (3, 6), (3, 300)]);
-        let version_1 = b"\x01\x69\x59\x3d\xcf\x03\x05\x02\xa5\x02\x01".to_vec();
-        assert_eq!(retried.marks(), [version_1.clone()]);
-        assert_eq!(read(&[version_1]), Ok(retried));
+        let version_1 = [b"\x01\x69\x59\x3d\xcf\x03\x05\x02\xa5\x02\x01".to_vec()];
+        assert_eq!(retried.marks(), version_1);
+        assert_eq!(read(&version_1), Ok(retried));
     }
 
     #[test]
