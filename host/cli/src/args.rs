@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reelflow_core::time::EventTime;
 
+use dlq::Dlq;
 use values::{event_time, pipeline_name, suffix};
 
+pub(crate) mod dlq;
 mod values;
 
 /// Exactly the answer the batch job would have given, in seconds, after any crash.
@@ -68,6 +70,9 @@ pub(crate) enum Command {
     /// Look at what a pipeline keeps, as it was committed last.
     #[command(subcommand)]
     State(State),
+    /// Look at dead letters, and put their records back.
+    #[command(subcommand)]
+    Dlq(Dlq),
     /// Print the JSON Schema of the manifest, for editors.
     Schema,
     /// Print a completion script for a shell.

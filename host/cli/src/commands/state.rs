@@ -31,14 +31,14 @@ pub(crate) fn state(command: &State) -> Result<(), Failure> {
 }
 
 /// A pipeline, and a log to read its state from.
-struct Committed {
-    manifest: Manifest,
-    log: Arc<dyn Log>,
-    plan: Arc<Plan>,
+pub(super) struct Committed {
+    pub(super) manifest: Manifest,
+    pub(super) log: Arc<dyn Log>,
+    pub(super) plan: Arc<Plan>,
 }
 
 impl Committed {
-    fn open(file: &ManifestArg) -> Result<Committed, Failure> {
+    pub(super) fn open(file: &ManifestArg) -> Result<Committed, Failure> {
         let manifest = Manifest::load(&file.manifest)?;
         let log: Arc<dyn Log> = manifest.open_log()?.into();
         let found = outside::source_partitions(&manifest.config, &*log).map_err(|error| manifest.log_failure(error))?;
@@ -48,7 +48,7 @@ impl Committed {
     }
 
     /// All tasks as they were committed last, in the order of partition and fragment. None: nothing was ever committed.
-    fn tasks(&self) -> Result<Vec<TaskState>, Failure> {
+    pub(super) fn tasks(&self) -> Result<Vec<TaskState>, Failure> {
         let Committed { manifest, log, plan } = self;
         let guarantee = match manifest.config.pipeline.guarantee {
             Promise::ExactlyOnce => Guarantee::ExactlyOnce,
@@ -81,7 +81,7 @@ impl Committed {
 }
 
 /// Stored bytes that passed recovery and yet are not what the stage's fields say.
-fn unreadable(stage: &StagePlan, why: &StateError) -> Failure {
+pub(super) fn unreadable(stage: &StagePlan, why: &StateError) -> Failure {
     Failure::new(Exit::Runtime, format!("the state of stage \"{}\" cannot be shown: {why}", stage.name))
 }
 
