@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reelflow_core::time::EventTime;
 
-use dlq::Dlq;
+use dlq::{Dlq, Replay};
 use values::{event_time, pipeline_name, suffix};
 
 pub(crate) mod dlq;
@@ -73,6 +73,8 @@ pub(crate) enum Command {
     /// Look at dead letters, and put their records back.
     #[command(subcommand)]
     Dlq(Dlq),
+    /// Make the call of an incident bundle again.
+    Replay(Replay),
     /// Print the JSON Schema of the manifest, for editors.
     Schema,
     /// Print a completion script for a shell.

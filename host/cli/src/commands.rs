@@ -7,6 +7,7 @@ pub(crate) mod dlq;
 pub(crate) mod explain;
 pub(crate) mod new;
 pub(crate) mod plugin;
+pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod state;
 pub(crate) mod topic;

@@ -176,7 +176,7 @@ impl Manifest {
         let mut plugins: BTreeMap<String, Arc<dyn Plugin>> = BTreeMap::new();
         let engine = wire::engine();
         for section in &self.config.plugins {
-            let component = match fs::read(self.beside(&section.path)) {
+            let component = match self.component(section) {
                 Ok(component) => component,
                 Err(why) => {
                     problems.push(self.plugin_unreadable(section, &why));
@@ -200,6 +200,11 @@ impl Manifest {
         // The plan's plugin indices follow the manifest.
         let plugins = self.config.plugins.iter().map(|section| plugins[&section.name.value].clone()).collect();
         Ok(Planned { plan: planned.value, plugins, warnings: planned.warnings })
+    }
+
+    /// The bytes of a plugin's component.
+    pub(crate) fn component(&self, section: &PluginSection) -> std::io::Result<Vec<u8>> {
+        fs::read(self.beside(&section.path))
     }
 
     /// What the schema files say that sources name.
@@ -231,7 +236,7 @@ impl Manifest {
     }
 }
 
-fn limits(section: &PluginSection) -> Limits {
+pub(crate) fn limits(section: &PluginSection) -> Limits {
     let reelflow_config::config::Limits { memory_bytes_max, call_ms_max, output_bytes_max, component_bytes_max } = section.limits;
     Limits { memory_bytes_max, call_ms_max, output_bytes_max, component_bytes_max }
 }

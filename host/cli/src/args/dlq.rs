@@ -126,16 +126,34 @@ pub(crate) struct DlqShow {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Changes nothing.\n\nExamples:\n  reel dlq export --to dead.ndjson\n  reel dlq export --reason type --to - | jq -r .error"
+    after_help = "Changes nothing.\n\nExamples:\n  reel dlq export --to dead.ndjson\n  reel dlq export --reason type --to - | jq -r .error\n  reel dlq export --at 0:17 --bundle incident.reel && reel replay incident.reel"
 )]
+#[command(group = clap::ArgGroup::new("target").required(true))]
 pub(crate) struct DlqExport {
     #[command(flatten)]
     pub(crate) file: ManifestArg,
     #[command(flatten)]
     pub(crate) filters: Filters,
     /// The file; `-` is standard output. A file that is there is replaced, once all is written.
+    #[arg(long, group = "target", value_name = "FILE")]
+    pub(crate) to: Option<PathBuf>,
+    /// Write one letter, given with --at, with the plugin and the call that failed, to be replayed elsewhere. It holds the record, the component and the plugin's config.
+    #[arg(long, group = "target", value_name = "FILE", requires = "at")]
+    pub(crate) bundle: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Needs no log and no manifest.\n\nExamples:\n  reel replay incident.reel\n  reel replay incident.reel --plugin mended.wasm\n\nExit codes: 1 if the plugin fails, as it did or otherwise; 0 if it answers; 2 if the bundle or the plugin cannot be used."
+)]
+pub(crate) struct Replay {
+    /// What `reel dlq export --bundle` wrote.
+    pub(crate) bundle: PathBuf,
+    /// Call this component instead of the one in the bundle.
     #[arg(long, value_name = "FILE")]
-    pub(crate) to: PathBuf,
+    pub(crate) plugin: Option<PathBuf>,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]

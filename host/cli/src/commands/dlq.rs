@@ -14,6 +14,7 @@ use crate::{
     manifest::Manifest,
 };
 
+mod bundle;
 mod export;
 mod list;
 mod patch;

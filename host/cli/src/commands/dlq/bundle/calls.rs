@@ -1,0 +1,135 @@
+//! The calls that a row may have died in, with what is kept of its key now.
+
+use reelflow_core::{
+    column::Rows,
+    letter::row::DeadRow,
+    plan::{Matching, PluginIdx, StageKind, StagePlan},
+    schema::Schema,
+    stage::kept::{Kept, Wanted},
+    state::StateError,
+    time::{EventTime, Watermark},
+};
+use reelflow_ports::clock::{Clock, SystemClock};
+use reelflow_runtime::inspect::TaskState;
+
+use crate::{
+    commands::state::{Committed, unreadable},
+    failure::Failure,
+    incident::call::{Call, Named, State},
+    json_bytes,
+};
+
+/// More partners of a row than these are not tried.
+const PARTNERS_MAX: usize = 1_000;
+
+pub(super) struct Calls {
+    pub(super) plugin: PluginIdx,
+    /// At least one. Of a join one for each partner that the row may have had.
+    pub(super) calls: Vec<Call>,
+}
+
+pub(super) fn calls(committed: &Committed, stage: &StagePlan, dead: &DeadRow) -> Result<Calls, Failure> {
+    let schema = &stage.inputs[0];
+    let row = || named(schema, &dead.rows);
+    let (plugin, calls) = match &stage.kind {
+        StageKind::Transform { plugin, .. } => (*plugin, vec![Call::Apply { row: row() }]),
+        StageKind::Aggregate { plugin, key, .. } => {
+            let KeptOf { state, .. } = kept(committed, stage, dead, &dead.rows.project(key))?;
+            (*plugin, vec![Call::Add { row: row(), state }])
+        }
+        StageKind::Process { plugin, key, .. } => {
+            let keys = dead.rows.project(key);
+            let KeptOf { state, watermark, .. } = kept(committed, stage, dead, &keys)?;
+            let key = named(&schema.pick(key), &keys);
+            let now = SystemClock.now().0;
+            (*plugin, vec![Call::Take { row: row(), state, key, time: dead.time.0, watermark: watermark.0, now }])
+        }
+        StageKind::Join { plugin, left_key, .. } | StageKind::Lookup { plugin, left_key, .. } => {
+            let KeptOf { partners, .. } = kept(committed, stage, dead, &dead.rows.project(left_key))?;
+            let partners = partners.into_iter().map(Some).chain([None]);
+            (*plugin, partners.map(|right| Call::Pair { row: row(), right }).collect())
+        }
+        StageKind::Dedup { .. } => unreachable!("a dead row is of a stage with a plugin"),
+    };
+    Ok(Calls { plugin, calls })
+}
+
+fn named(schema: &Schema, rows: &Rows) -> Vec<Named> {
+    schema.fields.iter().enumerate().map(|(idx, field)| Named::of(field, rows, idx)).collect()
+}
+
+/// What a stage keeps of one key.
+struct KeptOf {
+    state: Option<State>,
+    /// Right rows or versions, the latest first.
+    partners: Vec<Vec<Named>>,
+    /// Of the task that has the key; of the last one if none has.
+    watermark: Watermark,
+}
+
+fn kept(committed: &Committed, stage: &StagePlan, dead: &DeadRow, key: &Rows) -> Result<KeptOf, Failure> {
+    let mut found = KeptOf { state: None, partners: Vec::new(), watermark: Watermark::UNKNOWN };
+    // Null is equal to nothing.
+    let Some(wanted) = Wanted::of(stage, key) else { return Ok(found) };
+    for task in committed.tasks()? {
+        let is_empty = found.state.is_none() && found.partners.is_empty();
+        if is_empty && task.stages.iter().any(|of_task| of_task.idx == dead.stage) {
+            found = kept_by(&task, stage, dead, &wanted).map_err(|why| unreadable(stage, &why))?;
+        }
+    }
+    Ok(found)
+}
+
+fn kept_by(task: &TaskState, stage: &StagePlan, dead: &DeadRow, wanted: &Wanted) -> Result<KeptOf, StateError> {
+    let mut bytes: Option<Vec<u8>> = None;
+    let mut partners: Vec<(EventTime, Vec<u8>)> = Vec::new();
+    task.kept(&mut |idx, kept| {
+        if idx != dead.stage || !wanted.is(&kept) {
+            return;
+        }
+        if let Some(state) = state_at(&kept, dead.time) {
+            bytes = Some(state.to_vec());
+        }
+        if let Some((time, row)) = partner(stage, &kept, dead.time) {
+            partners.push((time, row.to_vec()));
+        }
+    });
+    partners.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
+    partners.truncate(PARTNERS_MAX);
+    let state = |bytes: Vec<u8>| {
+        let declared = stage.state.as_ref()?;
+        let versions = task.versions(dead.stage).to_vec();
+        Some(State { name: declared.name.clone(), versions, base64: json_bytes::encoded(&bytes) })
+    };
+    let unpack = |(_, packed): (EventTime, Vec<u8>)| {
+        let [_, schema] = stage.kept_rows();
+        Ok(named(&schema, &schema.decode_packed(&packed)?))
+    };
+    let partners = partners.into_iter().map(unpack).collect::<Result<_, StateError>>()?;
+    Ok(KeptOf { state: bytes.and_then(state), partners, watermark: task.watermark })
+}
+
+/// The state to which a row of this time is added.
+fn state_at<'a>(kept: &Kept<'a>, time: EventTime) -> Option<&'a [u8]> {
+    match *kept {
+        Kept::Pane { pane, state, .. } => (pane.start() <= time && time < pane.end()).then_some(state),
+        Kept::Session { first, last, state, .. } => (first <= time && time <= last).then_some(state),
+        Kept::Key { state, .. } => (!state.is_empty()).then_some(state),
+        _ => None,
+    }
+}
+
+/// A right row, or a version, that a row of this time may have been paired with.
+fn partner<'a>(stage: &StagePlan, kept: &Kept<'a>, time: EventTime) -> Option<(EventTime, &'a [u8])> {
+    let (Kept::Right { time: at, row, .. } | Kept::Version { time: at, row: Some(row), .. }) = *kept else { return None };
+    let (within_ms, after_ms) = match &stage.kind {
+        StageKind::Join { matching, .. } => match matching {
+            Matching::LatestBefore { within_ms } => (*within_ms, 0),
+            Matching::All { within_ms, after_ms } => (*within_ms, *after_ms),
+            Matching::Window(window) => (window.size_ms(), window.size_ms()),
+        },
+        _ => (i64::MAX, 0),
+    };
+    let is_near = time.0.saturating_sub(within_ms) <= at.0 && at.0 <= time.0.saturating_add(after_ms);
+    is_near.then_some((at, row))
+}
