@@ -90,7 +90,7 @@ fn kept_by(task: &TaskState, stage: &StagePlan, dead: &DeadRow, wanted: &Wanted)
         if let Some(state) = state_at(&kept, dead.time) {
             bytes = Some(state.to_vec());
         }
-        if let Some((time, row)) = partner(stage, &kept, dead.time) {
+        if let Some((time, row)) = partner(&kept, dead.time, reach(&stage.kind)) {
             partners.push((time, row.to_vec()));
         }
     });
@@ -119,17 +119,52 @@ fn state_at<'a>(kept: &Kept<'a>, time: EventTime) -> Option<&'a [u8]> {
     }
 }
 
-/// A right row, or a version, that a row of this time may have been paired with.
-fn partner<'a>(stage: &StagePlan, kept: &Kept<'a>, time: EventTime) -> Option<(EventTime, &'a [u8])> {
-    let (Kept::Right { time: at, row, .. } | Kept::Version { time: at, row: Some(row), .. }) = *kept else { return None };
-    let (within_ms, after_ms) = match &stage.kind {
-        StageKind::Join { matching, .. } => match matching {
-            Matching::LatestBefore { within_ms } => (*within_ms, 0),
-            Matching::All { within_ms, after_ms } => (*within_ms, *after_ms),
-            Matching::Window(window) => (window.size_ms(), window.size_ms()),
-        },
+/// How far the partner of a row may lie before it and after it, in ms.
+fn reach(kind: &StageKind) -> (i64, i64) {
+    match kind {
+        StageKind::Join { matching: Matching::LatestBefore { within_ms }, .. } => (*within_ms, 0),
+        StageKind::Join { matching: Matching::All { within_ms, after_ms }, .. } => (*within_ms, *after_ms),
+        StageKind::Join { matching: Matching::Window(window), .. } => (window.size_ms(), window.size_ms()),
         _ => (i64::MAX, 0),
-    };
+    }
+}
+
+/// A right row, or a version, that a row of this time may have been paired with.
+fn partner<'a>(kept: &Kept<'a>, time: EventTime, (within_ms, after_ms): (i64, i64)) -> Option<(EventTime, &'a [u8])> {
+    let (Kept::Right { time: at, row, .. } | Kept::Version { time: at, row: Some(row), .. }) = *kept else { return None };
     let is_near = time.0.saturating_sub(within_ms) <= at.0 && at.0 <= time.0.saturating_add(after_ms);
     is_near.then_some((at, row))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use reelflow_core::time::Window;
+
+    use super::*;
+
+    #[test]
+    fn a_row_is_added_to_the_state_of_its_time() {
+        let pane = Kept::Pane { key: b"k", pane: Window::new(EventTime(-10), EventTime(0)), state: b"s" };
+        let at =
+            |kept: &Kept<'_>, ms: &[i64]| -> Vec<bool> { ms.iter().map(|ms| state_at(kept, EventTime(*ms)).is_some()).collect() };
+        assert_eq!(at(&pane, &[-11, -10, -1, 0]), [false, true, true, false]);
+        let session = Kept::Session { key: b"k", first: EventTime(5), last: EventTime(9), state: b"s" };
+        assert_eq!(at(&session, &[4, 5, 9, 10]), [false, true, true, false]);
+        let timers = BTreeSet::new();
+        let key = |state: &'static [u8]| Kept::Key { key: b"k", last: EventTime(0), state, timers: &timers };
+        assert_eq!((at(&key(b"s"), &[7]), at(&key(b""), &[7])), (vec![true], vec![false]));
+    }
+
+    #[test]
+    fn a_partner_lies_within_reach() {
+        let right = |ms| Kept::Right { key: b"k", time: EventTime(ms), row: b"r" };
+        let near = |ms: i64, reach| partner(&right(ms), EventTime(100), reach).is_some();
+        let all = [49, 50, 100, 110, 111];
+        assert_eq!(all.map(|ms| near(ms, (50, 10))), [false, true, true, true, false]);
+        assert_eq!(all.map(|ms| near(ms, (i64::MAX, 0))), [true, true, true, false, false]);
+        let deleted = Kept::Version { key: b"k", time: EventTime(100), row: None };
+        assert_eq!(partner(&deleted, EventTime(100), (50, 10)), None);
+    }
 }
