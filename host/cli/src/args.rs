@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reelflow_core::time::EventTime;
 
+use dlq::{Dlq, Replay};
 pub(crate) use reload::{History, Reload};
 use state::State;
 use values::{event_time, pipeline_name, suffix};
 
+pub(crate) mod dlq;
 pub(crate) mod plugin;
 mod reload;
 pub(crate) mod state;
@@ -81,6 +83,11 @@ pub(crate) enum Command {
     /// Look at what a pipeline keeps, as it was committed last.
     #[command(subcommand)]
     State(State),
+    /// Look at dead letters, and put their records back.
+    #[command(subcommand)]
+    Dlq(Dlq),
+    /// Make the call of an incident bundle again.
+    Replay(Replay),
     /// Print the JSON Schema of the manifest, for editors.
     Schema,
     /// Print a completion script for a shell.

@@ -3,10 +3,12 @@
 pub(crate) mod backfill;
 pub(crate) mod build;
 pub(crate) mod check;
+pub(crate) mod dlq;
 pub(crate) mod explain;
 pub(crate) mod new;
 pub(crate) mod plugin;
 pub(crate) mod reload;
+pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod state;
 pub(crate) mod test;

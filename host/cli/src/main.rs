@@ -1,7 +1,7 @@
 //! The `reel` command: flags, exit codes, and the composition of everything else.
 //!
-//! Modules in reading order: [`args`], [`failure`], [`output`], [`manifest`] (reads what a manifest names), [`outside`] (what goes wrong
-//! there), [`wire`] (the only place that knows which log and which engine), [`progress`], [`commands`].
+//! Modules in reading order: [`args`], [`failure`], [`output`], [`target`], [`json_bytes`], [`manifest`] (reads what a manifest names), [`outside`] (what goes wrong
+//! there), [`wire`] (the only place that knows which log and which engine), [`progress`], [`incident`], [`commands`].
 
 use std::{io::IsTerminal, process::ExitCode};
 
@@ -15,11 +15,14 @@ use crate::{
 mod args;
 mod commands;
 mod failure;
+mod incident;
+mod json_bytes;
 mod manifest;
 mod output;
 mod outside;
 mod progress;
 mod summary;
+mod target;
 mod wire;
 
 fn main() -> ExitCode {
@@ -52,6 +55,8 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Plugin(command) => commands::plugin::plugin(command),
         Command::Topic(command) => commands::topic::topic(command),
         Command::State(command) => commands::state::state(command),
+        Command::Dlq(command) => commands::dlq::dlq(command),
+        Command::Replay(args) => commands::replay::replay(args),
         Command::Schema => output::print(reelflow_config::manifest_schema().trim_end()),
         Command::Completions { shell } => {
             let mut script = Vec::new();

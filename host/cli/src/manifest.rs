@@ -216,8 +216,7 @@ impl Manifest {
         let mut problems = Problems::default();
         let mut components = Components::new();
         for section in &self.config.plugins {
-            let candidate = self.candidates.get(&section.name.value).cloned();
-            match candidate.map_or_else(|| fs::read(self.beside(&section.path)), Ok) {
+            match self.component(section) {
                 Ok(component) => drop(components.insert(section.name.as_str().into(), component.into())),
                 Err(why) => problems.push(self.plugin_unreadable(section, &why)),
             }
@@ -261,6 +260,14 @@ impl Manifest {
         Ok(Planned { plan: planned.value, plugins, warnings: planned.warnings })
     }
 
+    /// The bytes of a plugin's component, or of what takes its place.
+    pub(crate) fn component(&self, section: &PluginSection) -> std::io::Result<Vec<u8>> {
+        match self.candidates.get(&section.name.value) {
+            Some(candidate) => Ok(candidate.clone()),
+            None => fs::read(self.beside(&section.path)),
+        }
+    }
+
     /// What the schema files say that sources name.
     fn read_schemas(&self, problems: &mut Problems) -> BTreeMap<String, Arc<WriterSchema>> {
         let mut schemas = BTreeMap::new();
@@ -290,7 +297,7 @@ impl Manifest {
     }
 }
 
-fn limits(section: &PluginSection) -> Limits {
+pub(crate) fn limits(section: &PluginSection) -> Limits {
     let reelflow_config::config::Limits { memory_bytes_max, call_ms_max, output_bytes_max, component_bytes_max } = section.limits;
     Limits { memory_bytes_max, call_ms_max, output_bytes_max, component_bytes_max }
 }

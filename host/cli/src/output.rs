@@ -36,6 +36,11 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     output.finish()
 }
 
+/// `text` from somewhere else, in one line that cannot steer a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
 fn failure(why: io::Error) -> Failure {
     if why.kind() == ErrorKind::BrokenPipe {
         Failure::Closed

@@ -5,8 +5,8 @@
 //! be done leaves as [`task::Effect`].
 //!
 //! Modules in reading order: [`time`], [`record`], [`column`], [`schema`], [`plugin`], [`plan`], [`history`], [`rehearsal`], [`json`],
-//! [`format`](mod@format), [`frame`], [`watermark`], [`state`], [`checkpoint`], [`key`], [`packed_row`], [`zone`], [`window`], [`stage`], [`task`],
-//! [`upgrade`].
+//! [`format`](mod@format), [`frame`], [`watermark`], [`state`], [`letter`], [`checkpoint`], [`key`], [`packed_row`], [`zone`], [`window`],
+//! [`stage`], [`task`], [`upgrade`].
 
 pub mod checkpoint;
 pub mod column;
@@ -15,6 +15,7 @@ pub mod frame;
 pub mod history;
 pub mod json;
 pub mod key;
+pub mod letter;
 pub mod packed_row;
 pub mod plan;
 pub mod plugin;

@@ -23,6 +23,7 @@ use std::{
 use crate::{
     checkpoint::{self, BASE_AFTER_BYTES},
     format::SchemaAnswer,
+    letter::Place,
     plan::{FragmentIdx, Plan, PluginIdx, ShuffleIdx, SourceIdx, StageIdx},
     plugin::{PluginFault, Request, Response},
     record::{Header, Outgoing, Partition, RecordBatch},
@@ -54,7 +55,7 @@ use files::FedFiles;
 use flow::Waiting;
 use input::{Delivery, InputState};
 use memory::Memory;
-use output::{Outputs, Place};
+use output::Outputs;
 use stages::Stage;
 
 /// Everything that can happen to a task.

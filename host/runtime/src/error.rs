@@ -15,6 +15,8 @@ use reelflow_ports::{
     schemas::SchemasError,
 };
 
+use crate::retry::RetriedError;
+
 /// Why a pipeline could not start, or stopped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RunError {
@@ -43,6 +45,8 @@ pub enum RunError {
     Files { sink: Arc<str>, why: FilesError },
     #[error("the history cannot be replayed: {0}")]
     History(#[from] HistoryError),
+    #[error("it cannot be told which dead letters were put back: {0}")]
+    Retried(#[from] RetriedError),
     /// The log broke its contract.
     #[error("the log gave {0}, which this worker does not own")]
     NotOwned(TopicPartition),
@@ -80,7 +84,8 @@ impl RunError {
             | RunError::TopicReadTwice { .. }
             | RunError::Recovery { .. }
             | RunError::Code { .. }
-            | RunError::Plugin(_) => Who::User,
+            | RunError::Plugin(_)
+            | RunError::Retried(_) => Who::User,
             RunError::Log(error) => error.who(),
             RunError::Files { why, .. } => why.who(),
             RunError::Schemas { last, .. } => last.who(),

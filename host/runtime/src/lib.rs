@@ -7,7 +7,8 @@
 //! This crate never decodes a record, never knows which log or plugin engine it drives (I-3), and decides nothing about event time.
 //!
 //! Modules in reading order: [`settings`], [`error`], [`patience`], [`observe`], `seal`, `recovery`, [`code`], [`worker`],
-//! [`control`], [`finish`], [`publish`], [`load`], [`pipeline`], [`summary`], [`inspect`], [`rehearsal`].
+//! [`control`], [`finish`], [`publish`], [`load`], [`pipeline`], [`summary`], [`inspect`], [`rehearsal`],
+//! [`retry`].
 
 pub mod code;
 pub mod control;
@@ -21,6 +22,7 @@ pub mod pipeline;
 pub mod publish;
 mod recovery;
 pub mod rehearsal;
+pub mod retry;
 mod seal;
 pub mod settings;
 pub mod summary;

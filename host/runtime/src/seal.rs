@@ -26,7 +26,8 @@
 //! 4. A crash between them repeats outputs, never state: the changes of the lost epoch lie in the changelog beyond every committed
 //! point, and carry an incarnation that is on no committed chain ([`reelflow_core::checkpoint::chain`]).
 //!
-//! Records of a history go the same way before they are read ([`load`]): the count of them is a position that commits with them.
+//! Records of a history go the same way before they are read ([`load`]): the count of them is a position that commits with them. So do
+//! records of dead letters that are put back ([`crate::retry`]), with the marks that say so.
 //!
 //! A zombie cannot commit: 3 and 4 are refused for an earlier life of a member, and for a member that is no longer in the group.
 
@@ -81,8 +82,8 @@ pub(crate) fn seal(
     Ok(Sealed { points, changelog_bytes: deltas.records.n_bytes() as u64 })
 }
 
-/// Makes records of a history durable, together with how many of them there are now: both by one commit, so that the count is never
-/// wrong.
+/// Makes records durable that are to be read by the pipeline, together with how many of them there are now: all by one commit, so that
+/// the count is never wrong.
 pub(crate) fn load(session: &mut dyn Session, lists: &[Outgoing], count: &Commit) -> Result<(), LogError> {
     lists.iter().try_for_each(|records| session.append(records))?;
     session.drain()?;

@@ -59,6 +59,19 @@ pub fn prepared(path: impl AsRef<Path>) -> PathBuf {
     path
 }
 
+/// The component of one of `tests/guests`, built on first use.
+pub fn guest(kind: &str) -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let out = target().join(format!("guests/{kind}.wasm"));
+    let mut reel = Command::new(prepared("debug/reel"));
+    reel.arg("build").arg(root().join("tests/guests").join(kind)).arg("--out").arg(&out);
+    let output = reel.env("CARGO_TARGET_DIR", target().join("guests")).output().expect("reel can be started");
+    assert!(output.status.success(), "{}", said(&output));
+    drop(guard);
+    out
+}
+
 /// A workload of about `n_events` events, made once and kept; several tests may ask for it at once.
 pub fn workload(n_events: u64, seed: u64) -> PathBuf {
     static ONE_AT_A_TIME: LazyLock<Mutex<()>> = LazyLock::new(Mutex::default);

@@ -36,16 +36,16 @@ pub(crate) fn state(command: &State) -> Result<(), Failure> {
 }
 
 /// A pipeline, and a log to read its state from.
-struct Committed {
-    manifest: Manifest,
-    log: Arc<dyn Log>,
-    plan: Arc<Plan>,
+pub(super) struct Committed {
+    pub(super) manifest: Manifest,
+    pub(super) log: Arc<dyn Log>,
+    pub(super) plan: Arc<Plan>,
     /// By the plan's index.
     plugins: Vec<Arc<dyn Plugin>>,
 }
 
 impl Committed {
-    fn open(file: &ManifestArg) -> Result<Committed, Failure> {
+    pub(super) fn open(file: &ManifestArg) -> Result<Committed, Failure> {
         Committed::of(Manifest::load(&file.manifest)?)
     }
 
@@ -58,7 +58,7 @@ impl Committed {
     }
 
     /// All tasks as they were committed last, in the order of partition and fragment. None: nothing was ever committed.
-    fn tasks(&self) -> Result<Vec<TaskState>, Failure> {
+    pub(super) fn tasks(&self) -> Result<Vec<TaskState>, Failure> {
         let Committed { manifest, log, plan, .. } = self;
         let guarantee = match manifest.config.pipeline.guarantee {
             Promise::ExactlyOnce => Guarantee::ExactlyOnce,
@@ -91,7 +91,7 @@ impl Committed {
 }
 
 /// Stored bytes that passed recovery and yet are not what the stage's fields say.
-fn unreadable(stage: &StagePlan, why: &StateError) -> Failure {
+pub(super) fn unreadable(stage: &StagePlan, why: &StateError) -> Failure {
     Failure::new(Exit::Runtime, format!("the state of stage \"{}\" cannot be shown: {why}", stage.name))
 }
 

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::{
     args::{Format, LineFormat, ReadFormat, Topic, TopicRead, TopicWrite},
     failure::{Exit, Failure},
+    json_bytes,
     manifest::Manifest,
     output::{Output, print},
 };
@@ -263,25 +264,12 @@ fn json_of(partition: u32, record: &Record<'_>) -> Value {
     let mut object = json!({ "partition": partition, "offset": record.offset, "timestamp": record.timestamp_ms });
     let fields = object.as_object_mut().expect("it was made as an object");
     for (name, bytes) in [("key", record.key), ("value", record.value)] {
-        insert_bytes(fields, name, bytes);
+        json_bytes::insert(fields, name, bytes);
     }
     if !record.headers.is_empty() {
         let mut headers = serde_json::Map::new();
-        record.headers.iter().for_each(|(name, bytes)| insert_bytes(&mut headers, name, Some(bytes)));
+        record.headers.iter().for_each(|(name, bytes)| json_bytes::insert(&mut headers, name, Some(bytes)));
         fields.insert("headers".to_owned(), Value::Object(headers));
     }
     object
-}
-
-fn insert_bytes(into: &mut serde_json::Map<String, Value>, name: &str, bytes: Option<&[u8]>) {
-    match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
-        None => into.insert(name.to_owned(), Value::Null),
-        Some((_, Ok(text))) => into.insert(name.to_owned(), Value::String(text.to_owned())),
-        Some((bytes, Err(_))) => {
-            let mut text = Vec::new();
-            reelflow_core::json::base64::encode(bytes, &mut text);
-            let text = String::from_utf8(text).expect("base64 is text");
-            into.insert(format!("{name}_base64"), Value::String(text))
-        }
-    };
 }

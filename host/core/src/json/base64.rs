@@ -16,7 +16,7 @@ pub fn encode(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Appends the bytes that `text` stands for; `None` unless it is exactly what [`encode`] writes for them. May leave a part in `out`.
-pub(super) fn decode(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
+pub fn decode(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     if !text.len().is_multiple_of(4) {
         return None;
     }

@@ -6,11 +6,11 @@ use crate::{
     column::Value,
     frame,
     json::encode,
+    letter::{Place, name, words},
     plan::{FragmentIdx, Plan, ShuffleIdx, ShuffleTo, SinkIdx, StageIdx, StageKind, StagePlan},
-    plugin::PluginFault,
     record::{Header, Outgoing, Partition, Record, RecordBatch, partition_of},
     schema::Schema,
-    stage::{Batch, DeadReason, DeadRows, LateRows, Origins, RowsOf},
+    stage::{Batch, DeadRows, LateRows, Origins, RowsOf},
     task::{Effect, input::DeadRecord},
     time::{WallTime, Watermark},
     watermark::InputMark,
@@ -36,13 +36,6 @@ pub(super) struct Outputs {
     scratch: Vec<u8>,
 }
 
-/// Where a dead record or row stood when it died.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Place<'a> {
-    Source(&'a str),
-    Stage(&'a str),
-}
-
 /// The names of the headers of dead letters, shared by all of them.
 #[derive(Debug)]
 struct HeaderNames {
@@ -55,21 +48,23 @@ struct HeaderNames {
     topic: Arc<str>,
     partition: Arc<str>,
     offset: Arc<str>,
+    timestamp: Arc<str>,
 }
 
 impl Outputs {
     pub fn new(plan: Arc<Plan>, partition: Partition) -> Outputs {
         let outgoing = |topic: &Arc<str>| Outgoing::new(topic.clone());
         let names = HeaderNames {
-            pipeline: "reel-pipeline".into(),
-            source: "reel-source".into(),
-            stage: "reel-stage".into(),
-            reason: "reel-reason".into(),
-            code: "reel-code".into(),
-            error: "reel-error".into(),
-            topic: "reel-topic".into(),
-            partition: "reel-partition".into(),
-            offset: "reel-offset".into(),
+            pipeline: name::PIPELINE.into(),
+            source: name::SOURCE.into(),
+            stage: name::STAGE.into(),
+            reason: name::REASON.into(),
+            code: name::CODE.into(),
+            error: name::ERROR.into(),
+            topic: name::TOPIC.into(),
+            partition: name::PARTITION.into(),
+            offset: name::OFFSET.into(),
+            timestamp: name::TIMESTAMP.into(),
         };
         Outputs {
             partition,
@@ -245,6 +240,7 @@ impl Outputs {
                 }
                 Origins::Rows => {
                     self.push_headers(place, code, &error, reject_code, &mut headers);
+                    self.push_timestamp(dead.batch.times[row].0, &mut headers);
                     let mut value = std::mem::take(&mut self.scratch);
                     value.clear();
                     let revision = dead.batch.revisions.as_ref().map(|all| all[row]);
@@ -285,6 +281,11 @@ impl Outputs {
         to.push((self.names.topic.clone(), topic.as_bytes().to_vec()));
         to.push((self.names.partition.clone(), partition.to_string().into_bytes()));
         to.push((self.names.offset.clone(), record.offset.to_string().into_bytes()));
+        self.push_timestamp(record.timestamp_ms, to);
+    }
+
+    fn push_timestamp(&self, ms: i64, to: &mut Vec<Header>) {
+        to.push((self.names.timestamp.clone(), ms.to_string().into_bytes()));
     }
 }
 
@@ -312,24 +313,5 @@ fn schema_of_key(plan: &Plan, stage: StageIdx) -> Schema {
             Schema { fields: key.iter().map(|column_idx| inputs[0].fields[*column_idx].clone()).collect() }
         }
         other => unreachable!("only an aggregate or a process fires by key, not {other:?}"),
-    }
-}
-
-/// The short code, the text and the plugin's own code of a reason.
-fn words(reason: &DeadReason) -> (&'static str, String, Option<u32>) {
-    match reason {
-        DeadReason::Rejected { code, message } => ("rejected", message.clone(), Some(*code)),
-        DeadReason::EventTime(why) => ("event-time", why.clone(), None),
-        DeadReason::Fault(fault) => {
-            let code = match fault {
-                PluginFault::Trap(_) => "trap",
-                PluginFault::Deadline { .. } => "deadline",
-                PluginFault::Memory { .. } => "memory",
-                PluginFault::Output { .. } => "output",
-                PluginFault::Malformed(_) => "malformed",
-                PluginFault::Timers { .. } | PluginFault::Runaway { .. } => "timers",
-            };
-            (code, fault.to_string(), None)
-        }
     }
 }

@@ -146,6 +146,7 @@ fn a_dead_letter_keeps_the_record_and_says_why_it_died() {
         ("reel-topic", "topic-plays"),
         ("reel-partition", "3"),
         ("reel-offset", "100"),
+        ("reel-timestamp", "42"),
     ];
     assert_eq!(headers, expected);
     assert_eq!(all[0].records.record(1).value, Some(&b""[..]));

@@ -8,6 +8,7 @@ use std::{
 
 use reelflow_core::{
     checkpoint::{Incarnation, RecoveryPoint},
+    letter::Letter,
     plan::FragmentIdx,
     record::{Header, Offset, Outgoing, Partition},
     task::{Effect, Input, SealedTask, StageMigration, Task},
@@ -369,10 +370,6 @@ impl OpenEpoch {
 
 /// What the headers of the first record say.
 fn dead_letter(records: &Outgoing) -> DeadLetter {
-    let headers = records.records.record(0).headers;
-    let text = |names: &[&str]| {
-        let value = headers.iter().find(|(name, _)| names.contains(&&**name));
-        value.map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
-    };
-    DeadLetter { by: text(&["reel-stage", "reel-source"]), reason: text(&["reel-reason"]), error: text(&["reel-error"]) }
+    let letter = Letter::read(records.records.record(0)).expect("the core writes whole letters");
+    DeadLetter { by: letter.place.name().to_owned(), reason: letter.reason.to_owned(), error: letter.error.to_owned() }
 }

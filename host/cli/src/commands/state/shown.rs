@@ -2,7 +2,7 @@
 
 use reelflow_core::{
     column::Rows,
-    json::{base64, encode},
+    json::encode,
     plan::StagePlan,
     plugin::{Clock, Timer},
     schema::Schema,
@@ -13,7 +13,7 @@ use reelflow_core::{
 use reelflow_runtime::inspect::TaskState;
 use serde_json::{Map, Value, json};
 
-use crate::summary;
+use crate::{json_bytes, summary};
 
 /// The JSON object of one thing that `stage` keeps. Members are added, never renamed; times are in ms since 1970.
 pub(in crate::commands) fn json_of(
@@ -70,7 +70,7 @@ pub(super) fn text_of(stage: &StagePlan, versions: &[u32], kept: &Kept<'_>) -> R
     let state = |bytes: &[u8]| {
         let name = stage.state.as_ref().map_or("", |state| &state.name);
         let versions = versions.iter().map(u32::to_string).collect::<Vec<_>>().join(" or ");
-        format!("{name} {versions}, {} bytes: {}", bytes.len(), base64_of(bytes))
+        format!("{name} {versions}, {} bytes: {}", bytes.len(), json_bytes::encoded(bytes))
     };
     Ok(match *kept {
         Kept::Pane { pane, state: bytes, .. } => {
@@ -123,13 +123,7 @@ fn packed_row(stage: &StagePlan, side: usize, packed: &[u8]) -> Result<Value, St
 /// What a state says is its plugin's secret: its bytes, and which versions they may have.
 fn plugin_state(stage: &StagePlan, versions: &[u32], bytes: &[u8]) -> Value {
     let name = stage.state.as_ref().map(|state| state.name.as_str());
-    json!({ "type": name, "versions": versions, "bytes": bytes.len(), "base64": base64_of(bytes) })
-}
-
-fn base64_of(bytes: &[u8]) -> String {
-    let mut text = Vec::new();
-    base64::encode(bytes, &mut text);
-    String::from_utf8(text).expect("base64 is ASCII")
+    json!({ "type": name, "versions": versions, "bytes": bytes.len(), "base64": json_bytes::encoded(bytes) })
 }
 
 fn timer(timer: &Timer) -> Value {

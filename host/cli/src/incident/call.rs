@@ -1,0 +1,207 @@
+//! The call of an incident: arguments as JSON, and the request that they are.
+
+use reelflow_core::{
+    column::{Bitmap, Column, Packed, Rows, Value as Cell},
+    plugin::{Declaration, Grouped, Request, TimeRead, World},
+    schema::{Field, FieldType, Schema},
+    time::{EventTime, WallTime, Watermark},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::json_bytes;
+
+/// A call of a plugin with one row.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "function")]
+pub(crate) enum Call {
+    #[serde(rename = "transform.apply")]
+    Apply { row: Vec<Named> },
+    #[serde(rename = "aggregate.add")]
+    Add {
+        row: Vec<Named>,
+        /// That of the row's key in the row's window; `None`: it had none.
+        state: Option<State>,
+    },
+    #[serde(rename = "join.pair")]
+    Pair {
+        #[serde(rename = "left")]
+        row: Vec<Named>,
+        /// `None`: the row has no partner, or no version.
+        right: Option<Vec<Named>>,
+    },
+    #[serde(rename = "process.take")]
+    Take {
+        row: Vec<Named>,
+        state: Option<State>,
+        key: Vec<Named>,
+        /// The row's event time.
+        time: i64,
+        watermark: i64,
+        now: i64,
+    },
+}
+
+/// A value of a row.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Named {
+    name: String,
+    #[serde(rename = "type")]
+    field_type: String,
+    value: Value,
+}
+
+/// A plugin's state.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct State {
+    #[serde(rename = "type")]
+    pub(crate) name: String,
+    /// Those that it may be of.
+    pub(crate) versions: Vec<u32>,
+    pub(crate) base64: String,
+}
+
+impl Call {
+    /// Whether the arguments can be read at all.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let (row, state) = match self {
+            Call::Apply { row } | Call::Pair { row, .. } => (row, None),
+            Call::Add { row, state } | Call::Take { row, state, .. } => (row, state.as_ref()),
+        };
+        row.iter().try_for_each(|named| named.push_to(None).map(drop))?;
+        if let Call::Pair { right: Some(right), .. } = self {
+            right.iter().try_for_each(|named| named.push_to(None).map(drop))?;
+        }
+        if let Call::Take { key, time, .. } = self {
+            key.iter().try_for_each(|named| named.push_to(None).map(drop))?;
+            EventTime::checked(*time).ok_or_else(|| format!("the row's time {time} is no event time"))?;
+        }
+        match state.map(|state| json_bytes::decoded(&state.base64)) {
+            Some(None) => Err("its state is not base64".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The request to a plugin that declares itself so.
+    pub(super) fn request(&self, declaration: &Declaration) -> Result<Request, String> {
+        let is_of = |world: World| match declaration.world == world {
+            true => Ok(()),
+            false => Err(format!("it is of kind {}, and the call is one of kind {}", declaration.world.name(), world.name())),
+        };
+        match self {
+            Call::Apply { row } => {
+                is_of(World::Transform)?;
+                Ok(Request::Transform { rows: fitted(row, &declaration.inputs[0])? })
+            }
+            Call::Add { row, state } => {
+                is_of(World::Aggregate)?;
+                let grouped = Grouped { rows: fitted(row, &declaration.inputs[0])?, ends: vec![1] };
+                Ok(Request::Add { grouped, states: states(state.as_ref(), declaration)? })
+            }
+            Call::Pair { row, right } => {
+                is_of(World::Join)?;
+                let matched = Bitmap::filled(right.is_some(), 1);
+                let left = fitted(row, &declaration.inputs[0])?;
+                let right = match right {
+                    Some(right) => fitted(right, &declaration.inputs[1])?,
+                    None => nulls(&declaration.inputs[1]),
+                };
+                Ok(Request::Pair { left, right, matched, has_left: None })
+            }
+            Call::Take { row, state, key, time, watermark, now } => {
+                is_of(World::Process)?;
+                Ok(Request::Take {
+                    grouped: Grouped { rows: fitted(row, &declaration.inputs[0])?, ends: vec![1] },
+                    times: vec![EventTime(*time)],
+                    keys: key_row(key, &declaration.key)?,
+                    states: states(state.as_ref(), declaration)?,
+                    time: TimeRead { watermark: Watermark(*watermark), now: WallTime(*now) },
+                })
+            }
+        }
+    }
+}
+
+impl Named {
+    /// Value `idx` of the only row of `rows`.
+    pub(crate) fn of(field: &Field, rows: &Rows, idx: usize) -> Named {
+        let value = match rows.column(idx).at(0) {
+            Cell::Null => Value::Null,
+            Cell::Bool(value) => json!(value),
+            Cell::Int(value) => json!(value),
+            Cell::Float(value) => json!(value),
+            Cell::Bytes(bytes) if field.field_type == FieldType::Bytes => json!(json_bytes::encoded(bytes)),
+            Cell::Bytes(bytes) => json!(String::from_utf8_lossy(bytes)),
+        };
+        Named { name: field.name.clone(), field_type: field.field_type.name().to_owned(), value }
+    }
+
+    /// A column with this one value, which must be of type `wanted` if that is given.
+    fn push_to(&self, wanted: Option<FieldType>) -> Result<Column, String> {
+        let Named { name, field_type: said, value } = self;
+        let field_type = FieldType::of_name(said).ok_or_else(|| format!("its field \"{name}\" has no type that there is"))?;
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != field_type) {
+            return Err(format!("it reads field \"{name}\" as {}, the row has {}", wanted.name(), field_type.name()));
+        }
+        let bytes;
+        let cell = match (field_type, value) {
+            (_, Value::Null) => Cell::Null,
+            (FieldType::Bool, Value::Bool(value)) => Cell::Bool(*value),
+            (FieldType::Int, value) if value.is_i64() => Cell::Int(value.as_i64().expect("just seen")),
+            (FieldType::Float, value) if value.is_number() => Cell::Float(value.as_f64().expect("a number")),
+            (FieldType::Text, Value::String(text)) => Cell::Bytes(text.as_bytes()),
+            (FieldType::Bytes, Value::String(text)) => {
+                bytes = json_bytes::decoded(text).ok_or_else(|| format!("its field \"{name}\" is not base64"))?;
+                Cell::Bytes(&bytes)
+            }
+            _ => return Err(format!("its field \"{name}\" is no {}", field_type.name())),
+        };
+        let mut column = Column::empty(field_type.kind());
+        column.push(cell);
+        Ok(column)
+    }
+}
+
+/// What of `row` a plugin reads that declares these fields.
+fn fitted(row: &[Named], schema: &Schema) -> Result<Rows, String> {
+    let column = |field: &Field| match row.iter().find(|named| named.name == field.name) {
+        None if field.required => Err(format!("it reads field \"{}\", which the row does not have", field.name)),
+        None => Ok(Column::nulls(field.field_type.kind(), 1)),
+        Some(named) if field.required && named.value.is_null() => {
+            Err(format!("it needs field \"{}\", which is null in the row", field.name))
+        }
+        Some(named) => named.push_to(Some(field.field_type)),
+    };
+    let columns = schema.fields.iter().map(column).collect::<Result<_, _>>()?;
+    Ok(Rows::new(1, columns).expect("each column has one value"))
+}
+
+/// A row that is not there.
+fn nulls(schema: &Schema) -> Rows {
+    let columns = schema.fields.iter().map(|field| Column::nulls(field.field_type.kind(), 1)).collect();
+    Rows::new(1, columns).expect("each column has one value")
+}
+
+/// The key as it lies, which must have the declared types if any are.
+fn key_row(key: &[Named], declared: &Schema) -> Result<Rows, String> {
+    if !declared.is_empty() && declared.len() != key.len() {
+        return Err(format!("it reads a key of {} values, the row has {}", declared.len(), key.len()));
+    }
+    let wanted = |idx: usize| declared.fields.get(idx).map(|field| field.field_type);
+    let columns = key.iter().enumerate().map(|(idx, named)| named.push_to(wanted(idx))).collect::<Result<_, _>>()?;
+    Ok(Rows::new(1, columns).expect("each column has one value"))
+}
+
+fn states(state: Option<&State>, declaration: &Declaration) -> Result<Packed, String> {
+    let mut states = Packed::default();
+    let Some(State { name, versions, base64 }) = state else {
+        states.push(b"");
+        return Ok(states);
+    };
+    let reads = declaration.state.as_ref().ok_or("it declares no state")?;
+    if let Some(version) = versions.iter().find(|version| !reads.can_read(name, **version)) {
+        return Err(format!("it reads state {reads}, the incident has {name} {version}"));
+    }
+    states.push(&json_bytes::decoded(base64).expect("it was checked"));
+    Ok(states)
+}

@@ -1,0 +1,251 @@
+//! A call that failed, taken to another machine: an empty folder with nothing but the bundle.
+
+use std::{fs, path::Path, process::Output};
+
+use anyhow::{Context, Result};
+use reelflow_pipelines::{Job, LogKind, guest, prepared};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{feed, job, judge, lines, play};
+
+/// The first letter with this reason, bundled, in a folder of its own.
+fn bundled(job: &Job, reason: &str) -> Result<TempDir> {
+    let letters = lines(job, &["dlq", "export", "--reason", reason, "--to", "-"])?;
+    let address = letters.first().context("a letter")?["letter"].as_str().context("an address")?.to_owned();
+    let folder = tempfile::Builder::new().prefix("reelflow-").tempdir()?;
+    let to = folder.path().join("incident.reel");
+    let output = job.reel(&["dlq", "export", "--at", &address, "--bundle", to.to_str().context("text")?]).output()?;
+    judge(&output, 0, &["fails as the letter says"]);
+    Ok(folder)
+}
+
+fn replay(folder: &Path, args: &[&str]) -> Result<Output> {
+    let mut reel = std::process::Command::new(prepared("debug/reel"));
+    Ok(reel.current_dir(folder).args(["replay", "incident.reel"]).args(args).output()?)
+}
+
+fn replayed(folder: &Path, args: &[&str], exit: i32) -> Result<Value> {
+    let output = replay(folder, &[args, &["--format", "json"]].concat())?;
+    judge(&output, exit, &[]);
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+fn bundle_of(folder: &Path) -> Result<Value> {
+    Ok(serde_json::from_slice(&fs::read(folder.join("incident.reel"))?)?)
+}
+
+/// A row that was refused is refused again, and a plugin that takes it says so.
+#[test]
+fn a_refused_row_is_refused_again_until_the_plugin_is_mended() -> Result<()> {
+    let job = job(&LogKind::Embedded, "")?;
+    feed(&job, &[play(0, "\"tv\""), play(2, "\"fridge\"")])?;
+    let folder = bundled(&job, "rejected")?;
+    let again = replayed(folder.path(), &[], 1)?;
+    assert_eq!(
+        (&again["outcome"], &again["now"], &again["stage"]),
+        (&json!("reproduced"), &again["then"], &json!("clean")),
+        "{again}"
+    );
+    let text = replay(folder.path(), &[])?;
+    judge(&text, 1, &["of pipeline plays, stage clean, plugin clean", "then  rejected", "fridge", "now   the same"]);
+
+    let mended = prepared("plugins/filter_half.wasm");
+    let answers = replayed(folder.path(), &["--plugin", mended.to_str().context("text")?], 0)?;
+    let row = json!({ "event_id": "e2", "event_ts": 1_767_225_600_000_i64, "profile_id": 2, "title_id": 7 });
+    assert_eq!(
+        (&answers["outcome"], &answers["rows"]),
+        (&json!("answered"), &json!([{ "output": "out", "row": row }])),
+        "{answers}"
+    );
+    let aggregate = prepared("plugins/flight_delays.wasm");
+    let other = replay(folder.path(), &["--plugin", aggregate.to_str().context("text")?])?;
+    judge(&other, 2, &["plugin \"clean\" cannot be called", "it is of kind aggregate, and the call is one of kind transform"]);
+    Ok(())
+}
+
+/// A trap comes with its message and its backtrace.
+#[test]
+fn a_trap_is_reproduced_with_its_backtrace() -> Result<()> {
+    let job = Job::example("flights", &LogKind::Embedded, &[])?;
+    let manifest = r#"
+        pipeline = { name = "hostile" }
+        log = { kind = "embedded", path = "log" }
+        [source.numbers]
+        topic = "numbers"
+        event_time = "ts"
+        bound = "0s"
+        [plugin.guest]
+        path = "guest.wasm"
+        config = { mode = "panic", at = "apply" }
+        [stage.guest]
+        kind = "transform"
+        input = "numbers"
+        plugin = "guest"
+        [sink.out]
+        input = "guest.out"
+        topic = "out"
+    "#;
+    fs::write(job.path().join("reel.toml"), manifest)?;
+    fs::copy(guest("transform"), job.path().join("guest.wasm"))?;
+    fs::write(job.path().join("in.ndjson"), "{\"ts\":1,\"n\":7}\n{\"ts\":2,\"n\":13,\"deep\":{\"text\":\"t\"}}\n")?;
+    job.read(&["topic", "write", "numbers", "in.ndjson", "--timestamp", "ts", "--partitions", "1"])?;
+    job.run_to_end(&[])?;
+    let shown: Value = serde_json::from_str(&job.read(&["dlq", "export", "--to", "-"])?)?;
+    assert!(shown["backtrace"].as_array().is_some_and(|frames| !frames.is_empty()), "{shown}");
+    let folder = bundled(&job, "trap")?;
+    let again = replayed(folder.path(), &[], 1)?;
+    assert_eq!((&again["outcome"], &again["now"]["error"]), (&json!("reproduced"), &shown["error"]), "{again}");
+    Ok(())
+}
+
+/// The state of the key goes along.
+#[test]
+fn an_aggregate_has_the_state_of_its_key() -> Result<()> {
+    let job = Job::example("flights", &LogKind::Embedded, &[])?;
+    let line =
+        |delay: i64| format!("{{\"flight_id\":\"f{delay}\",\"origin\":\"JFK\",\"scheduled_ms\":1000,\"dep_delay\":{delay}}}\n");
+    fs::write(job.path().join("in.ndjson"), line(5) + &line(i64::MAX))?;
+    let write =
+        ["topic", "write", "departures", "in.ndjson", "--key", "origin", "--timestamp", "scheduled_ms", "--partitions", "1"];
+    job.read(&write)?;
+    job.run_to_end(&[])?;
+    let folder = bundled(&job, "rejected")?;
+    assert_eq!(replayed(folder.path(), &[], 1)?["outcome"], "reproduced");
+    let mut bundle = bundle_of(folder.path())?;
+    assert_eq!(bundle["call"]["function"], "aggregate.add");
+    let kept: Value =
+        serde_json::from_str(&job.read(&["state", "get", "--stage", "hourly", "--key", "\"JFK\"", "--format", "json"])?)?;
+    assert_eq!(bundle["call"]["state"]["base64"], kept["kept"][0]["state"]["base64"], "{kept}");
+    // The plugin reads it: a state that is none breaks it.
+    bundle["call"]["state"]["base64"] = json!("////");
+    fs::write(folder.path().join("incident.reel"), bundle.to_string())?;
+    assert_eq!(replayed(folder.path(), &[], 1)?["outcome"], "other");
+    Ok(())
+}
+
+/// The right row is looked for among those that are kept.
+#[test]
+fn a_join_has_both_sides() -> Result<()> {
+    let job = Job::example("flights", &LogKind::Embedded, &[])?;
+    let source = |side: &str| {
+        format!("[source.{side}]\ntopic = \"{side}\"\nevent_time = \"ts\"\nbound = \"0s\"\nfields = {{ k = \"i64\" }}\n")
+    };
+    let manifest = r#"
+        pipeline = { name = "pairs" }
+        log = { kind = "embedded", path = "log" }
+        LEFT
+        RIGHT
+        [plugin.guest]
+        path = "guest.wasm"
+        config = { mode = "panic", at = "pair" }
+        [stage.pairs]
+        kind = "join"
+        left = "left"
+        right = "right"
+        on = ["k"]
+        match = "latest-before"
+        within = "1h"
+        join = "left"
+        lateness = "0s"
+        emit = "final"
+        plugin = "guest"
+        [sink.out]
+        input = "pairs"
+        topic = "out"
+    "#;
+    fs::write(job.path().join("reel.toml"), manifest.replace("LEFT", &source("left")).replace("RIGHT", &source("right")))?;
+    fs::copy(guest("join"), job.path().join("guest.wasm"))?;
+    for (side, name, rows) in [("left", "l", [(2, 4, 7), (9_000, 5, 0)]), ("right", "r", [(1, 4, 8), (9_000, 5, 0)])] {
+        let line = |(ts, k, value): (i64, i64, i64)| format!("{{\"ts\":{ts},\"k\":{k},\"{name}\":{value}}}\n");
+        fs::write(job.path().join("in.ndjson"), rows.map(line).concat())?;
+        job.read(&["topic", "write", side, "in.ndjson", "--timestamp", "ts", "--partitions", "1"])?;
+    }
+    job.run_to_end(&[])?;
+    let folder = bundled(&job, "trap")?;
+    assert_eq!(replayed(folder.path(), &[], 1)?["outcome"], "reproduced");
+    let call = bundle_of(folder.path())?["call"].clone();
+    let value = |side: &str, name: &str| {
+        call[side].as_array().into_iter().flatten().find(|named| named["name"] == name).map(|named| named["value"].clone())
+    };
+    assert_eq!(
+        (&call["function"], value("left", "l"), value("right", "r")),
+        (&json!("join.pair"), Some(json!(7)), Some(json!(8)))
+    );
+    Ok(())
+}
+
+#[test]
+fn a_process_has_its_key_its_state_and_its_time() -> Result<()> {
+    let job = Job::example("flights", &LogKind::Embedded, &[])?;
+    let manifest = r#"
+        pipeline = { name = "sums" }
+        log = { kind = "embedded", path = "log" }
+        [source.numbers]
+        topic = "numbers"
+        event_time = "ts"
+        bound = "0s"
+        [plugin.guest]
+        path = "guest.wasm"
+        [stage.sums]
+        kind = "process"
+        input = "numbers"
+        key = ["k"]
+        plugin = "guest"
+        [sink.out]
+        input = "sums.sums"
+        topic = "out"
+    "#;
+    fs::write(job.path().join("reel.toml"), manifest)?;
+    fs::copy(guest("process"), job.path().join("guest.wasm"))?;
+    // The key is no key of the source, so the row comes through a shuffle: its letter holds the row alone.
+    fs::write(job.path().join("in.ndjson"), "{\"ts\":1,\"k\":4,\"n\":5}\n{\"ts\":2,\"k\":4,\"n\":-1}\n")?;
+    job.read(&["topic", "write", "numbers", "in.ndjson", "--timestamp", "ts", "--partitions", "2"])?;
+    job.run_to_end(&[])?;
+    let folder = bundled(&job, "rejected")?;
+    assert_eq!(replayed(folder.path(), &[], 1)?["outcome"], "reproduced");
+    let call = bundle_of(folder.path())?["call"].clone();
+    let key = json!([{ "name": "k", "type": "i64", "value": 4 }]);
+    assert_eq!((&call["function"], &call["time"], &call["key"]), (&json!("process.take"), &json!(2), &key), "{call}");
+    // The sum of the key, 5, as eight bytes.
+    assert_eq!(call["state"]["base64"], "BQAAAAAAAAA=", "{call}");
+
+    // A row alone cannot be put back.
+    let retry: Value = serde_json::from_str(&job.read(&["dlq", "retry", "--format", "json"])?)?;
+    assert_eq!((&retry["put_back"], &retry["left"][0]["letters"]), (&json!(0), &json!(1)), "{retry}");
+    assert!(retry["left"][0]["why"].as_str().is_some_and(|why| why.starts_with("a row that a stage made")), "{retry}");
+    Ok(())
+}
+
+#[test]
+fn what_gives_no_call_and_what_is_damaged_is_said() -> Result<()> {
+    let job = job(&LogKind::Embedded, "")?;
+    feed(&job, &[play(0, "7"), play(2, "\"fridge\"")])?;
+    let letters = lines(&job, &["dlq", "export", "--reason", "type", "--to", "-"])?;
+    let address = letters.first().context("a letter")?["letter"].as_str().context("an address")?;
+    let export = |args: &[&str]| job.reel(&[&["dlq", "export"], args].concat()).output();
+    judge(&export(&["--at", address, "--bundle", "i.reel"])?, 2, &["gives no call: source \"plays\" refused it"]);
+    judge(&export(&["--at", "0:7", "--at", "0:8", "--bundle", "i.reel"])?, 2, &["--bundle takes one dead letter"]);
+    judge(&export(&["--bundle", "i.reel"])?, 2, &["--at"]);
+    assert!(!job.path().join("i.reel").exists());
+
+    let folder = bundled(&job, "rejected")?;
+    let good = bundle_of(folder.path())?;
+    let with = |at: &str, value: Value, exit: i32, says: &str| -> Result<()> {
+        let mut bundle = good.clone();
+        *bundle.pointer_mut(at).context("it is there")? = value;
+        fs::write(folder.path().join("incident.reel"), bundle.to_string())?;
+        judge(&replay(folder.path(), &[])?, exit, &[says]);
+        Ok(())
+    };
+    with("/version", json!(2), 2, "\"incident.reel\" is no good incident bundle: it is of version 2")?;
+    with("/plugin/digest", json!("0"), 2, "its component is damaged")?;
+    with("/plugin/limits/memory_bytes", json!(1_u64 << 50), 2, "its limit memory_bytes is")?;
+    with("/call/row", json!([]), 2, "which the row does not have")?;
+    with("/died/error", json!("another\u{1b}[2J"), 1, "now   rejected")?;
+    fs::write(folder.path().join("incident.reel"), "\x00\x01")?;
+    judge(&replay(folder.path(), &[])?, 2, &["is no good incident bundle"]);
+    fs::remove_file(folder.path().join("incident.reel"))?;
+    judge(&replay(folder.path(), &[])?, 3, &["\"incident.reel\" cannot be read"]);
+    Ok(())
+}
