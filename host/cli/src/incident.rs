@@ -260,7 +260,7 @@ fn parse(bytes: &[u8]) -> Result<Incident, String> {
 fn answer(plugin: &dyn Plugin, response: Response) -> Result<Vec<(String, String)>, DeadReason> {
     let (outputs, rejects) = match response {
         Response::Rows { outputs, rejects } | Response::Processed { outputs, rejects, .. } => (outputs, rejects),
-        Response::States { rejects, .. } => (Vec::new(), rejects),
+        Response::States { rejects, .. } | Response::Migrated { rejects, .. } => (Vec::new(), rejects),
     };
     match rejects.into_iter().next() {
         Some(reject) => Err(DeadReason::Rejected { code: reject.code, message: reject.message }),

@@ -82,7 +82,7 @@ fn names(raw: &RawConfig, problems: &mut Problems) {
             let message = "a stage cannot be called \"history\" where sources have files";
             problems.push(Problem::at(Code::BadName, stage.name.span.clone(), message, "topics of the pipeline are called so"));
         }
-        if let name @ ("changelog" | "retried") = stage.name.as_str() {
+        if let name @ ("changelog" | "control" | "components" | "retried") = stage.name.as_str() {
             let message = format!("a stage cannot be called \"{name}\"");
             problems.push(Problem::at(Code::BadName, stage.name.span.clone(), message, "the pipeline's own topic is called so"));
         }

@@ -37,7 +37,7 @@ struct Found {
 
 pub(super) fn bundle(file: &ManifestArg, address: Address, to: &Path) -> Result<(), Failure> {
     let committed = Committed::open(file)?;
-    let Committed { manifest, log, plan } = &committed;
+    let Committed { manifest, log, plan, .. } = &committed;
     let letters = Letters::open(manifest, &**log)?;
     let retried = retried(&**log, &plan.name, &letters.topic).map_err(|error| manifest.run_failure(error))?;
     let is_retried = retried.contains(address.partition, address.offset);
