@@ -7,6 +7,7 @@ use reelflow_core::time::EventTime;
 
 use values::{event_time, pipeline_name, suffix};
 
+pub(crate) mod dev;
 pub(crate) mod test;
 mod values;
 
@@ -56,6 +57,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Play the tests of a manifest: records in, and what is to come of them.
     Test(test::Test),
+    /// Build, test and play a sample, again whenever something is saved, and show what has changed.
+    Dev(dev::Dev),
     /// Say what a pipeline does, or what an error code means.
     Explain(Explain),
     /// Start a new plugin: a crate, a manifest with a test, and sample records.

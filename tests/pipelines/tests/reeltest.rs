@@ -59,7 +59,7 @@ fn the_page_about_testing_shows_what_is_said() -> Result<()> {
     let page = fs::read_to_string(root().join("docs/testing.md"))?;
     let block = |language: &str| {
         let (_, after) = page.split_once(&format!("```{language}\n")).context("the page has such a block")?;
-        Ok::<&str, anyhow::Error>(after.split("```").next().context("a block ends")?)
+        after.split("```").next().context("a block ends")
     };
     let manifest = fs::read_to_string(root().join("examples/flights/reel.toml"))?;
     ensure!(manifest.contains(block("toml")?), "the example has another test:\n{}", block("toml")?);
