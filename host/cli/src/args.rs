@@ -10,6 +10,7 @@ pub(crate) use reload::{History, Reload};
 use state::State;
 use values::{event_time, pipeline_name, suffix};
 
+pub(crate) mod dev;
 pub(crate) mod dlq;
 pub(crate) mod plugin;
 mod reload;
@@ -68,6 +69,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Play the tests of a manifest: records in, and what is to come of them.
     Test(test::Test),
+    /// Build, test and play a sample, again whenever something is saved, and show what has changed.
+    Dev(dev::Dev),
     /// Say what a pipeline does, or what an error code means.
     Explain(Explain),
     /// Start a new plugin: a crate, a manifest with a test, and sample records.

@@ -3,6 +3,7 @@
 pub(crate) mod backfill;
 pub(crate) mod build;
 pub(crate) mod check;
+pub(crate) mod dev;
 pub(crate) mod dlq;
 pub(crate) mod explain;
 pub(crate) mod new;

@@ -1,6 +1,6 @@
 //! How a command ends when it does not end well: a text for a person, an exit code for a program.
 
-use std::fmt;
+use std::{fmt, io::IsTerminal};
 
 use reelflow_config::{Problems, code::Code};
 use reelflow_ports::log::{LogError, Who};
@@ -50,6 +50,24 @@ impl Failure {
             }
             Failure::Other { message, .. } => message.clone(),
             Failure::Said(_) | Failure::Closed => String::new(),
+        }
+    }
+
+    /// Says on standard error what went wrong.
+    pub(crate) fn say(&self) {
+        match self {
+            Failure::Manifest { file, text, problems } => {
+                let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
+                    && std::io::stderr().is_terminal();
+                anstream::eprintln!("{}", reelflow_config::render(problems, file, text, color));
+            }
+            Failure::Other { message, help, .. } => {
+                anstream::eprintln!("error: {message}");
+                if let Some(help) = help {
+                    anstream::eprintln!("help: {help}");
+                }
+            }
+            Failure::Said(_) | Failure::Closed => {}
         }
     }
 

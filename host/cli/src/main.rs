@@ -3,7 +3,7 @@
 //! Modules in reading order: [`args`], [`failure`], [`output`], [`target`], [`json_bytes`], [`manifest`] (reads what a manifest names), [`outside`] (what goes wrong
 //! there), [`wire`] (the only place that knows which log and which engine), [`progress`], [`incident`], [`commands`].
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     match start_logging(cli.log.as_deref()).and_then(|()| dispatch(&cli.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            report(&failure);
+            failure.say();
             ExitCode::from(failure.exit_code())
         }
     }
@@ -49,6 +49,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::History(args) => commands::reload::history(args),
         Command::Check(args) => commands::check::check(args),
         Command::Test(args) => commands::test::test(args),
+        Command::Dev(args) => commands::dev::dev(args),
         Command::Explain(args) => commands::explain::explain(args),
         Command::New(args) => commands::new::new(args),
         Command::Build(args) => commands::build::build(args),
@@ -72,22 +73,4 @@ fn start_logging(filter: Option<&str>) -> Result<(), Failure> {
         .map_err(|why| Failure::new(Exit::User, format!("--log \"{filter}\" is no filter: {why}")))?;
     tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
     Ok(())
-}
-
-/// Says on standard error what went wrong.
-pub(crate) fn report(failure: &Failure) {
-    match failure {
-        Failure::Manifest { file, text, problems } => {
-            let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
-                && std::io::stderr().is_terminal();
-            anstream::eprintln!("{}", reelflow_config::render(problems, file, text, color));
-        }
-        Failure::Other { message, help, .. } => {
-            anstream::eprintln!("error: {message}");
-            if let Some(help) = help {
-                anstream::eprintln!("help: {help}");
-            }
-        }
-        Failure::Said(_) | Failure::Closed => {}
-    }
 }

@@ -97,6 +97,31 @@ impl Manifest {
         self.path.parent().unwrap_or(Path::new("")).join(path)
     }
 
+    /// The components that the manifest names.
+    pub(crate) fn components(&self) -> Vec<PathBuf> {
+        self.config.plugins.iter().map(|plugin| self.beside(&plugin.path)).collect()
+    }
+
+    /// The crates of plugins whose components lie in their crate's folder, where `reel build` puts them: folder and component.
+    pub(crate) fn crates(&self) -> Vec<(PathBuf, PathBuf)> {
+        let in_crate = |component: PathBuf| {
+            let dir = component.parent().unwrap_or(Path::new("")).to_owned();
+            // An empty path means the current folder, but not to a program that is to be started there.
+            let dir = if dir.as_os_str().is_empty() { PathBuf::from(".") } else { dir };
+            dir.join("Cargo.toml").is_file().then_some((dir, component))
+        };
+        let mut crates: Vec<(PathBuf, PathBuf)> = self.components().into_iter().filter_map(in_crate).collect();
+        // Two plugins may be one component under two configs.
+        crates.sort();
+        crates.dedup();
+        crates
+    }
+
+    /// Where a sample of the records of `topic` lies, if there is one.
+    pub(crate) fn sample(&self, topic: &str) -> PathBuf {
+        self.beside(&format!("{topic}.ndjson"))
+    }
+
     /// The folders in which the file sinks of `plan` publish.
     pub(crate) fn file_sinks(&self, plan: &Plan) -> FileSinks {
         wire::file_sinks(plan, &self.beside(""))

@@ -90,16 +90,33 @@ pub fn workload(n_events: u64, seed: u64) -> PathBuf {
     folder
 }
 
+/// The manifest of one of `examples/`, as it is.
+pub fn example_text(name: &str) -> Result<String> {
+    Ok(fs::read_to_string(root().join("examples").join(name).join("reel.toml"))?)
+}
+
 /// A folder with a manifest and its components, and the log that it names.
 pub struct Job {
     folder: TempDir,
 }
 
 impl Job {
-    /// One of `examples/`, its components, and `edits` (from, to) of the manifest; an edit that finds nothing is an error.
+    /// The pipeline of one of `examples/`, its components, and `edits` (from, to) of the manifest; an edit that finds nothing is an error.
+    /// Without the example's tests: they would be of a pipeline that is edited.
     pub fn example(name: &str, log: &LogKind, edits: &[(&str, &str)]) -> Result<Job> {
+        let text = example_text(name)?;
+        let pipeline = text.split("\n[[test]]\n").next().expect("a text has a beginning");
+        Job::of(name, pipeline, log, edits)
+    }
+
+    /// As [`Job::example`], with its tests.
+    pub fn tested_example(name: &str, edits: &[(&str, &str)]) -> Result<Job> {
+        Job::of(name, &example_text(name)?, &LogKind::Embedded, edits)
+    }
+
+    fn of(name: &str, text: &str, log: &LogKind, edits: &[(&str, &str)]) -> Result<Job> {
         let folder = tempfile::Builder::new().prefix("reelflow-").tempdir()?;
-        let mut text = fs::read_to_string(root().join("examples").join(name).join("reel.toml"))?;
+        let mut text = text.to_owned();
         for (from, to) in edits {
             ensure!(text.contains(from), "examples/{name} does not contain {from:?}");
             text = text.replace(from, to);

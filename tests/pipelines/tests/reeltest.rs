@@ -10,20 +10,18 @@ use anyhow::{Context, Result, ensure};
 use reelflow_pipelines::{
     Job, LogKind,
     console::{lines_fit, type_in},
-    prepared, root, said,
+    example_text, prepared, root, said,
 };
 
 /// The rest of a test of the flights whose one departure is an hour and 5 minutes late.
 const ONE: &str =
     "\n[[test]]\nname = \"one\"\ninput.departures = [{ at = \"10:05\", flight_id = \"a\", origin = \"EWR\", dep_delay = 65 }]\n";
 
-/// The flights with `edits`, and no tests but `tests`.
+/// The flights with `edits` and these tests.
 fn flights(edits: &[(&str, &str)], tests: &str) -> Result<Job> {
     let job = Job::example("flights", &LogKind::Embedded, edits)?;
     let path = job.path().join("reel.toml");
-    let text = fs::read_to_string(&path)?;
-    let (manifest, _) = text.split_once("\n[[test]]").context("the example has tests")?;
-    fs::write(path, format!("{manifest}{tests}"))?;
+    fs::write(&path, format!("{}{tests}", fs::read_to_string(&path)?))?;
     Ok(job)
 }
 
@@ -43,10 +41,10 @@ fn the_tests_of_the_examples_pass() -> Result<()> {
     let mut n_examples = 0;
     for entry in fs::read_dir(root().join("examples"))? {
         let name = entry?.file_name().into_string().ok().context("a name that is text")?;
-        let n_tests = fs::read_to_string(root().join("examples").join(&name).join("reel.toml"))?.matches("[[test]]\n").count();
+        let n_tests = example_text(&name)?.matches("[[test]]\n").count();
         if n_tests > 0 {
             n_examples += 1;
-            check(&Job::example(&name, &LogKind::Embedded, &[])?, &[], 0, &[&format!("\n{n_tests} passed, 0 failed")])?;
+            check(&Job::tested_example(&name, &[])?, &[], 0, &[&format!("\n{n_tests} passed, 0 failed")])?;
         }
     }
     ensure!(n_examples >= 6, "only {n_examples} examples have tests");
@@ -59,13 +57,12 @@ fn the_page_about_testing_shows_what_is_said() -> Result<()> {
     let page = fs::read_to_string(root().join("docs/testing.md"))?;
     let block = |language: &str| {
         let (_, after) = page.split_once(&format!("```{language}\n")).context("the page has such a block")?;
-        Ok::<&str, anyhow::Error>(after.split("```").next().context("a block ends")?)
+        after.split("```").next().context("a block ends")
     };
-    let manifest = fs::read_to_string(root().join("examples/flights/reel.toml"))?;
-    ensure!(manifest.contains(block("toml")?), "the example has another test:\n{}", block("toml")?);
+    ensure!(example_text("flights")?.contains(block("toml")?), "the example has another test:\n{}", block("toml")?);
     let wrong =
         ("departures = 1, delay_sum_min = 2, mean_delay = 2.0", "departures = 2, delay_sum_min = 1443, mean_delay = 721.5");
-    let job = Job::example("flights", &LogKind::Embedded, &[wrong])?;
+    let job = Job::tested_example("flights", &[wrong])?;
     let output = check(&job, &["reel.toml", "after a day"], 1, &[])?;
     let shown = block("text")?.replace("7 ms", "…");
     let text = said(&output);

@@ -10,12 +10,12 @@ use crate::{
     output::print,
 };
 
-mod compare;
+pub(super) mod compare;
 mod found;
 mod junit;
-mod play;
-mod report;
-mod row;
+pub(super) mod play;
+pub(super) mod report;
+pub(super) mod row;
 
 /// Tests are played on one partition, whatever the topics have.
 const PARTITIONS: u32 = 1;

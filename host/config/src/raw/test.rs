@@ -138,7 +138,8 @@ fn record(mut table: Table<'_>, calendar: &Calendar, problems: &mut Problems) ->
 fn outputs(table: &mut Table<'_>, problems: &mut Problems) -> Vec<TestOutput> {
     let what = table.what.clone();
     let mut all = Vec::new();
-    let by_name: [(&'static str, fn(At<String>) -> OutputName); 3] =
+    type OfName = fn(At<String>) -> OutputName;
+    let by_name: [(&'static str, OfName); 3] =
         [("expect", OutputName::Sink), ("late", OutputName::Late), ("state", OutputName::State)];
     for (key, of) in by_name {
         let parent = format!("\"{key}\" of {what}");

@@ -57,7 +57,7 @@ fn propose(manifest: &Manifest, n_partitions: u32, upgrader: &Upgrader) {
         Ok((components, set)) => upgrader.ask(components, set, Migration::Lazy),
         Err(failure) => {
             anstream::eprintln!("the new code cannot be used, the pipeline goes on with what it has:");
-            crate::report(&failure);
+            failure.say();
         }
     }
 }

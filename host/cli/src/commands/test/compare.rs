@@ -8,7 +8,7 @@ use super::row::{Fields, Row};
 
 /// How much of a row that was found an expected row speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Speaks {
+pub(in crate::commands) enum Speaks {
     /// Of all fields but `rev` and `final`: one that it does not name is null.
     OfAll,
     /// Of the fields that it names.
@@ -17,13 +17,13 @@ pub(super) enum Speaks {
 
 /// Places in the two lists that were compared.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Difference {
-    pub(super) missing: Vec<usize>,
-    pub(super) unexpected: Vec<usize>,
+pub(in crate::commands) struct Difference {
+    pub(in crate::commands) missing: Vec<usize>,
+    pub(in crate::commands) unexpected: Vec<usize>,
 }
 
 impl Difference {
-    pub(super) fn is_none(&self) -> bool {
+    pub(in crate::commands) fn is_none(&self) -> bool {
         self.missing.is_empty() && self.unexpected.is_empty()
     }
 }
@@ -31,7 +31,7 @@ impl Difference {
 /// Gives as many expected rows as possible a found one each, in whatever order. A row may fit several, so a greedy choice would not do.
 ///
 /// Source: Kuhn, "The Hungarian method for the assignment problem", 1955; in the form of augmenting paths.
-pub(super) fn against(expected: &[Fields], found: &[Row], speaks: Speaks) -> Difference {
+pub(in crate::commands) fn against(expected: &[Fields], found: &[Row], speaks: Speaks) -> Difference {
     let mut owner: Vec<Option<usize>> = vec![None; found.len()];
     let mut missing = Vec::new();
     for idx in 0..expected.len() {
@@ -81,7 +81,7 @@ fn equal(one: &Value, other: &Value) -> bool {
 }
 
 /// Two lists of found rows, in whatever order: which of the first are missing in the second, and which of the second are new.
-pub(super) fn lists(one: &[&Row], other: &[&Row]) -> Difference {
+pub(in crate::commands) fn lists(one: &[&Row], other: &[&Row]) -> Difference {
     let mut of_one: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (idx, row) in one.iter().enumerate() {
         of_one.entry(canonical(&row.fields)).or_default().push(idx);

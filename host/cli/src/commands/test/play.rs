@@ -19,44 +19,63 @@ use super::{
 use crate::manifest::Planned;
 
 /// What came of a test.
-pub(super) struct Verdict {
-    pub(super) name: String,
-    pub(super) took: Duration,
+pub(in crate::commands) struct Verdict {
+    pub(in crate::commands) name: String,
+    pub(in crate::commands) took: Duration,
     /// Nothing: it is as it should be.
-    pub(super) findings: Vec<Finding>,
+    pub(in crate::commands) findings: Vec<Finding>,
 }
 
 /// Something that is wrong.
-pub(super) struct Finding {
+pub(in crate::commands) struct Finding {
     /// What it is about, in a few words.
-    pub(super) what: String,
+    pub(in crate::commands) what: String,
     /// Rows that should be there.
-    pub(super) missing: Vec<String>,
+    pub(in crate::commands) missing: Vec<String>,
     /// Rows that should not, and when each came.
-    pub(super) unexpected: Vec<(String, String)>,
+    pub(in crate::commands) unexpected: Vec<(String, String)>,
 }
 
 impl Verdict {
-    pub(super) fn is_good(&self) -> bool {
+    pub(in crate::commands) fn is_good(&self) -> bool {
         self.findings.is_empty()
     }
 }
 
+/// What is in one place.
+#[derive(Clone, Default)]
+pub(in crate::commands) struct Part {
+    pub(in crate::commands) name: String,
+    pub(in crate::commands) rows: Vec<Row>,
+    /// Of each row.
+    pub(in crate::commands) texts: Vec<String>,
+}
+
 /// Plays tests of one manifest.
-pub(super) struct Player {
+pub(in crate::commands) struct Player {
     plan: Arc<Plan>,
     plugins: Vec<Arc<dyn Plugin>>,
 }
 
 impl Player {
-    pub(super) fn new(planned: Planned) -> Player {
+    pub(in crate::commands) fn new(planned: Planned) -> Player {
         Player { plan: Arc::new(planned.plan.of_rehearsal()), plugins: planned.plugins }
     }
 
-    pub(super) fn play(&self, test: &TestPlan) -> Verdict {
+    pub(in crate::commands) fn play(&self, test: &TestPlan) -> Verdict {
         let began = Instant::now();
         let findings = self.findings(test).unwrap_or_else(|why| vec![words(why)]);
         Verdict { name: test.rehearsal.name.to_string(), took: began.elapsed(), findings }
+    }
+
+    /// All that comes of a test's records, in batches.
+    pub(in crate::commands) fn parts(&self, test: &TestPlan) -> Result<Vec<Part>, String> {
+        let found = self.found(test, &self.rehearse(test, Manner::InBatches)?)?;
+        let part = |(expected, rows): (&Expected, Vec<Row>)| {
+            let texts = rows.iter().map(|row| row::text(&row.fields, &expected.times, &test.calendar)).collect();
+            Part { name: self.name(expected.place), rows, texts }
+        };
+        Ok(test.expected.iter().zip(found).map(part).collect())
     }
 
     /// Everything that is wrong; or in words, why the test cannot be played.

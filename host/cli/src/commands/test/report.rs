@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::play::{Finding, Verdict};
 
 /// A line for each test, what is wrong below those that fail, and how many passed.
-pub(super) fn text(verdicts: &[Verdict]) -> String {
+pub(in crate::commands) fn text(verdicts: &[Verdict]) -> String {
     let mut lines = Vec::new();
     for verdict in verdicts {
         let outcome = if verdict.is_good() { "ok" } else { "FAILED" };
@@ -18,19 +18,19 @@ pub(super) fn text(verdicts: &[Verdict]) -> String {
 }
 
 /// `-` stands before what is missing, `+` before what should not be there.
-pub(super) fn finding_lines(finding: &Finding) -> Vec<String> {
+pub(in crate::commands) fn finding_lines(finding: &Finding) -> Vec<String> {
     let mut lines = vec![finding.what.clone()];
     lines.extend(finding.missing.iter().map(|row| format!("  - {row}")));
     lines.extend(finding.unexpected.iter().map(|(row, when)| format!("  + {row}  {when}").trim_end().to_owned()));
     lines
 }
 
-pub(super) fn counts(verdicts: &[Verdict]) -> (usize, usize) {
+pub(in crate::commands) fn counts(verdicts: &[Verdict]) -> (usize, usize) {
     let passed = verdicts.iter().filter(|verdict| verdict.is_good()).count();
     (passed, verdicts.len() - passed)
 }
 
-pub(super) fn json(verdicts: &[Verdict], pipeline: &str) -> Value {
+pub(in crate::commands) fn json(verdicts: &[Verdict], pipeline: &str) -> Value {
     let finding = |finding: &Finding| {
         let unexpected: Vec<Value> = finding.unexpected.iter().map(|(row, when)| json!({ "row": row, "when": when })).collect();
         json!({ "what": finding.what, "missing": finding.missing, "unexpected": unexpected })

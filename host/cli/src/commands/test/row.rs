@@ -6,18 +6,18 @@ use reelflow_config::moment::Calendar;
 use serde_json::Value;
 
 /// Paths and values.
-pub(super) type Fields = Vec<(String, Value)>;
+pub(in crate::commands) type Fields = Vec<(String, Value)>;
 
 /// Something that was found.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Row {
-    pub(super) fields: Fields,
+pub(in crate::commands) struct Row {
+    pub(in crate::commands) fields: Fields,
     /// When it came, for people.
-    pub(super) when: String,
+    pub(in crate::commands) when: String,
 }
 
 /// The single values in `value`, in the order of their paths; `path` is where it stands.
-pub(super) fn flatten(path: &str, value: Value, to: &mut Fields) {
+pub(in crate::commands) fn flatten(path: &str, value: Value, to: &mut Fields) {
     let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     match value {
         Value::Null => {}
@@ -30,7 +30,7 @@ pub(super) fn flatten(path: &str, value: Value, to: &mut Fields) {
 }
 
 /// As the manifest would say it. The fields of `times` are written as times.
-pub(super) fn text(fields: &Fields, times: &BTreeSet<String>, calendar: &Calendar) -> String {
+pub(in crate::commands) fn text(fields: &Fields, times: &BTreeSet<String>, calendar: &Calendar) -> String {
     let members = fields.iter().map(|(path, value)| {
         let value = match value.as_i64() {
             Some(ms) if times.contains(path) => Value::String(calendar.text(ms)),
