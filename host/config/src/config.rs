@@ -4,7 +4,7 @@ use std::fmt;
 
 use reelflow_core::{
     format::Binary,
-    plan::{Divided, Emission, FileFormat, JoinKind, Matching, WindowSpec},
+    plan::{Divided, Emission, Failing, FileFormat, JoinKind, Matching, WindowSpec},
     schema::FieldType,
 };
 
@@ -225,6 +225,23 @@ pub struct Stage {
     pub kind: StageKind,
     /// Another event time for the rows that it emits.
     pub event_time: Option<StageTime>,
+    pub failing: StageFailing,
+}
+
+/// What happens when its plugin fails.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StageFailing {
+    pub policy: Failing,
+    /// Where the manifest says what becomes of the rows, if it does.
+    pub on_error: Option<Span>,
+    /// Where it says how many there may be.
+    pub errors_max: Option<Span>,
+}
+
+impl Default for StageFailing {
+    fn default() -> StageFailing {
+        StageFailing { policy: Failing::STANDARD, on_error: None, errors_max: None }
+    }
 }
 
 /// Rows get their event time from a field that the stage emits.

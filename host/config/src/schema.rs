@@ -16,6 +16,7 @@ use history::History;
 use sinks::Sink;
 use stages::Stage;
 
+mod failing;
 mod formats;
 mod history;
 mod sinks;

@@ -11,10 +11,12 @@ use crate::{
     schema::{Field, FieldType, Schema},
 };
 
+mod failing;
 mod files;
 mod joins;
 mod windows;
 
+pub use failing::{DeadlineRetry, ErrorsMax, Failing, OnError};
 pub use joins::{JoinKind, Matching};
 pub use windows::{SessionCuts, WindowSpec};
 
@@ -136,6 +138,7 @@ pub struct StagePlan {
     pub outputs: Vec<Stream>,
     /// Another event time than the kind of stage gives its rows.
     pub retime: Option<Retime>,
+    pub failing: Failing,
     /// `late.<stage>`, for stages that know lateness.
     pub late_topic: Option<Arc<str>>,
 }

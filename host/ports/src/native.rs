@@ -76,4 +76,8 @@ impl PluginInstance for NativePlugin {
         request.check(&response, &self.declaration.outputs)?;
         Ok(response)
     }
+
+    fn memory_bytes_max(&self) -> u64 {
+        0
+    }
 }

@@ -21,4 +21,5 @@ mod recovery;
 mod seal;
 pub mod settings;
 pub mod summary;
+pub mod usage;
 pub mod worker;

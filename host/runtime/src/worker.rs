@@ -26,14 +26,11 @@ use crate::{
     recovery, seal,
     settings::Settings,
     summary::Summary,
-    worker::{
-        life::{Life, Plugins},
-        schemas::Asking,
-        status::WorkerStatus,
-    },
+    worker::{calls::Plugins, life::Life, schemas::Asking, status::WorkerStatus},
 };
 
 mod alignment;
+mod calls;
 mod changelog;
 mod life;
 mod schemas;
@@ -115,7 +112,8 @@ impl Worker {
 
     /// As [`Worker::new`], with figures that others look at.
     pub(crate) fn with_status(idx: usize, job: Job, status: Arc<Mutex<WorkerStatus>>) -> Result<Worker, LoadError> {
-        let plugins = job.plugins.iter().map(|plugin| plugin.instance()).collect::<Result<_, _>>()?;
+        let plugins = Plugins::new(&job)?;
+        status.lock().unwrap_or_else(PoisonError::into_inner).calls = plugins.usage().to_vec();
         let (spec, joined, patience) = (job.member(idx), job.clock.now(), Patience::new(job.settings.retry));
         Ok(Worker { idx, job, spec, plugins, life: None, incarnation: 0, patience, joined, status })
     }
@@ -131,6 +129,7 @@ impl Worker {
         let result = match self.life.take() {
             Some(mut life) => {
                 let result = self.live(&mut life);
+                self.status().calls.clone_from_slice(self.plugins.usage());
                 self.status().epochs_aborted += u64::from(result.is_err() && life.open.since.is_some());
                 result.map(|step| (step, life))
             }

@@ -4,6 +4,7 @@
 //! Needs what `cargo xtask test` prepares (programs, components, Python packages) and says so when it is missing.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -55,6 +56,20 @@ pub fn prepared(path: impl AsRef<Path>) -> PathBuf {
     let path = target().join(path);
     assert!(path.exists(), "{} is missing: `cargo xtask test` makes it", path.display());
     path
+}
+
+/// The component of `tests/guests/<name>`, built by `reel build` once for each test program.
+pub fn guest(name: &str) -> PathBuf {
+    static BUILT: LazyLock<Mutex<BTreeSet<String>>> = LazyLock::new(Mutex::default);
+    let mut built = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let out = target().join(format!("guests/{name}.wasm"));
+    if built.insert(name.to_owned()) {
+        let mut reel = Command::new(prepared("debug/reel"));
+        reel.arg("build").arg(root().join("tests/guests").join(name)).arg("--out").arg(&out);
+        let output = reel.env("CARGO_TARGET_DIR", target().join("guests")).output().expect("reel can be started");
+        assert!(output.status.success(), "{}", said(&output));
+    }
+    out
 }
 
 /// A workload of about `n_events` events, made once and kept; several tests may ask for it at once.

@@ -46,6 +46,9 @@ impl<'a> Page<'a> {
                 .join(" or "),
             Some((name, _)) => match name {
                 "Window" | "Limits" | "Files" | "History" => format!("[{}](#{})", name.to_lowercase(), name.to_lowercase()),
+                "ErrorsMax" => "[limit](#limit-of-errors)".to_owned(),
+                "Retries" => "integer".to_owned(),
+                "Backoff" => "duration".to_owned(),
                 "StageTime" => "[event time](#event-time)".to_owned(),
                 "SettingOrMore" | "Secret" => "setting".to_owned(),
                 "Columns" => "list of fields".to_owned(),
@@ -120,6 +123,7 @@ fn page() -> String {
         ("[stage.NAME]", "Stage"),
         ("Window", "Window"),
         ("Event time", "StageTime"),
+        ("Limit of errors", "ErrorsMax"),
         ("[sink.NAME]", "Sink"),
         ("Files", "Files"),
     ] {
@@ -131,6 +135,7 @@ fn page() -> String {
         ("topic", "Topic"),
         ("duration", "Duration"),
         ("size", "Size"),
+        ("share", "Share"),
         ("field type", "FieldType"),
         ("text", "Text"),
         ("input", "Input"),

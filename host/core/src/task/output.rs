@@ -52,6 +52,7 @@ struct HeaderNames {
     reason: Arc<str>,
     code: Arc<str>,
     error: Arc<str>,
+    backtrace: Arc<str>,
     topic: Arc<str>,
     partition: Arc<str>,
     offset: Arc<str>,
@@ -67,6 +68,7 @@ impl Outputs {
             reason: "reel-reason".into(),
             code: "reel-code".into(),
             error: "reel-error".into(),
+            backtrace: "reel-backtrace".into(),
             topic: "reel-topic".into(),
             partition: "reel-partition".into(),
             offset: "reel-offset".into(),
@@ -215,15 +217,6 @@ impl Outputs {
     pub fn dead_rows(&mut self, stage: StageIdx, dead: &DeadRows, effects: &mut Vec<Effect>) {
         let plan = self.plan.clone();
         let place = Place::Stage(&plan.stages[stage].name);
-        let key_schema;
-        let schema = match dead.of {
-            RowsOf::Input(port) => &plan.stages[stage].inputs[port],
-            RowsOf::Output(output) => &plan.stages[stage].outputs[output].schema,
-            RowsOf::Key => {
-                key_schema = schema_of_key(&plan, stage);
-                &key_schema
-            }
-        };
         for (row, reason) in dead.reasons.iter().enumerate() {
             let (code, error, reject_code) = words(reason);
             let mut headers = Vec::new();
@@ -232,17 +225,15 @@ impl Outputs {
                     let record = batch.record(records[row] as usize);
                     headers.extend_from_slice(record.headers);
                     self.push_headers(place, code, &error, reject_code, &mut headers);
+                    self.push_backtrace(reason, &mut headers);
                     self.push_origin(topic, *partition, &record, &mut headers);
                     self.push_dead(record.timestamp_ms, record.key, record.value, &headers);
                 }
                 Origins::Rows => {
                     self.push_headers(place, code, &error, reject_code, &mut headers);
-                    let mut value = std::mem::take(&mut self.scratch);
-                    value.clear();
-                    let revision = dead.batch.revisions.as_ref().map(|all| all[row]);
-                    encode::row(schema, &dead.batch.rows, row, revision, &mut value);
+                    self.push_backtrace(reason, &mut headers);
+                    let value = row_json(&plan, stage, dead, row);
                     self.push_dead(dead.batch.times[row].0, None, Some(&value), &headers);
-                    self.scratch = value;
                 }
             }
         }
@@ -271,6 +262,15 @@ impl Outputs {
             to.push((self.names.code.clone(), code.to_string().into_bytes()));
         }
         to.push((self.names.error.clone(), error.as_bytes().to_vec()));
+    }
+
+    /// Where a trap was, for those who mend the plugin: one function a line.
+    fn push_backtrace(&self, reason: &DeadReason, to: &mut Vec<Header>) {
+        if let DeadReason::Fault(PluginFault::Trap(report)) = reason
+            && !report.frames.is_empty()
+        {
+            to.push((self.names.backtrace.clone(), report.backtrace().into_bytes()));
+        }
     }
 
     fn push_origin(&self, topic: &Arc<str>, partition: Partition, record: &Record<'_>, to: &mut Vec<Header>) {
@@ -307,21 +307,25 @@ fn schema_of_key(plan: &Plan, stage: StageIdx) -> Schema {
     }
 }
 
+/// A row that a stage gave up, as a JSON object.
+pub(super) fn row_json(plan: &Plan, stage: StageIdx, dead: &DeadRows, row: usize) -> Vec<u8> {
+    let of_stage = &plan.stages[stage];
+    let schema = match dead.of {
+        RowsOf::Input(port) => &of_stage.inputs[port],
+        RowsOf::Output(output) => &of_stage.outputs[output].schema,
+        RowsOf::Key => &schema_of_key(plan, stage),
+    };
+    let revision = dead.batch.revisions.as_ref().map(|all| all[row]);
+    let mut text = Vec::new();
+    encode::row(schema, &dead.batch.rows, row, revision, &mut text);
+    text
+}
+
 /// The short code, the text and the plugin's own code of a reason.
-fn words(reason: &DeadReason) -> (&'static str, String, Option<u32>) {
+pub(super) fn words(reason: &DeadReason) -> (&'static str, String, Option<u32>) {
     match reason {
         DeadReason::Rejected { code, message } => ("rejected", message.clone(), Some(*code)),
         DeadReason::EventTime(why) => ("event-time", why.clone(), None),
-        DeadReason::Fault(fault) => {
-            let code = match fault {
-                PluginFault::Trap(_) => "trap",
-                PluginFault::Deadline { .. } => "deadline",
-                PluginFault::Memory { .. } => "memory",
-                PluginFault::Output { .. } => "output",
-                PluginFault::Malformed(_) => "malformed",
-                PluginFault::Timers { .. } | PluginFault::Runaway { .. } => "timers",
-            };
-            (code, fault.to_string(), None)
-        }
+        DeadReason::Fault(fault) => (fault.kind(), fault.to_string(), None),
     }
 }

@@ -1,10 +1,10 @@
 //! Components that misbehave while the pipeline runs: the guilty records become dead letters with the reason, their neighbours come
 //! through once, the process ends well. What each limit does by itself is tested in `host/wasm/tests`.
 
-use std::{fs, process::Command, sync::OnceLock};
+use std::fs;
 
 use anyhow::Result;
-use reelflow_pipelines::{Job, LogKind, prepared, root, target};
+use reelflow_pipelines::{Job, LogKind, guest};
 
 /// The guest of `host/wasm/tests` that breaks in the way its config names when it meets 13.
 const MANIFEST: &str = r#"
@@ -50,24 +50,11 @@ const MODES: &[(&str, &str, &str)] = &[
     ("output-twice", "malformed", ""),
 ];
 
-fn guest() -> std::path::PathBuf {
-    static BUILT: OnceLock<std::path::PathBuf> = OnceLock::new();
-    let build = || {
-        let out = target().join("guests/transform.wasm");
-        let mut reel = Command::new(prepared("debug/reel"));
-        reel.arg("build").arg(root().join("tests/guests/transform")).arg("--out").arg(&out);
-        let output = reel.env("CARGO_TARGET_DIR", target().join("guests")).output().expect("reel can be started");
-        assert!(output.status.success(), "{}", reelflow_pipelines::said(&output));
-        out
-    };
-    BUILT.get_or_init(build).clone()
-}
-
 fn check(mode: &str, reason: &str, error: &str) -> Result<()> {
     const N_RECORDS: usize = 30;
     let job = Job::example("flights", &LogKind::Embedded, &[])?;
     fs::write(job.path().join("reel.toml"), MANIFEST.replace("MODE", mode))?;
-    fs::copy(guest(), job.path().join("guest.wasm"))?;
+    fs::copy(guest("transform"), job.path().join("guest.wasm"))?;
     let guilty = [4, 5, 21];
     let line = |idx: usize| {
         let n = if guilty.contains(&idx) { 13 } else { 100 + idx };
