@@ -1,11 +1,11 @@
 //! What `reel` understands on its command line, with examples.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reelflow_core::time::EventTime;
 
-use values::{event_time, pipeline_name, suffix};
+use values::{event_time, listening, pipeline_name, suffix};
 
 mod values;
 
@@ -85,7 +85,7 @@ pub(crate) struct ManifestArg {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  reel run\n  reel run pipeline.toml --workers 4\n  reel run --until-end --format json | jq .records_per_s\n\nThe first ctrl-c seals the open epoch and leaves; the second leaves at once."
+    after_help = "Examples:\n  reel run\n  reel run pipeline.toml --workers 4\n  reel run --until-end --format json | jq .records_per_s\n  reel run --metrics 9464 & curl -s localhost:9464/metrics\n\nThe first ctrl-c seals the open epoch and leaves; the second leaves at once."
 )]
 pub(crate) struct Run {
     #[command(flatten)]
@@ -114,6 +114,9 @@ pub(crate) struct Process {
     /// Seconds after which the log takes a silent worker for dead.
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=300))]
     pub(crate) session_timeout: u64,
+    /// Serve /metrics, /healthz and /readyz over HTTP: a port of this machine alone, or ADDRESS:PORT. Port 0 is a free one.
+    #[arg(long, value_name = "ADDR", value_parser = listening)]
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
 #[derive(Debug, Args)]

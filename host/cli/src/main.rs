@@ -16,6 +16,7 @@ mod args;
 mod commands;
 mod failure;
 mod manifest;
+mod metrics;
 mod output;
 mod outside;
 mod progress;

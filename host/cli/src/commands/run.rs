@@ -15,6 +15,7 @@ use reelflow_ports::{
     log::{Guarantee, Log, LogError, TopicPartition},
 };
 use reelflow_runtime::{
+    observe::Observer,
     patience::Patience,
     pipeline::Pipeline,
     settings::{Alignment, Retry, Settings},
@@ -25,6 +26,7 @@ use crate::{
     args::{Format, Process, Run},
     failure::{Exit, Failure},
     manifest::Manifest,
+    metrics::{Both, Metrics},
     output::print,
     outside,
     progress::Progress,
@@ -56,11 +58,20 @@ pub(crate) fn run(args: &Run) -> Result<(), Failure> {
         schemas,
         clock: Arc::new(SystemClock),
         settings,
-        observer: progress.clone(),
+        observer: observer(&args.process, &manifest, &progress)?,
     };
     let files = manifest.file_sinks(&job.plan);
     let pipeline = Pipeline::new(job).with_files(files);
     conduct(pipeline, &manifest, &progress, args.process.format)
+}
+
+/// Who watches a run: its progress is shown, and served where the user wants it.
+pub(super) fn observer(process: &Process, manifest: &Manifest, progress: &Arc<Progress>) -> Result<Arc<dyn Observer>, Failure> {
+    let Some(address) = process.metrics else { return Ok(progress.clone()) };
+    let metrics = Arc::new(Metrics::new(&manifest.config, process.workers));
+    let address = metrics.clone().serve(address)?;
+    progress.say(&format!("metrics at http://{address}/metrics"));
+    Ok(Arc::new(Both(progress.clone(), metrics)))
 }
 
 /// Runs `pipeline` until it ends or is told to by a signal, and prints its figures.
