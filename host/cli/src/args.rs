@@ -5,8 +5,10 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reelflow_core::time::EventTime;
 
+use top::Top;
 use values::{event_time, listening, pipeline_name, suffix};
 
+pub(crate) mod top;
 mod values;
 
 /// Exactly the answer the batch job would have given, in seconds, after any crash.
@@ -62,6 +64,8 @@ pub(crate) enum Command {
     /// Look at components.
     #[command(subcommand)]
     Plugin(Plugin),
+    /// Show how fast a running pipeline is, how far behind, and what its plugins cost.
+    Top(Top),
     /// Create, write, read and list topics of the log that a manifest names.
     #[command(subcommand)]
     Topic(Topic),

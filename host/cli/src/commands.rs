@@ -8,4 +8,5 @@ pub(crate) mod new;
 pub(crate) mod plugin;
 pub(crate) mod run;
 pub(crate) mod state;
+pub(crate) mod top;
 pub(crate) mod topic;

@@ -48,6 +48,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::New(args) => commands::new::new(args),
         Command::Build(args) => commands::build::build(args),
         Command::Plugin(command) => commands::plugin::plugin(command),
+        Command::Top(args) => commands::top::top(args),
         Command::Topic(command) => commands::topic::topic(command),
         Command::State(command) => commands::state::state(command),
         Command::Schema => output::print(reelflow_config::manifest_schema().trim_end()),

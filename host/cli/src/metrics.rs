@@ -19,8 +19,9 @@ use reelflow_runtime::{
 use crate::failure::{Exit, Failure};
 use http::Answer;
 
-mod catalog;
+pub(crate) mod catalog;
 mod http;
+pub(crate) mod read;
 mod text;
 
 /// Watches a pipeline for those who ask.

@@ -4,12 +4,16 @@ use std::fmt;
 
 use reelflow_core::{
     format::Binary,
-    plan::{Divided, Emission, Failing, FileFormat, JoinKind, Matching, WindowSpec},
+    plan::{Divided, Emission, FileFormat, JoinKind, Matching, WindowSpec},
     schema::FieldType,
 };
 
+use failing::StageFailing;
+
 use crate::code::Code;
 use crate::problem::{At, Problem, Span};
+
+pub mod failing;
 
 /// A valid manifest. Lists are in the order of the text; names are unique, sources and stages share one space of names, and
 /// the stages form no cycle.
@@ -226,22 +230,6 @@ pub struct Stage {
     /// Another event time for the rows that it emits.
     pub event_time: Option<StageTime>,
     pub failing: StageFailing,
-}
-
-/// What happens when its plugin fails.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StageFailing {
-    pub policy: Failing,
-    /// Where the manifest says what becomes of the rows, if it does.
-    pub on_error: Option<Span>,
-    /// Where it says how many there may be.
-    pub errors_max: Option<Span>,
-}
-
-impl Default for StageFailing {
-    fn default() -> StageFailing {
-        StageFailing { policy: Failing::STANDARD, on_error: None, errors_max: None }
-    }
 }
 
 /// Rows get their event time from a field that the stage emits.

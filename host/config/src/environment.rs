@@ -6,7 +6,7 @@ use std::fmt::Display;
 
 use crate::{
     code::Code,
-    config::{Config, External, Log, Source, SourceFormat, StageFailing},
+    config::{Config, External, Log, Source, SourceFormat, failing::StageFailing},
     problem::{At, Problem},
 };
 

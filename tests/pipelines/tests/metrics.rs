@@ -157,6 +157,26 @@ fn the_pages_say_what_the_pipeline_has_done() -> Result<()> {
 }
 
 #[test]
+fn top_shows_stages_and_plugins_to_people() -> Result<()> {
+    let job = job()?;
+    let running = Running::start(&job, &[])?;
+    running.await_answer("/metrics", |_, page| {
+        sample(page, "reel_dead_letters_total{pipeline=\"watched\",by=\"echo\",reason=\"trap\"}") == Some(2.0)
+    })?;
+    let address = running.address.to_string();
+    let text = job.read(&["top", "--metrics", &address, "--once", "--every", "1"])?;
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("watched · up ") && lines[0].contains(" · ready · watermark 1970-01-01T00:00:00"), "{text}");
+    assert!(lines[1].contains("dead letters 2"), "{text}");
+    let columns: Vec<&str> = lines[3].split_whitespace().collect();
+    assert_eq!((columns[0], columns[1], columns[5]), ("echo", "guest", "2"), "stage, plugin, what went wrong: {text}");
+    running.stop()?;
+    let output = job.reel(&["top", "--metrics", &address, "--once"]).output()?;
+    assert_eq!(output.status.code(), Some(3), "nobody serves there any more: {}", said(&output));
+    Ok(())
+}
+
+#[test]
 fn others_get_nothing() -> Result<()> {
     let running = Running::start(&job()?, &[])?;
     let host = format!("Host: {}", running.address);

@@ -24,8 +24,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use reelflow_core::{
     format::SourceFormat,
     plan::{
-        Consumer, Emission, ErrorsMax, EventTimeFrom, Failing, FragmentInput, FragmentPlan, JoinKind, Matching, OnError, Plan,
-        Retime, ShufflePlan, ShuffleTo, SinkPlan, SourcePlan, StageKind, StagePlan, Stream, TablePlan,
+        Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, JoinKind, Matching, Plan, Retime, ShufflePlan, ShuffleTo,
+        SinkPlan, SourcePlan, StageKind, StagePlan, Stream, TablePlan,
     },
     schema::Schema,
 };
@@ -166,7 +166,7 @@ impl Builder {
             outputs: outputs.into_iter().map(|(_, schema)| Stream { schema, consumers: Vec::new() }).collect(),
             state: None,
             retime,
-            failing: failing(&words)?,
+            failing: words.failing()?,
             late_topic,
             union,
         });
@@ -313,22 +313,6 @@ fn united(streams: &[Schema]) -> (Vec<Schema>, Vec<Vec<Option<usize>>>) {
 fn retime(field: &str, outputs: &[(String, Schema)], behind_ms: i64) -> Result<Retime, String> {
     let column = |(_, schema): &(String, Schema)| schema.position(field).ok_or_else(|| format!("no field \"{field}\""));
     Ok(Retime { columns: outputs.iter().map(column).collect::<Result<_, _>>()?, behind_ms })
-}
-
-/// `on_error=skip`, `errors=5%/1000`.
-fn failing(words: &Words<'_>) -> Result<Failing, String> {
-    let on_error = match words.0.get("on_error") {
-        None => OnError::DeadLetter,
-        Some(&"skip") => OnError::Skip,
-        Some(&"fail") => OnError::Fail,
-        Some(other) => return Err(format!("on_error={other}")),
-    };
-    let max = |text: &&str| {
-        let (share, of) = text.split_once("%/")?;
-        Some(ErrorsMax { share: share.parse::<u32>().ok()? * 100, of: of.parse().ok()? })
-    };
-    let errors_max = words.0.get("errors").map(|text| max(text).ok_or_else(|| format!("errors={text}"))).transpose()?;
-    Ok(Failing { on_error, errors_max, ..Failing::STANDARD })
 }
 
 /// The stage that `words` describe, over `schemas`.

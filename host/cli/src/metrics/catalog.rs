@@ -2,7 +2,7 @@
 
 /// How a metric behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Only grows while the process lives; its samples are called `NAME_total`.
     Counter,
     Gauge,
@@ -10,7 +10,7 @@ pub(super) enum Kind {
 
 /// A metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Metric {
+pub(crate) struct Metric {
     /// Without `_total`; ends with the unit, if it has one.
     pub name: &'static str,
     pub kind: Kind,
@@ -36,10 +36,10 @@ impl Metric {
 
 macro_rules! metrics {
     ($($id:ident $name:literal $kind:ident [$($label:literal),*] $help:literal)*) => {
-        $(pub(super) const $id: Metric = Metric { name: $name, kind: Kind::$kind, labels: &[$($label),*], help: $help };)*
+        $(pub(crate) const $id: Metric = Metric { name: $name, kind: Kind::$kind, labels: &[$($label),*], help: $help };)*
 
         /// All of them, in the order in which they are served.
-        pub(super) const ALL: &[Metric] = &[$($id),*];
+        pub(crate) const ALL: &[Metric] = &[$($id),*];
     };
 }
 

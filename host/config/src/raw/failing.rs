@@ -4,7 +4,7 @@ use reelflow_core::plan::{DeadlineRetry, ErrorsMax, Failing, OnError};
 
 use crate::{
     code::Code,
-    config::StageFailing,
+    config::failing::StageFailing,
     problem::{Problem, Problems},
     value::{self, Wrong},
     walk::Table,
