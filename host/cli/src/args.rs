@@ -1,6 +1,6 @@
 //! What `reel` understands on its command line, with examples.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reelflow_core::time::EventTime;
@@ -8,7 +8,8 @@ use reelflow_core::time::EventTime;
 use dlq::{Dlq, Replay};
 pub(crate) use reload::{History, Reload};
 use state::State;
-use values::{event_time, pipeline_name, suffix};
+use top::Top;
+use values::{event_time, listening, pipeline_name, suffix};
 
 pub(crate) mod dev;
 pub(crate) mod dlq;
@@ -16,6 +17,7 @@ pub(crate) mod plugin;
 mod reload;
 pub(crate) mod state;
 pub(crate) mod test;
+pub(crate) mod top;
 mod values;
 
 /// Exactly the answer the batch job would have given, in seconds, after any crash.
@@ -80,6 +82,8 @@ pub(crate) enum Command {
     /// Look at components.
     #[command(subcommand)]
     Plugin(plugin::Plugin),
+    /// Show how fast a running pipeline is, how far behind, and what its plugins cost.
+    Top(Top),
     /// Create, write, read and list topics of the log that a manifest names.
     #[command(subcommand)]
     Topic(Topic),
@@ -108,7 +112,7 @@ pub(crate) struct ManifestArg {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  reel run\n  reel run pipeline.toml --workers 4\n  reel run --until-end --format json | jq .records_per_s\n\nThe first ctrl-c seals the open epoch and leaves; the second leaves at once."
+    after_help = "Examples:\n  reel run\n  reel run pipeline.toml --workers 4\n  reel run --until-end --format json | jq .records_per_s\n  reel run --metrics 9464 & curl -s localhost:9464/metrics\n\nThe first ctrl-c seals the open epoch and leaves; the second leaves at once."
 )]
 pub(crate) struct Run {
     #[command(flatten)]
@@ -140,6 +144,9 @@ pub(crate) struct Process {
     /// Seconds after which the log takes a silent worker for dead.
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=300))]
     pub(crate) session_timeout: u64,
+    /// Serve /metrics, /healthz and /readyz over HTTP: a port of this machine alone, or ADDRESS:PORT. Port 0 is a free one.
+    #[arg(long, value_name = "ADDR", value_parser = listening)]
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
 #[derive(Debug, Args)]

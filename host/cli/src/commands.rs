@@ -13,4 +13,5 @@ pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod state;
 pub(crate) mod test;
+pub(crate) mod top;
 pub(crate) mod topic;

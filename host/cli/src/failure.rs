@@ -78,6 +78,11 @@ impl Failure {
                 // State of another plan is there because the manifest, or a plugin, was changed; files are named in the manifest.
                 let of_user = [Code::PlanChanged, Code::NoHistory];
                 let of_environment = |code: Code| code.number() / 100 == 5 && !of_user.contains(&code);
+                // The manifest says that the failure of a plugin ends the run.
+                let of_plugin = [Code::StageFailed, Code::TooManyErrors];
+                if problems.iter().any(|problem| of_plugin.contains(&problem.code)) {
+                    return Exit::Runtime as u8;
+                }
                 let environment = problems.iter().all(|problem| of_environment(problem.code));
                 if environment { Exit::Environment as u8 } else { Exit::User as u8 }
             }

@@ -18,6 +18,7 @@ mod failure;
 mod incident;
 mod json_bytes;
 mod manifest;
+mod metrics;
 mod output;
 mod outside;
 mod progress;
@@ -54,6 +55,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::New(args) => commands::new::new(args),
         Command::Build(args) => commands::build::build(args),
         Command::Plugin(command) => commands::plugin::plugin(command),
+        Command::Top(args) => commands::top::top(args),
         Command::Topic(command) => commands::topic::topic(command),
         Command::State(command) => commands::state::state(command),
         Command::Dlq(command) => commands::dlq::dlq(command),

@@ -97,11 +97,6 @@ impl Manifest {
         self.path.parent().unwrap_or(Path::new("")).join(path)
     }
 
-    /// The components that the manifest names.
-    pub(crate) fn components(&self) -> Vec<PathBuf> {
-        self.config.plugins.iter().map(|plugin| self.beside(&plugin.path)).collect()
-    }
-
     /// The crates of plugins whose components lie in their crate's folder, where `reel build` puts them: folder and component.
     pub(crate) fn crates(&self) -> Vec<(PathBuf, PathBuf)> {
         let in_crate = |component: PathBuf| {
@@ -110,7 +105,7 @@ impl Manifest {
             let dir = if dir.as_os_str().is_empty() { PathBuf::from(".") } else { dir };
             dir.join("Cargo.toml").is_file().then_some((dir, component))
         };
-        let mut crates: Vec<(PathBuf, PathBuf)> = self.components().into_iter().filter_map(in_crate).collect();
+        let mut crates: Vec<(PathBuf, PathBuf)> = self.component_paths().into_iter().filter_map(in_crate).collect();
         // Two plugins may be one component under two configs.
         crates.sort();
         crates.dedup();

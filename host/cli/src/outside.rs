@@ -9,7 +9,7 @@ use reelflow_ports::{
     log::{Log, LogError},
     schemas::SchemasError,
 };
-use reelflow_runtime::error::{RecoveryError, RunError};
+use reelflow_runtime::error::{RecoveryError, RunError, StageError};
 
 use crate::failure::{Failure, exit_of};
 
@@ -56,12 +56,27 @@ pub(crate) fn problems_of_run(config: &Config, error: RunError) -> Result<Proble
             }
             Ok(problems)
         }
+        RunError::Stage(why) => Ok(stage_problem(config, &why).into()),
         RunError::History(why) => Ok(config.backfill_stuck(&why).help(help_with_history(&why)).into()),
         RunError::Files { sink, why } => files_problem(config, &sink, &why),
         RunError::Recovery { task, why: RecoveryError::State(why) } if why.is_of_another_plan() => {
             Ok(config.plan_changed(format!("{task}: {why}")).into())
         }
         error => Err(Failure::new(exit_of(error.who()), &error)),
+    }
+}
+
+/// Why a stage stopped the pipeline, at what it says of errors.
+fn stage_problem(config: &Config, error: &StageError) -> Problem {
+    let (place, why) = (error.place(), format!("{} ({})", error.row.error, error.row.reason));
+    match &error.exceeded {
+        None => config
+            .stage_failed(&error.stage, place, why)
+            .help("mend the plugin and start again; or write `on_error = \"dead-letter\"`"),
+        Some((much, _)) => {
+            let much = format!("{} errors in {} rows", much.n_wrong, much.n_rows);
+            config.too_many_errors(&error.stage, much, place, why).help("mend the plugin or its input and start again")
+        }
     }
 }
 

@@ -77,7 +77,8 @@ impl Progress {
         self.bar.finish_and_clear();
     }
 
-    fn say(&self, line: &str) {
+    /// Says one line on standard error.
+    pub(crate) fn say(&self, line: &str) {
         if self.json {
             anstream::eprintln!("{}", serde_json::json!({ "message": line }));
         } else if self.on_terminal {

@@ -4,6 +4,8 @@ use reelflow_core::{stage::StageCounts, task::SourceCounts, time::Watermark};
 use reelflow_runtime::summary::Summary;
 use serde_json::{Value, json};
 
+mod calls;
+
 /// The JSON document that `reel run --format json` ends with. Members are added, never renamed.
 pub(crate) fn json_of(summary: &Summary, pipeline: &str) -> Value {
     json!({
@@ -25,7 +27,7 @@ pub(crate) fn json_of(summary: &Summary, pipeline: &str) -> Value {
         "watermarks": summary.watermarks.iter().map(|(partition, mark)| (partition.to_string(), watermark_json(*mark))).collect::<serde_json::Map<_, _>>(),
         "unaccounted": summary.unaccounted().iter().map(|name| &**name).collect::<Vec<_>>(),
         "sources": summary.sources.iter().map(|one| json!({ "name": &*one.name, "total": source_json(&one.total), "run": source_json(&one.run) })).collect::<Vec<_>>(),
-        "stages": summary.stages.iter().map(|one| json!({ "name": &*one.name, "total": stage_json(&one.total), "run": stage_json(&one.run) })).collect::<Vec<_>>(),
+        "stages": summary.stages.iter().map(|one| json!({ "name": &*one.name, "total": stage_json(&one.total), "run": stage_json(&one.run), "calls": one.calls.as_ref().map(calls::json_of) })).collect::<Vec<_>>(),
     })
 }
 
@@ -53,6 +55,8 @@ pub(crate) fn stage_json(counts: &StageCounts) -> Value {
         "rows_out": counts.rows_out,
         "late_panes": counts.late_panes,
         "dead_panes": counts.dead_panes,
+        "skipped": counts.skipped,
+        "skipped_panes": counts.skipped_panes,
     })
 }
 
@@ -78,6 +82,11 @@ pub(crate) fn text_of(summary: &Summary) -> String {
             "{:<24}{rows_in:>12}{accepted:>12}{duplicate:>11}{late:>9}{dead:>9}{rows_out:>12}",
             format!("stage {}", stage.name)
         ));
+    }
+    calls::lines_of(&summary.stages, &mut lines);
+    for stage in summary.stages.iter().filter(|stage| stage.total.skipped + stage.total.skipped_panes > 0) {
+        let StageCounts { skipped, skipped_panes, .. } = stage.total;
+        lines.push(format!("stage {} skipped {skipped} rows and {skipped_panes} results on which its plugin failed", stage.name));
     }
     for name in summary.unaccounted() {
         lines.push(format!("what came to \"{name}\" and what became of it do not add up: a bug of Reelflow"));

@@ -47,6 +47,7 @@ codes! {
     115 KeyOfAnotherKind Error "a key that belongs to another kind"
     116 BadPath Error "not a folder that can be written"
     117 BadUrl Error "not an address of HTTP"
+    118 BadShare Error "not a share"
     130 BadTime Error "not a time"
     201 NothingToDo Error "a pipeline without source or without sink"
     202 NameTaken Error "a source and a stage share a name"
@@ -120,6 +121,8 @@ codes! {
     516 RegistryDenied Error "the schema registry refuses access"
     520 NoHistory Error "a source without files to replay"
     521 HistoryUnusable Error "files that cannot be replayed"
+    540 StageFailed Error "a row that a stage shall not go on behind"
+    541 TooManyErrors Error "more errors than a stage may have"
 }
 
 impl Code {

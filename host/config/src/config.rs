@@ -8,9 +8,12 @@ use reelflow_core::{
     schema::FieldType,
 };
 
+use failing::StageFailing;
+
 use crate::code::Code;
 use crate::problem::{At, Problem, Span};
 
+pub mod failing;
 pub mod test;
 
 /// A valid manifest. Lists are in the order of the text; names are unique, sources and stages share one space of names, and
@@ -228,6 +231,7 @@ pub struct Stage {
     pub kind: StageKind,
     /// Another event time for the rows that it emits.
     pub event_time: Option<StageTime>,
+    pub failing: StageFailing,
 }
 
 /// Rows get their event time from a field that the stage emits.

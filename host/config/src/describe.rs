@@ -14,6 +14,7 @@ use crate::{
     value::size_text,
 };
 
+mod failing;
 mod joins;
 
 /// One source, stage or sink in words.
@@ -102,6 +103,7 @@ impl Words<'_> {
             let field = &stage.outputs[0].schema.fields[columns[0]].name;
             lines.push(format!("what it emits has the event time {field}, at most {} behind", duration_text(*behind_ms)));
         }
+        failing::lines(&stage.failing, &mut lines);
         if let Some(late) = &stage.late_topic {
             lines.push(format!("records that come too late go to topic {late}"));
         }

@@ -6,9 +6,12 @@ use std::fmt::Display;
 
 use crate::{
     code::Code,
-    config::{Config, External, Log, Source, SourceFormat},
+    config::{Config, External, Log, Source, SourceFormat, failing::StageFailing},
     problem::{At, Problem},
 };
+
+/// What a stage that stops the pipeline leaves behind.
+const NOTHING_COMMITTED: &str = "nothing of the open epoch was committed: the next run goes on where the last commit left off";
 
 impl Config {
     fn source_of(&self, topic: &str) -> Option<&Source> {
@@ -137,6 +140,32 @@ impl Config {
     /// The schema registry does not let us in, or its address is none.
     pub fn registry_denied(&self, why: impl Display) -> Problem {
         self.at_registry(Code::RegistryDenied, "the schema registry refuses access", why.to_string())
+    }
+
+    /// `stage` stopped the pipeline at its first error, at the row `place`.
+    pub fn stage_failed(&self, stage: &str, place: impl Display, why: impl Display) -> Problem {
+        let message = format!("stage \"{stage}\" failed at {place}");
+        let says = self.failing_of(stage).and_then(|failing| failing.on_error.clone());
+        let problem = match says {
+            Some(span) => Problem::at(Code::StageFailed, span, message, "so the pipeline stops at the first error"),
+            None => Problem::nowhere(Code::StageFailed, message),
+        };
+        problem.note(why.to_string()).note(NOTHING_COMMITTED)
+    }
+
+    /// More went wrong in `stage` than `errors_max` allows; `much` says how much, and `place` where the last of it stood.
+    pub fn too_many_errors(&self, stage: &str, much: impl Display, place: impl Display, why: impl Display) -> Problem {
+        let message = format!("too much went wrong in stage \"{stage}\": {much}");
+        let says = self.failing_of(stage).and_then(|failing| failing.errors_max.clone());
+        let problem = match says {
+            Some(span) => Problem::at(Code::TooManyErrors, span, message, "this is how much may"),
+            None => Problem::nowhere(Code::TooManyErrors, message),
+        };
+        problem.note(format!("the last at {place}: {why}")).note(NOTHING_COMMITTED)
+    }
+
+    fn failing_of(&self, stage: &str) -> Option<&StageFailing> {
+        self.stages.iter().find(|one| *one.name == stage).map(|one| &one.failing)
     }
 
     /// The stored state belongs to another plan.

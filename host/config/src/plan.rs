@@ -176,6 +176,7 @@ fn assemble(
             state: streams.declaration(*idx).and_then(|declaration| declaration.state.clone()),
             outputs: (0..streams.n_outputs(*idx)).map(stream).collect(),
             retime: built.retimes[*idx].take(),
+            failing: stage.failing.policy,
             late_topic: knows_lateness(&kind).then(|| format!("late.{}", *stage.name).into()),
             kind,
         }

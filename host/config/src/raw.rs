@@ -12,6 +12,7 @@ use crate::{
     wiring,
 };
 
+mod failing;
 mod flow;
 mod format;
 mod history;

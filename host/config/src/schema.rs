@@ -17,6 +17,7 @@ use sinks::Sink;
 use stages::Stage;
 use test::Test;
 
+mod failing;
 mod formats;
 mod history;
 mod sinks;

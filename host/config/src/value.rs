@@ -71,6 +71,11 @@ pub(crate) fn size(text: &str) -> Result<u64, Wrong> {
     bytes.ok_or_else(|| wrong(why, None))
 }
 
+/// `text`, if it is a number without a unit.
+pub(crate) fn plain_number(text: &str) -> Option<&str> {
+    (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then_some(text)
+}
+
 /// Writes `bytes` the shortest way: `64MiB`.
 pub(crate) fn size_text(bytes: u64) -> String {
     let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];

@@ -283,6 +283,7 @@ pub(crate) fn read_text<T>(
             let kind = match code {
                 Code::BadDuration => "not a duration",
                 Code::BadSize => "not a size",
+                Code::BadShare => "not a share",
                 Code::BadTopic => "not a topic's name",
                 Code::BadTime => "not a time",
                 Code::BadFieldType => "of no known type",

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use reelflow_core::{
     column::{Column, Kind, Packed, Rows, Value},
-    plan::{Emission, StageKind, StagePlan, WindowSpec},
+    plan::{Emission, Failing, StageKind, StagePlan, WindowSpec},
     plugin::{Request, Response, Routed},
     schema::{Field, FieldType, Schema},
     stage::{Batch, Operator, Outbox, aggregate::Aggregate},
@@ -70,6 +70,7 @@ impl Run {
             kind,
             state: None,
             retime: None,
+            failing: Failing::STANDARD,
             outputs: Vec::new(),
             late_topic: None,
             union: Vec::new(),

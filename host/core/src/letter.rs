@@ -7,7 +7,6 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     plan::{Consumer, Plan, StageKind},
-    plugin::PluginFault,
     record::{END_KEY, Header, Offset, Partition, Record, WATERMARK_KEY},
     stage::DeadReason,
 };
@@ -23,6 +22,8 @@ pub mod name {
     pub const REASON: &str = "reel-reason";
     pub const CODE: &str = "reel-code";
     pub const ERROR: &str = "reel-error";
+    /// Of a trap: the plugin's functions, one a line, the innermost first.
+    pub const BACKTRACE: &str = "reel-backtrace";
     pub const TOPIC: &str = "reel-topic";
     pub const PARTITION: &str = "reel-partition";
     pub const OFFSET: &str = "reel-offset";
@@ -74,6 +75,8 @@ pub struct Letter<'a> {
     /// The plugin's own code.
     pub code: Option<&'a str>,
     pub error: &'a str,
+    /// The plugin's functions in which it trapped, one a line, the innermost first.
+    pub backtrace: Option<&'a str>,
     /// `None`: what died was a row that a stage had made, or that had come through a shuffle; the value is that row as JSON.
     pub origin: Option<Origin<'a>>,
     /// The record's log timestamp, or the row's event time, in ms since 1970.
@@ -110,6 +113,7 @@ impl<'a> Letter<'a> {
             reason: text(name::REASON)?,
             code: text(name::CODE),
             error: text(name::ERROR)?,
+            backtrace: text(name::BACKTRACE),
             origin: origin(),
             timestamp_ms: text(name::TIMESTAMP).and_then(|text| text.parse().ok()).unwrap_or(record.timestamp_ms),
             retries: find(headers, name::RETRIES).and_then(|text| text.parse().ok()).unwrap_or(0),
@@ -143,17 +147,7 @@ pub fn words(reason: &DeadReason) -> (&'static str, String, Option<u32>) {
     match reason {
         DeadReason::Rejected { code, message } => ("rejected", message.clone(), Some(*code)),
         DeadReason::EventTime(why) => ("event-time", why.clone(), None),
-        DeadReason::Fault(fault) => {
-            let code = match fault {
-                PluginFault::Trap(_) => "trap",
-                PluginFault::Deadline { .. } => "deadline",
-                PluginFault::Memory { .. } => "memory",
-                PluginFault::Output { .. } => "output",
-                PluginFault::Malformed(_) => "malformed",
-                PluginFault::Timers { .. } | PluginFault::Runaway { .. } => "timers",
-            };
-            (code, fault.to_string(), None)
-        }
+        DeadReason::Fault(fault) => (fault.kind(), fault.to_string(), None),
     }
 }
 

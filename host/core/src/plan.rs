@@ -12,11 +12,13 @@ use crate::{
 };
 
 mod difference;
+mod failing;
 mod files;
 mod joins;
 mod windows;
 
 pub use difference::{Difference, StreamOf};
+pub use failing::{DeadlineRetry, ErrorsMax, Failing, OnError};
 pub use joins::{JoinKind, Matching};
 pub use windows::{SessionCuts, WindowSpec};
 
@@ -138,6 +140,7 @@ pub struct StagePlan {
     pub outputs: Vec<Stream>,
     /// Another event time than the kind of stage gives its rows.
     pub retime: Option<Retime>,
+    pub failing: Failing,
     /// `late.<stage>`, for stages that know lateness.
     pub late_topic: Option<Arc<str>>,
 }

@@ -183,9 +183,9 @@ pub struct Reject {
 /// Why a call gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PluginFault {
-    /// The guest panicked or executed a trap; the text is its panic message or the trap's name.
+    /// The guest panicked or executed a trap.
     #[error("plugin trapped: {0}")]
-    Trap(String),
+    Trap(TrapReport),
     #[error("plugin ran longer than {limit_ms} ms in one call")]
     Deadline { limit_ms: u64 },
     #[error("plugin wanted more than {limit_bytes} bytes of memory")]
@@ -201,6 +201,20 @@ pub enum PluginFault {
     /// The host itself found this: a key may not have more timers fire before time goes on.
     #[error("more than {limit} timers of one key fired at one time, each setting the next")]
     Runaway { limit: usize },
+}
+
+impl PluginFault {
+    /// The fault in a word, as dead letters and metrics have it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            PluginFault::Trap(_) => "trap",
+            PluginFault::Deadline { .. } => "deadline",
+            PluginFault::Memory { .. } => "memory",
+            PluginFault::Output { .. } => "output",
+            PluginFault::Malformed(_) => "malformed",
+            PluginFault::Timers { .. } | PluginFault::Runaway { .. } => "timers",
+        }
+    }
 }
 
 impl Request {
@@ -230,3 +244,7 @@ impl Request {
 }
 
 mod check;
+mod size;
+mod trap;
+
+pub use trap::TrapReport;

@@ -197,7 +197,7 @@ impl fmt::Display for DeadReason {
 }
 
 /// What became of the rows that entered a stage since the pipeline began:
-/// `rows_in = accepted + duplicate + late + dead`. Part of the state, so a crash changes nothing.
+/// `rows_in = accepted + duplicate + late + dead + skipped`. Part of the state, so a crash changes nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StageCounts {
     pub rows_in: u64,
@@ -215,12 +215,20 @@ pub struct StageCounts {
     /// What was refused after the rows behind it were accepted: firings of windows or timers, and rows that wait, on which the plugin broke;
     /// results with an event time that cannot be.
     pub dead_panes: u64,
+    /// What would be `dead` and `dead_panes`, in a stage that skips what goes wrong ([`crate::plan::OnError::Skip`]).
+    pub skipped: u64,
+    pub skipped_panes: u64,
 }
 
 impl StageCounts {
     /// Whether every row that came has exactly one fate. Anything else is a bug.
     pub fn is_balanced(&self) -> bool {
-        self.rows_in == self.accepted + self.duplicate + self.late + self.dead
+        self.rows_in == self.accepted + self.duplicate + self.late + self.dead + self.skipped
+    }
+
+    /// How much went wrong: rows that the plugin broke on or refused, and results of rows that were accepted.
+    pub fn n_wrong(&self) -> u64 {
+        self.dead + self.dead_panes + self.skipped + self.skipped_panes
     }
 }
 

@@ -5,6 +5,7 @@
 //! - before `Records` it gives a `WriterSchema` for each schema that the task [lacks](Task::lacks);
 //! - it gives a `Reading` when an input comes to the end of its log, and when there is more again;
 //! - it performs effects in the order given; it answers an [`Effect::Call`] by `PluginReturned` before any other input;
+//! - after an [`Effect::Failed`] the task is given nothing more, and its open epoch is not sealed;
 //! - `Seal` comes only when no call is open; it answers with exactly one [`Effect::Sealed`].
 //!
 //! Inside, a task is a scheduler over its stages. There is one queue of rows that stages have not taken yet, first in, first out,
@@ -33,6 +34,7 @@ use crate::{
     watermark::{InputMark, LowWatermark},
 };
 
+mod failing;
 mod feeds;
 mod files;
 mod flow;
@@ -47,6 +49,7 @@ mod terms;
 mod tests;
 mod versions;
 
+pub use failing::{Exceeded, RowFailure, RowPlace, StageFailure};
 pub use input::SourceCounts;
 pub use migrating::{FAILURES_MAX, Migration, StageMigration, Unmigrated};
 
@@ -86,6 +89,7 @@ pub enum Input {
 #[derive(Debug)]
 pub enum Effect {
     Call {
+        stage: StageIdx,
         plugin: PluginIdx,
         request: Request,
     },
@@ -95,6 +99,8 @@ pub enum Effect {
     /// task is to be dropped and recovered from the log.
     Migrated(Vec<StageMigration>),
     Sealed(SealedTask),
+    /// The pipeline must stop.
+    Failed(Box<StageFailure>),
 }
 
 /// What a task leaves for recovery at the end of an epoch.
@@ -285,7 +291,12 @@ impl Task {
         self.stages.iter().map(|stage| stage.state.state_bytes()).sum()
     }
 
-    /// The same for each stage, by its place in the plan.
+    /// How many rows wait for a table in each stage, by its place in the plan. O(stages).
+    pub fn waiting_by_stage(&self) -> impl Iterator<Item = (StageIdx, usize)> {
+        self.stages.iter().map(|stage| (stage.idx, stage.state.n_waiting()))
+    }
+
+    /// The bytes of [`Task::state_bytes`] of each stage, by its place in the plan.
     pub fn state_bytes_by_stage(&self) -> impl Iterator<Item = (StageIdx, usize)> {
         self.stages.iter().map(|stage| (stage.idx, stage.state.state_bytes()))
     }

@@ -70,4 +70,7 @@ pub trait Plugin: Send + Sync {
 pub trait PluginInstance {
     /// Calls the plugin. The answer has passed [`Request::check`]. After a fault the next call starts from a fresh instance.
     fn call(&mut self, request: &Request) -> Result<Response, PluginFault>;
+
+    /// The most linear memory that it had so far, in bytes; 0 where there is no such thing.
+    fn memory_bytes_max(&self) -> u64;
 }

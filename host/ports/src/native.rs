@@ -86,4 +86,8 @@ impl PluginInstance for NativePlugin {
         request.check(&response, &self.declaration.outputs)?;
         Ok(response)
     }
+
+    fn memory_bytes_max(&self) -> u64 {
+        0
+    }
 }

@@ -59,6 +59,14 @@ impl Clock for VirtualClock {
     fn now(&self) -> WallTime {
         WallTime(self.now_ms())
     }
+
+    fn since_start(&self) -> Duration {
+        Duration::from_millis(self.now_ms().max(0).unsigned_abs())
+    }
+
+    fn sleep(&self, wait: Duration) {
+        self.advance(wait);
+    }
 }
 
 /// The log on the model broker. Clones share the broker.

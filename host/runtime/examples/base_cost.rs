@@ -13,7 +13,7 @@ use reelflow_core::{
     column::Packed,
     format::SourceFormat,
     plan::{
-        Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, Plan, SourcePlan, StageKind, StagePlan, Stream,
+        Consumer, Emission, EventTimeFrom, Failing, FragmentInput, FragmentPlan, Plan, SourcePlan, StageKind, StagePlan, Stream,
         WindowSpec,
     },
     plugin::{Declaration, PluginFault, Request, Response, StateVersion, World},
@@ -144,7 +144,7 @@ fn blob(state_bytes: usize) -> NativePlugin {
     };
     let seed = std::sync::atomic::AtomicU64::new(1);
     NativePlugin::new("blob", declaration, move |request| {
-        let Request::Add { grouped, .. } = request else { return Err(PluginFault::Trap(format!("{request:?}"))) };
+        let Request::Add { grouped, .. } = request else { return Err(PluginFault::Trap(format!("{request:?}").into())) };
         let mut states = Packed::default();
         for _ in &grouped.ends {
             let mut word = seed.fetch_add(0x9e37_79b9_7f4a_7c15, std::sync::atomic::Ordering::Relaxed);
@@ -191,6 +191,7 @@ fn plan() -> Plan {
         state: None,
         outputs: vec![Stream { schema: Schema::default(), consumers: Vec::new() }],
         retime: None,
+        failing: Failing::STANDARD,
         late_topic: Some("late.blobs".into()),
     };
     Plan {

@@ -1,11 +1,13 @@
 //! Why a pipeline stopped.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use reelflow_core::{
     checkpoint::{ChangelogGap, Epoch, ForeignMetadata},
+    plan::{ErrorsMax, Plan},
     record::Offset,
     state::StateError,
+    task::{Exceeded, RowFailure, RowPlace, StageFailure},
 };
 use reelflow_ports::{
     engine::LoadError,
@@ -41,6 +43,8 @@ pub enum RunError {
     Code { why: String },
     #[error("a plugin cannot be instantiated: {0}")]
     Plugin(#[from] LoadError),
+    #[error(transparent)]
+    Stage(#[from] Box<StageError>),
     #[error("the files of sink \"{sink}\" cannot be published: {why}")]
     Files { sink: Arc<str>, why: FilesError },
     #[error("the history cannot be replayed: {0}")]
@@ -77,6 +81,50 @@ pub enum RecoveryError {
     Moved { at: TopicPartition, committed: Offset, epoch: Epoch, sealed: Offset },
 }
 
+/// The failure policy of a stage stopped the pipeline. Nothing of the open epoch was committed, so the next run meets the same row.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct StageError {
+    pub stage: Arc<str>,
+    pub row: RowFailure,
+    /// How much went wrong, and how much may. `None`: the stage shall fail at the first error.
+    pub exceeded: Option<(Exceeded, ErrorsMax)>,
+}
+
+impl StageError {
+    pub(crate) fn of(plan: &Plan, failure: StageFailure) -> Box<StageError> {
+        let StageFailure { stage, row, exceeded } = failure;
+        let stage = &plan.stages[stage];
+        let exceeded = exceeded.zip(stage.failing.errors_max);
+        Box::new(StageError { stage: stage.name.clone(), row, exceeded })
+    }
+
+    /// Where the row stood, in words.
+    pub fn place(&self) -> String {
+        match &self.row.at {
+            RowPlace::Record { topic, partition, offset } => {
+                format!("topic \"{topic}\", partition {partition}, offset {offset}")
+            }
+            RowPlace::Row(text) => format!("row {text}"),
+        }
+    }
+}
+
+impl fmt::Display for StageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let StageError { stage, row, exceeded } = self;
+        match exceeded {
+            None => write!(f, "stage \"{stage}\" failed at {}", self.place())?,
+            Some((Exceeded { n_wrong, n_rows }, max)) => {
+                let share = max.share_text();
+                let blocks = max.of;
+                write!(f, "stage \"{stage}\": {n_wrong} errors in {n_rows} rows are more than {share} of {blocks}, ")?;
+                write!(f, "the last at {}", self.place())?;
+            }
+        }
+        write!(f, " ({}): {}", row.reason, row.error)
+    }
+}
+
 impl RunError {
     pub fn who(&self) -> Who {
         match self {
@@ -86,6 +134,7 @@ impl RunError {
             | RunError::Code { .. }
             | RunError::Plugin(_)
             | RunError::Retried(_) => Who::User,
+            RunError::Stage(_) => Who::Plugin,
             RunError::Log(error) => error.who(),
             RunError::Files { why, .. } => why.who(),
             RunError::Schemas { last, .. } => last.who(),

@@ -26,4 +26,5 @@ pub mod retry;
 mod seal;
 pub mod settings;
 pub mod summary;
+pub mod usage;
 pub mod worker;

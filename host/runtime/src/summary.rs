@@ -7,14 +7,17 @@ use std::{
 };
 
 use reelflow_core::{
-    plan::{Plan, SourcePlan, StagePlan},
+    plan::{Plan, SourcePlan, StageKind, StagePlan},
     record::Partition,
     stage::StageCounts,
     task::{SourceCounts, TaskCounts},
     time::Watermark,
 };
 
-use crate::worker::status::{TaskStatus, WorkerStatus};
+use crate::{
+    usage::CallUsage,
+    worker::status::{TaskStatus, WorkerStatus},
+};
 
 /// Figures of one process: its tasks, and what its workers did in this run.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +36,8 @@ pub struct Summary {
     /// What this process wrote and committed in this run, the changelog aside.
     pub records_written: u64,
     pub dead_letters: u64,
+    /// How many of them each stage or source refused for each reason: both as the headers have it.
+    pub dead_letters_by: BTreeMap<(String, String), u64>,
     /// Files that this process published in this run, and the rows in them.
     pub files_published: u64,
     pub rows_published: u64,
@@ -62,6 +67,12 @@ pub struct StageSummary {
     pub total: StageCounts,
     /// Committed by this process in this run.
     pub run: StageCounts,
+    /// What its calls of its plugin cost this process in this run, committed or not. `None`: it has no plugin.
+    pub calls: Option<CallUsage>,
+    /// What it keeps, in the partitions that this process owns.
+    pub state_bytes: u64,
+    /// Rows that wait for a table to come past them.
+    pub waiting_rows: u64,
 }
 
 impl Summary {
@@ -89,6 +100,9 @@ impl Summary {
             name: stage.name.clone(),
             total: StageCounts::default(),
             run: StageCounts::default(),
+            calls: (!matches!(stage.kind, StageKind::Dedup { .. })).then(CallUsage::default),
+            state_bytes: 0,
+            waiting_rows: 0,
         };
         let mut summary = Summary {
             elapsed,
@@ -119,18 +133,28 @@ impl Summary {
         self.bytes_read += worker.bytes_read;
         self.records_written += worker.records_written;
         self.dead_letters += worker.dead_letters;
+        for (by, n) in &worker.dead_letters_by {
+            *self.dead_letters_by.entry(by.clone()).or_default() += n;
+        }
         self.changelog_bytes += worker.changelog_bytes;
         self.epochs_sealed += worker.epochs_sealed;
         self.epochs_aborted += worker.epochs_aborted;
         self.sessions_lost += worker.sessions_lost;
         self.recovery_max = self.recovery_max.max(worker.recovery_max);
         let TaskCounts { sources, stages, shuffles: _ } = &worker.run;
+        for (stage, calls) in self.stages.iter_mut().zip(&worker.calls) {
+            stage.calls.iter_mut().for_each(|sum| sum.add(calls));
+        }
         sources.iter().for_each(|(idx, counts)| add_source(&mut self.sources[*idx].run, counts));
         stages.iter().for_each(|(idx, counts)| add_stage(&mut self.stages[*idx].run, counts));
     }
 
     fn add_task(&mut self, partition: Partition, status: &TaskStatus) {
         self.state_bytes += status.state_bytes as u64;
+        for (stage, kept) in &status.stages {
+            self.stages[*stage].state_bytes += kept.state_bytes as u64;
+            self.stages[*stage].waiting_rows += kept.n_waiting as u64;
+        }
         let low = self.watermarks.entry(partition).or_insert(status.watermark);
         *low = status.watermark.min(*low);
         let TaskCounts { sources, stages, shuffles: _ } = &status.counts;
@@ -162,6 +186,8 @@ pub(crate) fn add_growth(run: &mut TaskCounts, before: &TaskCounts, now: &TaskCo
             rows_out: now.rows_out - before.rows_out,
             late_panes: now.late_panes - before.late_panes,
             dead_panes: now.dead_panes - before.dead_panes,
+            skipped: now.skipped - before.skipped,
+            skipped_panes: now.skipped_panes - before.skipped_panes,
         };
         add_stage(run.stages.entry(*idx).or_default(), &grown);
     }
@@ -183,6 +209,8 @@ fn add_stage(to: &mut StageCounts, from: &StageCounts) {
     to.rows_out += from.rows_out;
     to.late_panes += from.late_panes;
     to.dead_panes += from.dead_panes;
+    to.skipped += from.skipped;
+    to.skipped_panes += from.skipped_panes;
 }
 
 #[cfg(test)]
@@ -191,7 +219,14 @@ mod tests {
 
     #[test]
     fn what_does_not_add_up_is_named() {
-        let stage = |name: &str, total: StageCounts| StageSummary { name: name.into(), total, run: StageCounts::default() };
+        let stage = |name: &str, total: StageCounts| StageSummary {
+            name: name.into(),
+            total,
+            run: StageCounts::default(),
+            calls: None,
+            state_bytes: 0,
+            waiting_rows: 0,
+        };
         let source = |name: &str, total: SourceCounts| SourceSummary { name: name.into(), total, run: SourceCounts::default() };
         let whole =
             StageCounts { rows_in: 10, accepted: 4, duplicate: 3, late: 2, dead: 1, rows_out: 7, ..StageCounts::default() };

@@ -27,15 +27,11 @@ use crate::{
     recovery, seal,
     settings::Settings,
     summary::Summary,
-    worker::{
-        life::{Life, Plugins},
-        schemas::Asking,
-        status::WorkerStatus,
-        upgrade::Following,
-    },
+    worker::{calls::Plugins, life::Life, schemas::Asking, status::WorkerStatus, upgrade::Following},
 };
 
 mod alignment;
+mod calls;
 mod changelog;
 mod life;
 mod schemas;
@@ -125,7 +121,8 @@ impl Worker {
     /// As [`Worker::new`], with figures that others look at.
     pub(crate) fn with_status(idx: usize, job: Job, status: Arc<Mutex<WorkerStatus>>) -> Result<Worker, LoadError> {
         let following = Following::new(&job);
-        let plugins = instances(&job.plugins)?;
+        let plugins = Plugins::new(&job)?;
+        status.lock().unwrap_or_else(PoisonError::into_inner).calls = plugins.usage().to_vec();
         let (spec, joined, patience) = (job.member(idx), job.clock.now(), Patience::new(job.settings.retry));
         Ok(Worker { idx, job, spec, plugins, life: None, incarnation: 0, patience, joined, status, following })
     }
@@ -141,6 +138,8 @@ impl Worker {
         let result = match self.life.take() {
             Some(mut life) => {
                 let result = self.live(&mut life);
+                let result = self.not_of_a_trial(&mut life, result);
+                self.status().calls.clone_from_slice(self.plugins.usage());
                 self.status().epochs_aborted += u64::from(result.is_err() && life.open.since.is_some());
                 result.map(|step| (step, life))
             }
@@ -285,8 +284,4 @@ impl Worker {
     fn status(&self) -> MutexGuard<'_, WorkerStatus> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn instances(plugins: &[Arc<dyn Plugin>]) -> Result<Plugins, LoadError> {
-    plugins.iter().map(|plugin| plugin.instance()).collect()
 }

@@ -1,6 +1,6 @@
 //! Why a call ended without an answer, from what wasmtime says of it.
 
-use reelflow_core::plugin::PluginFault;
+use reelflow_core::plugin::{PluginFault, TrapReport};
 use reelflow_ports::engine::Limits;
 use wasmtime::{Store, Trap, WasmBacktrace, WasmCoreDump};
 
@@ -13,8 +13,8 @@ const PANIC_MARKER: &[u8; 16] = b"reelflow:panic\x00\x01";
 const PANIC_TEXT_MAX: usize = 1024;
 /// The note is a static, and statics come first in memory, after 1 MiB of stack. A trap must stay cheap however large the heap is.
 const PANIC_SEARCH_MAX: usize = 4 << 20;
-/// Callers that a message names.
-const FRAMES_MAX: usize = 4;
+/// Characters of a function's name, at most: a guest says its names itself.
+const NAME_MAX: usize = 256;
 
 /// The fault behind `error`, which ended a call of the guest in `store`.
 pub(crate) fn of_error(error: &wasmtime::Error, store: &mut Store<Limiter>, limits: &Limits) -> PluginFault {
@@ -36,11 +36,10 @@ pub(crate) fn of_error(error: &wasmtime::Error, store: &mut Store<Limiter>, limi
     PluginFault::Malformed(legible(&text))
 }
 
-/// `panicked at src/lib.rs:7:5: no page, in my_plugin::add < …`, or the trap's name when nobody left a message.
-fn describe(trap: Trap, error: &wasmtime::Error, store: &Store<Limiter>) -> String {
-    let what = panic_message(error, store).unwrap_or_else(|| trap.to_string());
-    let frames = frames(error);
-    if frames.is_empty() { what } else { format!("{what}, in {}", frames.join(" < ")) }
+/// `panicked at src/lib.rs:7:5: no page`, or the trap's name when nobody left a message; and where.
+fn describe(trap: Trap, error: &wasmtime::Error, store: &Store<Limiter>) -> TrapReport {
+    let message = panic_message(error, store).unwrap_or_else(|| trap.to_string());
+    TrapReport { message, frames: frames(error) }
 }
 
 fn panic_message(error: &wasmtime::Error, store: &Store<Limiter>) -> Option<String> {
@@ -59,22 +58,15 @@ fn panic_note(memory: &[u8]) -> Option<String> {
     })
 }
 
-/// The guest's innermost functions, without those that every panic goes through.
+/// The guest's functions, the innermost first.
 fn frames(error: &wasmtime::Error) -> Vec<String> {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
     let names = backtrace.frames().iter().filter_map(|frame| frame.func_name());
     names
         .map(|name| format!("{:#}", rustc_demangle::demangle(name)))
-        .filter(|name| !is_machinery(name))
-        .take(FRAMES_MAX)
-        .map(|name| legible(&name))
+        .take(TrapReport::FRAMES_MAX)
+        .map(|name| legible(&name).chars().take(NAME_MAX).collect())
         .collect()
-}
-
-/// Functions between a guest's mistake and its trap.
-fn is_machinery(name: &str) -> bool {
-    let name = name.trim_start_matches('<');
-    ["core::", "std::", "alloc::", "__rust", "rust_", "abort"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 #[cfg(test)]

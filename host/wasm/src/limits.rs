@@ -24,6 +24,11 @@ impl Limiter {
         Limiter { memory_bytes_max, memory_bytes: 0, table_elements: 0, refused_memory: false }
     }
 
+    /// The linear memory that the store holds. It never shrinks.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes as u64
+    }
+
     /// Whether memory was refused since the last call of this function.
     pub(crate) fn take_refused_memory(&mut self) -> bool {
         std::mem::take(&mut self.refused_memory)

@@ -71,7 +71,8 @@ impl Plugin for WasmPlugin {
 
     fn instance(&self) -> Result<Box<dyn PluginInstance>, LoadError> {
         let live = self.shared.start()?;
-        Ok(Box::new(WasmInstance { shared: self.shared.clone(), live: Some(live) }))
+        let memory_bytes_max = live.store.data().memory_bytes();
+        Ok(Box::new(WasmInstance { shared: self.shared.clone(), live: Some(live), memory_bytes_max }))
     }
 }
 
@@ -86,6 +87,7 @@ struct WasmInstance {
     shared: Arc<Shared>,
     /// `None` after a fault, until the next call.
     live: Option<Live>,
+    memory_bytes_max: u64,
 }
 
 impl PluginInstance for WasmInstance {
@@ -94,10 +96,16 @@ impl PluginInstance for WasmInstance {
             Some(live) => live,
             None => self.shared.start().map_err(restart_fault)?,
         };
-        let response = live.call(request, &self.shared.limits)?;
+        let result = live.call(request, &self.shared.limits);
+        self.memory_bytes_max = self.memory_bytes_max.max(live.store.data().memory_bytes());
+        let response = result?;
         request.check(&response, &self.shared.outputs)?;
         self.live = Some(live);
         Ok(response)
+    }
+
+    fn memory_bytes_max(&self) -> u64 {
+        self.memory_bytes_max
     }
 }
 

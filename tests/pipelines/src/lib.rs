@@ -4,6 +4,7 @@
 //! Needs what `cargo xtask test` prepares (programs, components, Python packages) and says so when it is missing.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -59,16 +60,17 @@ pub fn prepared(path: impl AsRef<Path>) -> PathBuf {
     path
 }
 
-/// The component of one of `tests/guests`, built on first use.
-pub fn guest(kind: &str) -> PathBuf {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let out = target().join(format!("guests/{kind}.wasm"));
-    let mut reel = Command::new(prepared("debug/reel"));
-    reel.arg("build").arg(root().join("tests/guests").join(kind)).arg("--out").arg(&out);
-    let output = reel.env("CARGO_TARGET_DIR", target().join("guests")).output().expect("reel can be started");
-    assert!(output.status.success(), "{}", said(&output));
-    drop(guard);
+/// The component of `tests/guests/<name>`, built by `reel build` once for each test program.
+pub fn guest(name: &str) -> PathBuf {
+    static BUILT: LazyLock<Mutex<BTreeSet<String>>> = LazyLock::new(Mutex::default);
+    let mut built = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let out = target().join(format!("guests/{name}.wasm"));
+    if built.insert(name.to_owned()) {
+        let mut reel = Command::new(prepared("debug/reel"));
+        reel.arg("build").arg(root().join("tests/guests").join(name)).arg("--out").arg(&out);
+        let output = reel.env("CARGO_TARGET_DIR", target().join("guests")).output().expect("reel can be started");
+        assert!(output.status.success(), "{}", said(&output));
+    }
     out
 }
 

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use reelflow_core::{
     plan::Plan,
     record::{Outgoing, Partition, RecordBatch},
-    task::{Effect, Input, SealedTask, Task},
+    task::{Effect, Input, SealedTask, StageFailure, Task},
     time::{WallTime, Watermark},
 };
 
@@ -25,6 +25,8 @@ pub(crate) struct Owned {
     /// For each input: whether all of it was read, now and when the last epoch was sealed.
     pub at_end: Vec<bool>,
     pub sealed_at_end: Vec<bool>,
+    /// What stops the pipeline.
+    pub failed: Option<StageFailure>,
 }
 
 #[derive(Clone)]
@@ -58,8 +60,9 @@ impl Owned {
                 match effect {
                     Effect::Append(outgoing) => appended.push(outgoing),
                     Effect::Migrated(found) => panic!("nobody asked for a migration: {found:?}"),
+                    Effect::Failed(failure) => drop(self.failed.get_or_insert(*failure)),
                     Effect::Sealed(state) => assert!(sealed.replace(state).is_none(), "sealed twice"),
-                    Effect::Call { plugin, request } => {
+                    Effect::Call { plugin, request, .. } => {
                         inputs.push_back(Input::PluginReturned { result: plugins[plugin].call(&request) });
                     }
                 }

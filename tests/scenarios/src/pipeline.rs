@@ -129,7 +129,7 @@ impl Builder {
     fn stage<'a>(&mut self, kind: &str, name: &str, inputs: &[From], words: impl Iterator<Item = &'a str>) -> Result<(), String> {
         let known = [
             "plugin", "horizon", "window", "lateness", "emit", "early", "key", "within", "match", "after", "kind", "tie", "ttl",
-            "time", "behind",
+            "time", "behind", "on_error", "errors",
         ];
         let words = Words::parse(words, &known)?;
         let mut schemas: Vec<Schema> = inputs.iter().map(|input| self.stream_mut(*input).schema.clone()).collect();
@@ -166,6 +166,7 @@ impl Builder {
             outputs: outputs.into_iter().map(|(_, schema)| Stream { schema, consumers: Vec::new() }).collect(),
             state: None,
             retime,
+            failing: words.failing()?,
             late_topic,
             union,
         });

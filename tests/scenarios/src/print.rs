@@ -1,6 +1,11 @@
 //! Times and records as words.
 
-use reelflow_core::{record::Record, time::Watermark};
+use reelflow_core::{
+    plan::Plan,
+    record::Record,
+    task::{RowPlace, StageFailure},
+    time::Watermark,
+};
 use serde_json::{Map, Value};
 
 /// `1h`, `90s`, `-0.001s`: in the greatest unit that divides it, down to seconds with a fraction.
@@ -91,6 +96,17 @@ pub fn dead(record: &Record<'_>) -> String {
         Some(value) => value.escape_ascii().to_string().replace("\\\"", "\""),
     };
     format!("dead {}{code} at={place}{from} {value}: {}", required("reel-reason"), required("reel-error"))
+}
+
+/// What stops the pipeline: `failed at=stage from=place reason: error`, and how much went wrong where that is why.
+pub fn failed(plan: &Plan, failure: &StageFailure) -> String {
+    let from = match &failure.row.at {
+        RowPlace::Record { topic, partition, offset } => format!("{topic}/{partition}@{offset}"),
+        RowPlace::Row(text) => text.clone(),
+    };
+    let much = failure.exceeded.map(|much| format!(" wrong={}/{}", much.n_wrong, much.n_rows)).unwrap_or_default();
+    let name = &plan.stages[failure.stage].name;
+    format!("failed at={name} from={from}{much} {}: {}", failure.row.reason, failure.row.error)
 }
 
 fn object(value: &[u8]) -> Map<String, Value> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use reelflow_core::plan::Emission;
+use reelflow_core::plan::{Emission, ErrorsMax, Failing, OnError};
 
 use crate::print::parse_time;
 
@@ -29,6 +29,22 @@ impl<'a> Words<'a> {
 
     pub(crate) fn number(&self, name: &str, default: u32) -> Result<u32, String> {
         self.0.get(name).map_or(Ok(default), |text| text.parse().map_err(|_| format!("\"{text}\" is no number")))
+    }
+
+    /// `on_error=skip`, `errors=5%/1000`.
+    pub(crate) fn failing(&self) -> Result<Failing, String> {
+        let on_error = match self.0.get("on_error").copied() {
+            None => OnError::DeadLetter,
+            Some("skip") => OnError::Skip,
+            Some("fail") => OnError::Fail,
+            Some(other) => return Err(format!("on_error={other}")),
+        };
+        let max = |text: &&str| {
+            let (share, of) = text.split_once("%/")?;
+            Some(ErrorsMax { share: share.parse::<u32>().ok()? * 100, of: of.parse().ok()? })
+        };
+        let errors_max = self.0.get("errors").map(|text| max(text).ok_or_else(|| format!("errors={text}"))).transpose()?;
+        Ok(Failing { on_error, errors_max, ..Failing::STANDARD })
     }
 
     pub(crate) fn emission(&self) -> Result<Emission, String> {

@@ -65,6 +65,7 @@ impl World {
                     sealed_at: START,
                     at_end: vec![false; n_inputs],
                     sealed_at_end: vec![false; n_inputs],
+                    failed: None,
                 };
                 world.owned.push(owned);
             }
@@ -248,7 +249,9 @@ impl World {
         let (appended, sealed) = owned.handle(happened.input(), &self.plugins);
         assert!(sealed.is_none(), "sealed without being asked");
         owned.appended.extend(appended.iter().cloned());
+        let failed = owned.failed.take();
         appended.iter().for_each(|outgoing| self.appended(outgoing, out));
+        failed.iter().for_each(|failure| *out += &(print::failed(&self.plan, failure) + "\n"));
     }
 
     /// Prints what was appended, or keeps it for its readers.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use reelflow_core::{
     format::SourceFormat,
     plan::{
-        Consumer, Emission, EventTimeFrom, FragmentInput, FragmentPlan, JoinKind, Matching, Plan, SessionCuts, ShufflePlan,
-        ShuffleTo, SinkPlan, SourcePlan, StageKind, StagePlan, Stream, WindowSpec,
+        Consumer, Emission, EventTimeFrom, Failing, FragmentInput, FragmentPlan, JoinKind, Matching, Plan, SessionCuts,
+        ShufflePlan, ShuffleTo, SinkPlan, SourcePlan, StageKind, StagePlan, Stream, WindowSpec,
     },
     schema::{FieldType, Schema},
 };
@@ -152,6 +152,7 @@ impl Shape {
             outputs: vec![Stream { schema: output.clone(), consumers: vec![Consumer::Sink(0)] }],
             state: None,
             retime: None,
+            failing: Failing::STANDARD,
             union: Vec::new(),
             late_topic: Some("late.rolling".into()),
         });
@@ -209,6 +210,7 @@ impl Shape {
             outputs: vec![Stream { schema: output.clone(), consumers: vec![Consumer::Sink(0)] }],
             state: None,
             retime: None,
+            failing: Failing::STANDARD,
             late_topic: Some("late.pairs".into()),
             union: Vec::new(),
         });
@@ -257,6 +259,7 @@ impl Shape {
             outputs: vec![Stream { schema: output, consumers: vec![Consumer::Sink(0)] }],
             state: None,
             retime: None,
+            failing: Failing::STANDARD,
             late_topic: Some("late.tally".into()),
             union: Vec::new(),
         }
@@ -271,6 +274,7 @@ impl Shape {
             outputs: vec![Stream { schema, consumers: vec![next] }],
             state: None,
             retime: None,
+            failing: Failing::STANDARD,
             late_topic: None,
             union: Vec::new(),
         }
@@ -316,6 +320,7 @@ fn transform(name: &str, plugin: usize, schema: Schema, next: usize) -> StagePla
         outputs: vec![Stream { schema, consumers: vec![Consumer::Stage { stage: next, port: 0 }] }],
         state: None,
         retime: None,
+        failing: Failing::STANDARD,
         late_topic: None,
         union: Vec::new(),
     }

@@ -1,5 +1,7 @@
 //! How values are written on the command line.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+
 use reelflow_config::moment::Calendar;
 use reelflow_core::time::EventTime;
 
@@ -16,6 +18,17 @@ pub(super) fn pipeline_name(text: &str) -> Result<String, String> {
     reelflow_config::pipeline_name(text).map(|()| text.to_owned())
 }
 
+/// `9464` or `:9464` of this machine alone, or `ADDRESS:PORT`; port 0 is a free one.
+pub(super) fn listening(text: &str) -> Result<SocketAddr, String> {
+    let port = text.strip_prefix(':').unwrap_or(text).parse::<u16>();
+    match port {
+        Ok(port) => Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)),
+        Err(_) => text.to_socket_addrs().ok().and_then(|mut all| all.next()).ok_or_else(|| {
+            "must be a port, such as 9464, or an address of this machine and a port, such as 0.0.0.0:9464".to_owned()
+        }),
+    }
+}
+
 /// A time in RFC 3339, a date or a time of UTC, or ms since 1970.
 pub(super) fn event_time(text: &str) -> Result<EventTime, String> {
     Calendar::utc().read(text).map_err(|_| "must be a time such as 2026-01-03T12:00:00Z, a date, or ms since 1970".to_owned())
@@ -24,6 +37,21 @@ pub(super) fn event_time(text: &str) -> Result<EventTime, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_port_alone_is_one_of_this_machine_alone() {
+        for (text, address) in [
+            ("9464", Some("127.0.0.1:9464")),
+            (":0", Some("127.0.0.1:0")),
+            ("0.0.0.0:9464", Some("0.0.0.0:9464")),
+            ("[::1]:9464", Some("[::1]:9464")),
+            ("70000", None),
+            ("0.0.0.0", None),
+            ("", None),
+        ] {
+            assert_eq!(listening(text).ok().map(|address| address.to_string()).as_deref(), address, "{text}");
+        }
+    }
 
     #[test]
     fn times_are_told_in_three_ways() {

@@ -16,6 +16,7 @@ use reelflow_ports::{
 };
 use reelflow_runtime::{
     control::Started,
+    observe::Observer,
     patience::Patience,
     pipeline::Pipeline,
     settings::{Alignment, Retry, Settings},
@@ -27,6 +28,7 @@ use crate::{
     commands::reload::ManifestLoader,
     failure::{Exit, Failure},
     manifest::Manifest,
+    metrics::{Both, Metrics},
     output::print,
     outside,
     progress::Progress,
@@ -62,7 +64,7 @@ pub(crate) fn run(args: &Run) -> Result<(), Failure> {
         schemas,
         clock: Arc::new(SystemClock),
         settings,
-        observer: progress.clone(),
+        observer: observer(&args.process, &manifest, &progress)?,
         board: None,
     };
     let files = manifest.file_sinks(&job.plan);
@@ -72,6 +74,15 @@ pub(crate) fn run(args: &Run) -> Result<(), Failure> {
         watch::spawn(manifest.clone(), n_partitions, pipeline.upgrader(), pipeline.stopper());
     }
     conduct(pipeline, &manifest, &progress, args.process.format)
+}
+
+/// Who watches a run: its progress is shown, and served where the user wants it.
+pub(super) fn observer(process: &Process, manifest: &Manifest, progress: &Arc<Progress>) -> Result<Arc<dyn Observer>, Failure> {
+    let Some(address) = process.metrics else { return Ok(progress.clone()) };
+    let metrics = Arc::new(Metrics::new(&manifest.config, process.workers));
+    let address = metrics.clone().serve(address)?;
+    progress.say(&format!("metrics at http://{address}/metrics"));
+    Ok(Arc::new(Both(progress.clone(), metrics)))
 }
 
 /// Runs `pipeline` until it ends or is told to by a signal, and prints its figures.

@@ -3,7 +3,7 @@
 use reelflow_core::plan::{Emission, WindowSpec};
 
 use super::{
-    RawSource, RawStage,
+    RawSource, RawStage, failing,
     format::source_format,
     history::history,
     inputs::{inputs, required_inputs},
@@ -105,7 +105,11 @@ fn declared_fields(table: &mut Table<'_>, problems: &mut Problems) -> Vec<Declar
 }
 
 /// The keys of each kind of stage, for the message about a key that belongs to another kind.
-const ELSEWHERE: [(&str, &str); 20] = [
+const ELSEWHERE: [(&str, &str); 24] = [
+    failing::KEYS[0],
+    failing::KEYS[1],
+    failing::KEYS[2],
+    failing::KEYS[3],
     ("input", "stages of kind \"transform\", \"dedup\", \"aggregate\", \"lookup\" and \"process\""),
     ("inputs", "stages of kind \"transform\", \"dedup\", \"aggregate\" and \"process\""),
     ("plugin", "stages of kind \"transform\", \"aggregate\", \"join\", \"lookup\" and \"process\""),
@@ -154,6 +158,7 @@ pub(super) fn stage(name: At<String>, mut table: Table<'_>, problems: &mut Probl
         _ => None,
     };
     let event_time = if plugin.is_some() { event_time(&mut table, problems) } else { None };
+    let failing = if plugin.is_some() { Some(failing::failing(&mut table, problems)) } else { None };
     let stage_kind = match (kind, ports) {
         (Some("transform"), Ports::Streams(inputs)) => transform(&mut table, inputs, &plugin, problems),
         (Some("dedup"), Ports::Streams(inputs)) => dedup(&mut table, inputs, problems),
@@ -171,7 +176,8 @@ pub(super) fn stage(name: At<String>, mut table: Table<'_>, problems: &mut Probl
         }
     };
     table.finish(&ELSEWHERE, problems);
-    let built = stage_kind.map(|kind| Stage { name: name.clone(), kind, event_time });
+    let failing = failing.unwrap_or_default();
+    let built = stage_kind.map(|kind| Stage { name: name.clone(), kind, event_time, failing });
     RawStage { name, kind, inputs, table: looked_up, plugin, built }
 }
 

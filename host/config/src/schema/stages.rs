@@ -3,7 +3,11 @@
 use schemars::JsonSchema;
 use serde_json::Value;
 
-use super::{Columns, Duration, Input, Inputs, Name, Text, windows::Window};
+use super::{
+    Columns, Duration, Input, Inputs, Name, Text,
+    failing::{Backoff, ErrorsMax, OnError, Retries, limit_at_failure},
+    windows::Window,
+};
 
 fn one_of_inputs() -> Value {
     serde_json::json!([{ "required": ["input"] }, { "required": ["inputs"] }])
@@ -20,8 +24,17 @@ fn by_window() -> Value {
 #[schemars(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Stage {
     /// Each row becomes any number of rows.
-    #[schemars(extend("oneOf" = one_of_inputs()))]
-    Transform { input: Option<Input>, inputs: Option<Inputs>, event_time: Option<StageTime>, plugin: Name },
+    #[schemars(extend("oneOf" = one_of_inputs(), "not" = limit_at_failure()))]
+    Transform {
+        input: Option<Input>,
+        inputs: Option<Inputs>,
+        event_time: Option<StageTime>,
+        on_error: Option<OnError>,
+        errors_max: Option<ErrorsMax>,
+        retries: Option<Retries>,
+        backoff: Option<Backoff>,
+        plugin: Name,
+    },
     /// The first row of each id passes, the others are counted and dropped.
     #[schemars(extend("oneOf" = one_of_inputs()))]
     Dedup {
@@ -33,7 +46,7 @@ pub(super) enum Stage {
         horizon: Option<Duration>,
     },
     /// Rows of one key and window become a result.
-    #[schemars(extend("oneOf" = one_of_inputs()))]
+    #[schemars(extend("oneOf" = one_of_inputs(), "not" = limit_at_failure()))]
     Aggregate {
         input: Option<Input>,
         inputs: Option<Inputs>,
@@ -47,11 +60,15 @@ pub(super) enum Stage {
         /// windows of fixed size; hopping ones of at most 60 slides.
         early: Option<Duration>,
         event_time: Option<StageTime>,
+        on_error: Option<OnError>,
+        errors_max: Option<ErrorsMax>,
+        retries: Option<Retries>,
+        backoff: Option<Backoff>,
         plugin: Name,
     },
     /// Rows of two inputs that are near each other in event time: each left row with the latest right row before it, with all around it, or
     /// with all of its window.
-    #[schemars(extend("if" = by_window(), "then" = { "required": ["window"] }, "else" = { "required": ["within"] }))]
+    #[schemars(extend("if" = by_window(), "then" = { "required": ["window"] }, "else" = { "required": ["within"] }, "not" = limit_at_failure()))]
     Join {
         left: Input,
         right: Input,
@@ -76,9 +93,14 @@ pub(super) enum Stage {
         /// With `match = "latest-before"`. Default `final`.
         emit: Option<Emit>,
         event_time: Option<StageTime>,
+        on_error: Option<OnError>,
+        errors_max: Option<ErrorsMax>,
+        retries: Option<Retries>,
+        backoff: Option<Backoff>,
         plugin: Name,
     },
     /// Each row with the version of a table that was valid at its event time.
+    #[schemars(extend("not" = limit_at_failure()))]
     Lookup {
         input: Input,
         /// The name of a table.
@@ -90,10 +112,14 @@ pub(super) enum Stage {
         /// How long behind the watermark records still count. Without it none is late, and every version is kept.
         lateness: Option<Duration>,
         event_time: Option<StageTime>,
+        on_error: Option<OnError>,
+        errors_max: Option<ErrorsMax>,
+        retries: Option<Retries>,
+        backoff: Option<Backoff>,
         plugin: Name,
     },
     /// Rows and timers of a key, with a state for each key.
-    #[schemars(extend("oneOf" = one_of_inputs()))]
+    #[schemars(extend("oneOf" = one_of_inputs(), "not" = limit_at_failure()))]
     Process {
         input: Option<Input>,
         inputs: Option<Inputs>,
@@ -103,6 +129,10 @@ pub(super) enum Stage {
         /// How long a key is kept after its last record, in event time. Without it, until the plugin forgets it.
         state_ttl: Option<Duration>,
         event_time: Option<StageTime>,
+        on_error: Option<OnError>,
+        errors_max: Option<ErrorsMax>,
+        retries: Option<Retries>,
+        backoff: Option<Backoff>,
         plugin: Name,
     },
 }

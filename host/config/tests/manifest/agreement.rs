@@ -58,6 +58,7 @@ fn is_partly_structural(code: Code) -> bool {
     matches!(
         code,
         Code::BadDuration
+            | Code::BadShare
             | Code::BadName
             | Code::BadTopic
             | Code::OutOfRange

@@ -29,6 +29,8 @@ fn all(config: &reelflow_config::Config) -> Vec<Problem> {
         config.history_unusable("plays", "\"history/plays\" does not exist"),
         config.history_unusable("impressions", "no space is left"),
         config.backfill_stuck("other records"),
+        config.stage_failed("clean", "topic \"plays\", partition 3, offset 17", "plugin trapped: no page (trap)"),
+        config.too_many_errors("clean", "51 of 1000 rows", "row {\"key\":1}", "no page (rejected)"),
         config.plan_changed("stage \"trending\" had the key (profile_id)"),
     ]
 }

@@ -136,6 +136,11 @@ impl Lookup {
         }
     }
 
+    /// Rows that wait for the table to come past them.
+    pub fn n_waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// No row before this will be looked up any more.
     fn floor(&self) -> Watermark {
         let rows = match self.facts.lateness_ms {

@@ -4,7 +4,7 @@ use crate::{
     plan::{Consumer, ShuffleIdx, Stream},
     stage::Batch,
     task::{
-        Effect, Task, memory, retime, stages,
+        Effect, Task, failing, memory, retime, stages,
         stages::{Rose, Stage, TABLE_PORT},
     },
     time::Watermark,
@@ -32,7 +32,7 @@ impl Task {
                         let plugin =
                             Stage::plugin(&self.plan.stages[stage.idx]).expect("only stages with a plugin ask for calls");
                         self.is_call_open = true;
-                        effects.push(Effect::Call { plugin, request });
+                        effects.push(Effect::Call { stage: stage.idx, plugin, request });
                         return;
                     }
                     None => self.running = None,
@@ -115,12 +115,14 @@ impl Task {
         if let Some(to) = &plan.stages[stage_idx].retime {
             retime::apply(to, &mut outbox);
         }
+        let failure = failing::apply(&plan, stage_idx, &mut stage.block, &mut outbox);
         memory::add_counts(&mut stage.counts, &std::mem::take(&mut outbox.counts));
         for (output, batch) in outbox.emitted.drain(..) {
             self.deliver(&plan.stages[stage_idx].outputs[output], batch, effects);
         }
         outbox.late.drain(..).for_each(|late| self.outputs.late(stage_idx, &late, effects));
         outbox.dead.drain(..).for_each(|dead| self.outputs.dead_rows(stage_idx, &dead, effects));
+        effects.extend(failure.map(|failure| Effect::Failed(Box::new(failure))));
         self.outbox = outbox;
     }
 

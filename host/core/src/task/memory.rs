@@ -4,13 +4,15 @@
 //! are named, so that a pipeline may get new sources, shuffles and stages. (I-10)
 //!
 //! ```text
-//! memory   = version u8 (4) | low | n varint, source* | n varint, inward* | n varint, stage* | n varint, outward*
+//! memory   = version u8 (5) | low | n varint, source* | n varint, inward* | n varint, stage* | n varint, outward*
 //! source   = name | watermark | 3 counts
 //! inward   = topic | low | n varint, mark* | 3 counts         (a shuffle that leads here)
-//! stage    = name | n varint, term* | versions | low | table | 9 counts    (version 2 had no `versions`, version 3 no `table`)
+//! stage    = name | n varint, term* | versions | low | table | 11 counts | block
+//!                            (version 2 had no `versions`, version 3 no `table`, version 4 no `block` and 9 counts)
 //! table    = watermark                                       (of a lookup's table; the least one, if it is none)
 //! term     = name | value                                     (what decides its results, see `terms`)
 //! versions                                                    (of its plugin's state, see `versions`)
+//! block    = rows varint | wrong varint                      (what a limit on errors counts, see `failing`)
 //! outward  = topic | mark                                     (a shuffle that leads away: what was sent last)
 //! mark     = watermark | idle bool
 //! low, watermark = signed        counts = varint each          name, topic, value = bytes
@@ -22,6 +24,7 @@ use crate::{
     state::{ByteWriter, ChangeReader, StateError},
     task::{
         Outward,
+        failing::Block,
         input::{InputState, SourceCounts},
         stages::Stage,
     },
@@ -31,7 +34,7 @@ use crate::{
 
 /// No stage may have this name.
 pub(super) const SECTION: &str = "@task";
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 /// The parts of a task that are remembered here.
 pub(super) struct Memory<'a> {
@@ -71,6 +74,7 @@ impl Memory<'_> {
             to.signed(stage.low.watermark().0);
             to.signed(stage.table.as_ref().map_or(Watermark::UNKNOWN, |table| table.low.watermark()).0);
             write_counts(&mut to, &stage_totals(&stage.counts));
+            write_counts(&mut to, &stage.block.totals());
         }
         to.varint(self.outward.len() as u64);
         for outward in self.outward.iter() {
@@ -120,7 +124,10 @@ impl Memory<'_> {
                 let low = Watermark(from.signed()?);
                 stage.table.iter_mut().for_each(|table| table.low.restore(low));
             }
-            stage.counts = stage_counts(read_counts(from)?);
+            stage.counts = if version > 4 { stage_counts(read_counts(from)?) } else { stage_counts_4(read_counts(from)?) };
+            if version > 4 {
+                stage.block = Block::of_totals(read_counts(from)?);
+            }
         }
         for _ in 0..from.varint()? {
             let name = read_name(from)?;
@@ -162,15 +169,35 @@ fn read_counts<const N: usize>(from: &mut ChangeReader<'_>) -> Result<[u64; N], 
     Ok(counts)
 }
 
-fn stage_totals(counts: &StageCounts) -> [u64; 9] {
-    let StageCounts { rows_in, accepted, duplicate, conflicting, late, dead, rows_out, late_panes, dead_panes } = *counts;
-    [rows_in, accepted, duplicate, conflicting, late, dead, rows_out, late_panes, dead_panes]
+fn stage_totals(counts: &StageCounts) -> [u64; 11] {
+    let StageCounts { rows_in, accepted, duplicate, conflicting, late, dead, rows_out, .. } = *counts;
+    let StageCounts { late_panes, dead_panes, skipped, skipped_panes, .. } = *counts;
+    [rows_in, accepted, duplicate, conflicting, late, dead, rows_out, late_panes, dead_panes, skipped, skipped_panes]
 }
 
 fn stage_counts(
-    [rows_in, accepted, duplicate, conflicting, late, dead, rows_out, late_panes, dead_panes]: [u64; 9],
+    [rows_in, accepted, duplicate, conflicting, late, dead, rows_out, late_panes, dead_panes, skipped, skipped_panes]: [u64; 11],
 ) -> StageCounts {
-    StageCounts { rows_in, accepted, duplicate, conflicting, late, dead, rows_out, late_panes, dead_panes }
+    StageCounts {
+        rows_in,
+        accepted,
+        duplicate,
+        conflicting,
+        late,
+        dead,
+        rows_out,
+        late_panes,
+        dead_panes,
+        skipped,
+        skipped_panes,
+    }
+}
+
+/// Up to version 4 nothing was ever skipped.
+fn stage_counts_4(totals: [u64; 9]) -> StageCounts {
+    let mut all = [0; 11];
+    all[..9].copy_from_slice(&totals);
+    stage_counts(all)
 }
 
 /// `total` and what was counted since.

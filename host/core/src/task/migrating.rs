@@ -97,6 +97,11 @@ impl Migration {
         }
     }
 
+    /// Whose states the open call is about.
+    pub(super) fn stage(&self) -> StageIdx {
+        self.stages.last().expect("a call is open").found.stage
+    }
+
     /// Takes the answer to the last call. `put` is given each state that could be migrated.
     pub fn returned(&mut self, result: Result<Response, PluginFault>, mut put: impl FnMut(StageIdx, &Spot, &[u8])) {
         let stage = self.stages.last_mut().expect("an answer follows a call");
@@ -241,9 +246,10 @@ impl Task {
     fn go_on_migrating(&mut self, effects: &mut Vec<Effect>) {
         let mut migration = self.migrating.take().expect("a migration is being done");
         if let Some((plugin, request)) = migration.next_call(self) {
+            let stage = migration.stage();
             self.migrating = Some(migration);
             self.is_call_open = true;
-            effects.push(Effect::Call { plugin, request });
+            effects.push(Effect::Call { stage, plugin, request });
             return;
         }
         let found = migration.finish();

@@ -8,9 +8,10 @@ use crate::{
     json::encode,
     letter::{Place, name, words},
     plan::{FragmentIdx, Plan, ShuffleIdx, ShuffleTo, SinkIdx, StageIdx, StageKind, StagePlan},
+    plugin::PluginFault,
     record::{Header, Outgoing, Partition, Record, RecordBatch, partition_of},
     schema::Schema,
-    stage::{Batch, DeadRows, LateRows, Origins, RowsOf},
+    stage::{Batch, DeadReason, DeadRows, LateRows, Origins, RowsOf},
     task::{Effect, input::DeadRecord},
     time::{WallTime, Watermark},
     watermark::InputMark,
@@ -45,6 +46,7 @@ struct HeaderNames {
     reason: Arc<str>,
     code: Arc<str>,
     error: Arc<str>,
+    backtrace: Arc<str>,
     topic: Arc<str>,
     partition: Arc<str>,
     offset: Arc<str>,
@@ -61,6 +63,7 @@ impl Outputs {
             reason: name::REASON.into(),
             code: name::CODE.into(),
             error: name::ERROR.into(),
+            backtrace: name::BACKTRACE.into(),
             topic: name::TOPIC.into(),
             partition: name::PARTITION.into(),
             offset: name::OFFSET.into(),
@@ -218,15 +221,6 @@ impl Outputs {
     pub fn dead_rows(&mut self, stage: StageIdx, dead: &DeadRows, effects: &mut Vec<Effect>) {
         let plan = self.plan.clone();
         let place = Place::Stage(&plan.stages[stage].name);
-        let key_schema;
-        let schema = match dead.of {
-            RowsOf::Input(port) => &plan.stages[stage].inputs[port],
-            RowsOf::Output(output) => &plan.stages[stage].outputs[output].schema,
-            RowsOf::Key => {
-                key_schema = schema_of_key(&plan, stage);
-                &key_schema
-            }
-        };
         for (row, reason) in dead.reasons.iter().enumerate() {
             let (code, error, reject_code) = words(reason);
             let mut headers = Vec::new();
@@ -235,18 +229,16 @@ impl Outputs {
                     let record = batch.record(records[row] as usize);
                     headers.extend_from_slice(record.headers);
                     self.push_headers(place, code, &error, reject_code, &mut headers);
+                    self.push_backtrace(reason, &mut headers);
                     self.push_origin(topic, *partition, &record, &mut headers);
                     self.push_dead(record.timestamp_ms, record.key, record.value, &headers);
                 }
                 Origins::Rows => {
                     self.push_headers(place, code, &error, reject_code, &mut headers);
                     self.push_timestamp(dead.batch.times[row].0, &mut headers);
-                    let mut value = std::mem::take(&mut self.scratch);
-                    value.clear();
-                    let revision = dead.batch.revisions.as_ref().map(|all| all[row]);
-                    encode::row(schema, &dead.batch.rows, row, revision, &mut value);
+                    self.push_backtrace(reason, &mut headers);
+                    let value = row_json(&plan, stage, dead, row);
                     self.push_dead(dead.batch.times[row].0, None, Some(&value), &headers);
-                    self.scratch = value;
                 }
             }
         }
@@ -275,6 +267,15 @@ impl Outputs {
             to.push((self.names.code.clone(), code.to_string().into_bytes()));
         }
         to.push((self.names.error.clone(), error.as_bytes().to_vec()));
+    }
+
+    /// Where a trap was, for those who mend the plugin: one function a line.
+    fn push_backtrace(&self, reason: &DeadReason, to: &mut Vec<Header>) {
+        if let DeadReason::Fault(PluginFault::Trap(report)) = reason
+            && !report.frames.is_empty()
+        {
+            to.push((self.names.backtrace.clone(), report.backtrace().into_bytes()));
+        }
     }
 
     fn push_origin(&self, topic: &Arc<str>, partition: Partition, record: &Record<'_>, to: &mut Vec<Header>) {
@@ -314,4 +315,18 @@ fn schema_of_key(plan: &Plan, stage: StageIdx) -> Schema {
         }
         other => unreachable!("only an aggregate or a process fires by key, not {other:?}"),
     }
+}
+
+/// A row that a stage gave up, as a JSON object.
+pub(super) fn row_json(plan: &Plan, stage: StageIdx, dead: &DeadRows, row: usize) -> Vec<u8> {
+    let of_stage = &plan.stages[stage];
+    let schema = match dead.of {
+        RowsOf::Input(port) => &of_stage.inputs[port],
+        RowsOf::Output(output) => &of_stage.outputs[output].schema,
+        RowsOf::Key => &schema_of_key(plan, stage),
+    };
+    let revision = dead.batch.revisions.as_ref().map(|all| all[row]);
+    let mut text = Vec::new();
+    encode::row(schema, &dead.batch.rows, row, revision, &mut text);
+    text
 }

@@ -14,7 +14,7 @@ use crate::{
         states::PluginStates,
         transform::Transform,
     },
-    task::{feeds::Feeds, input::InputState, terms::Terms, versions::Versions},
+    task::{failing::Block, feeds::Feeds, input::InputState, terms::Terms, versions::Versions},
     time::{WallTime, Watermark},
     watermark::{InputMark, LowWatermark},
 };
@@ -26,6 +26,8 @@ pub(super) struct Stage {
     pub idx: StageIdx,
     pub state: StageState,
     pub counts: StageCounts,
+    /// What its limit on errors counts.
+    pub block: Block,
     pub terms: Terms,
     pub versions: Versions,
     /// The minimum over what feeds it: it judges the rows that come in.
@@ -139,6 +141,11 @@ impl StageState {
         }
     }
 
+    /// Rows that wait for a table.
+    pub fn n_waiting(&self) -> usize {
+        if let StageState::Lookup(stage) = self { stage.n_waiting() } else { 0 }
+    }
+
     /// What of `batch` this stage takes in: a transform every revision of a result, a stage that keeps state only the last one,
     /// because it could not take the earlier ones back.
     fn intake(&self, batch: Batch) -> Batch {
@@ -168,6 +175,7 @@ impl Stage {
                 idx: *idx,
                 state: StageState::new(&plan.stages[*idx]),
                 counts: StageCounts::default(),
+                block: Block::default(),
                 terms: Terms::of(&plan.stages[*idx]),
                 versions: Versions::new(plan.stages[*idx].state.clone()),
                 low: LowWatermark::default(),

@@ -198,7 +198,7 @@ mod tests {
     use std::sync::Arc;
 
     use crate::{
-        plan::{JoinKind, SessionCuts},
+        plan::{Failing, JoinKind, SessionCuts},
         schema::{Field, FieldType},
         window::local::LocalWindows,
         zone::Zone,
@@ -218,6 +218,7 @@ mod tests {
                 outputs,
                 state: None,
                 retime: None,
+                failing: Failing::STANDARD,
                 late_topic: None,
                 union: Vec::new(),
             })

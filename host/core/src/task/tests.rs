@@ -5,8 +5,8 @@ use crate::{
     format::SourceFormat,
     frame::{self, Frame},
     plan::{
-        Consumer, Divided, EventTimeFrom, FileFormat, FilesPlan, FragmentInput, FragmentPlan, ShufflePlan, ShuffleTo, SinkPlan,
-        SourcePlan, StageKind, StagePlan, Stream,
+        Consumer, Divided, EventTimeFrom, Failing, FileFormat, FilesPlan, FragmentInput, FragmentPlan, ShufflePlan, ShuffleTo,
+        SinkPlan, SourcePlan, StageKind, StagePlan, Stream,
     },
     record::{END_KEY, Header, Record, partition_of},
     schema::{Field, FieldType, Schema},
@@ -52,6 +52,7 @@ fn plan() -> Arc<Plan> {
         outputs: vec![stream(&[Consumer::Sink(0), Consumer::Shuffle(0)])],
         state: None,
         retime: None,
+        failing: Failing::STANDARD,
         late_topic: None,
         union: Vec::new(),
     };
@@ -100,7 +101,7 @@ fn handled(task: &mut Task, input: Input) -> Vec<Effect> {
 fn appended(effects: Vec<Effect>) -> Vec<Outgoing> {
     let append = |effect| match effect {
         Effect::Append(outgoing) => Some(outgoing),
-        Effect::Call { .. } | Effect::Migrated(_) | Effect::Sealed(_) => None,
+        Effect::Call { .. } | Effect::Migrated(_) | Effect::Sealed(_) | Effect::Failed(_) => None,
     };
     effects.into_iter().filter_map(append).collect()
 }
@@ -302,8 +303,14 @@ fn the_bytes_of_every_version() {
                     05407461736b5a040e0105706c6179730e020200000106756e6971756503046b696e640564656475700269640c2869643a20737472696e67 \
                     2907686f72697a6f6e023173000effffffffffffffffff010202000000000200000104617761790e0006756e697175653801860118b702f1 \
                     cb6281c513e35ffe7637c86c9e7203725d958d6b14018601184da3836cc103757edf5ec0b95aaea51f4c4d07c8c9d3edc7";
-    assert_eq!(chunks, [bytes(memory_4)]);
     read(&bytes(memory_4));
+    // With what is skipped, and the block of a limit on errors.
+    let memory_5 = "01 b7d26506 \
+                    05407461736b5e050e0105706c6179730e020200000106756e6971756503046b696e640564656475700269640c2869643a20737472696e67 \
+                    2907686f72697a6f6e023173000effffffffffffffffff01020200000000020000000000000104617761790e0006756e6971756538018601 \
+                    18b702f1cb6281c513e35ffe7637c86c9e7203725d958d6b14018601184da3836cc103757edf5ec0b95aaea51f4c4d07c8c9d3edc7";
+    assert_eq!(chunks, [bytes(memory_5)]);
+    read(&bytes(memory_5));
 }
 
 #[test]

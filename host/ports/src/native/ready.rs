@@ -32,7 +32,7 @@ pub fn pass(schema: Schema, mark: usize) -> NativePlugin {
         let Request::Transform { rows } = request else { return Err(wrong_call(request)) };
         let says = |row: &usize, word: &str| rows.column(mark).at(*row) == Value::Bytes(word.as_bytes());
         if (0..rows.len()).any(|row| says(&row, "trap")) {
-            return Err(PluginFault::Trap("a row says trap".to_owned()));
+            return Err(PluginFault::Trap("a row says trap".into()));
         }
         let kept: Vec<u32> = (0..rows.len()).filter(|row| !says(row, "reject")).map(|row| row as u32).collect();
         let reject = |row| Reject { row: row as u32, code: 7, message: "a row says reject".to_owned() };
@@ -148,7 +148,7 @@ impl Tally {
     }
 
     fn read(bytes: &[u8]) -> Result<Tally, PluginFault> {
-        let damaged = |_| PluginFault::Trap("a state that tally did not write".to_owned());
+        let damaged = |_| PluginFault::Trap("a state that tally did not write".into());
         let mut tally = Tally::default();
         if bytes.is_empty() {
             return Ok(tally);
@@ -185,5 +185,5 @@ fn where_matched(column: &Column, matched: &Bitmap) -> Column {
 }
 
 fn wrong_call(request: &Request) -> PluginFault {
-    PluginFault::Trap(format!("not a call of this world: {request:?}"))
+    PluginFault::Trap(format!("not a call of this world: {request:?}").into())
 }

@@ -33,7 +33,7 @@ pub fn rolling(key: &str, span_ms: i64, lateness_ms: i64) -> NativePlugin {
     NativePlugin::new("rolling", declaration, move |request| match request {
         Request::Take { grouped, times, states, .. } => take(&grouped.rows, &grouped.ends, times, states, lateness_ms + 1),
         Request::Fire { timers, keys, states, time } => fire(timers, keys, states, *time, span_ms, lateness_ms + 1),
-        other => Err(PluginFault::Trap(format!("rolling was asked {other:?}"))),
+        other => Err(PluginFault::Trap(format!("rolling was asked {other:?}").into())),
     })
 }
 
@@ -43,7 +43,7 @@ struct Kept(BTreeMap<(i64, Vec<u8>), i64>);
 
 impl Kept {
     fn read(bytes: &[u8]) -> Result<Kept, PluginFault> {
-        let damaged = |_| PluginFault::Trap("a state that rolling did not write".to_owned());
+        let damaged = |_| PluginFault::Trap("a state that rolling did not write".into());
         let (mut kept, mut from) = (Kept::default(), ChangeReader::new(bytes));
         while !from.is_empty() {
             let (at, id) = (from.signed().map_err(damaged)?, from.bytes().map_err(damaged)?.to_vec());
@@ -70,7 +70,7 @@ fn take(rows: &Rows, ends: &[u32], times: &[EventTime], states: &Packed, wait_ms
         while row < *end {
             let at = times[row as usize].0;
             let (Value::Bytes(id), Value::Int(value)) = (rows.column(0).at(row as usize), rows.column(1).at(row as usize)) else {
-                return Err(PluginFault::Trap("id and value are required".to_owned()));
+                return Err(PluginFault::Trap("id and value are required".into()));
             };
             kept.0.insert((at, id.to_vec()), value);
             timers.push(TimerChange { origin: row, is_set: true, timer: Timer { clock: Clock::EventTime, at: at + wait_ms } });
@@ -93,7 +93,7 @@ fn fire(
     let mut columns = [Kind::Bytes, Kind::Bytes, Kind::Int, Kind::Int, Kind::Int].map(Column::empty);
     for (group, timer) in timers.iter().enumerate() {
         if !time.watermark.reached(EventTime(timer.at)) {
-            return Err(PluginFault::Trap("a timer that is not due".to_owned()));
+            return Err(PluginFault::Trap("a timer that is not due".into()));
         }
         let mut kept = Kept::read(states.at(group))?;
         let at = timer.at - wait_ms;

@@ -18,7 +18,7 @@ use reelflow_core::{
 };
 use reelflow_ports::log::{Fetched, TopicPartition};
 
-use super::life::{Life, Plugins};
+use super::{calls::Plugins, life::Life};
 use crate::{error::RunError, worker::Job};
 
 /// A partition with more pieces than this is paused although its turn will come: epochs may be shorter than what a poll gives.

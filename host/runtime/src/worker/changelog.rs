@@ -15,10 +15,7 @@ use tracing::warn;
 use crate::{
     error::RunError,
     seal::TaskEpoch,
-    worker::{
-        Job,
-        life::{Life, Plugins},
-    },
+    worker::{Job, calls::Plugins, life::Life},
 };
 
 impl Life {

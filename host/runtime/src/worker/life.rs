@@ -14,17 +14,14 @@ use reelflow_core::{
     task::{Effect, Input, SealedTask, StageMigration, Task},
     time::{WallTime, Watermark},
 };
-use reelflow_ports::{
-    engine::PluginInstance,
-    log::{Fetched, Session, TopicPartition},
-};
+use reelflow_ports::log::{Fetched, Session, TopicPartition};
 
 use crate::{
-    error::RunError,
+    error::{RunError, StageError},
     observe::DeadLetter,
     recovery::{self, Recovered},
     seal::{self, TaskEpoch},
-    worker::{Job, alignment::Held, schemas::Asking, tally::Tally},
+    worker::{Job, alignment::Held, calls::Plugins, schemas::Asking, tally::Tally},
 };
 
 /// Tasks are told the time about this often, records or none: an idle partition is noticed by it.
@@ -90,6 +87,7 @@ pub(super) struct OpenEpoch {
     pub records_written: u64,
     pub bytes_written: u64,
     pub dead_letters: u64,
+    pub dead_letters_by: BTreeMap<(String, String), u64>,
     pub dead_letter: Option<DeadLetter>,
 }
 
@@ -321,8 +319,8 @@ impl Life {
         effects.extend(fresh.drain(..));
         while let Some(effect) = effects.pop_front() {
             match effect {
-                Effect::Call { plugin, request } => {
-                    let result = plugins[plugin].call(&request);
+                Effect::Call { stage, plugin, request } => {
+                    let result = plugins.call(job, stage, plugin, &request);
                     self.tally.count(plugin, &request, &result);
                     self.tasks[task_idx].task.handle(Input::PluginReturned { result }, &mut fresh);
                     effects.extend(fresh.drain(..));
@@ -335,14 +333,13 @@ impl Life {
                 }
                 Effect::Migrated(found) => self.migrated.extend(found),
                 Effect::Sealed(changes) => sealed = Some(changes),
+                // What is open is never sealed: the session ends with the worker.
+                Effect::Failed(failure) => return Err(StageError::of(&job.plan, *failure).into()),
             }
         }
         Ok(sealed)
     }
 }
-
-/// One instance of each plugin, by index.
-pub(super) type Plugins = Vec<Box<dyn PluginInstance>>;
 
 impl OwnedTask {
     fn epoch(&self, job: &Job, sealed: SealedTask) -> TaskEpoch {
@@ -363,13 +360,15 @@ impl OpenEpoch {
         self.bytes_written += records.records.n_bytes() as u64;
         if records.topic == *dead_letter_topic && !records.is_empty() {
             self.dead_letters += records.len() as u64;
-            self.dead_letter.get_or_insert_with(|| dead_letter(records));
+            let letters = || (0..records.len()).map(|idx| dead_letter(records, idx));
+            letters().for_each(|letter| *self.dead_letters_by.entry((letter.by, letter.reason)).or_default() += 1);
+            self.dead_letter = self.dead_letter.take().or_else(|| letters().next());
         }
     }
 }
 
-/// What the headers of the first record say.
-fn dead_letter(records: &Outgoing) -> DeadLetter {
-    let letter = Letter::read(records.records.record(0)).expect("the core writes whole letters");
+/// What the headers of a dead letter say.
+fn dead_letter(records: &Outgoing, idx: usize) -> DeadLetter {
+    let letter = Letter::read(records.records.record(idx)).expect("the core writes whole letters");
     DeadLetter { by: letter.place.name().to_owned(), reason: letter.reason.to_owned(), error: letter.error.to_owned() }
 }

@@ -9,7 +9,7 @@ use reelflow_ports::{
     schemas::SchemasError,
 };
 
-use super::life::{Life, Plugins};
+use super::{calls::Plugins, life::Life};
 use crate::{
     error::RunError,
     observe::Event,

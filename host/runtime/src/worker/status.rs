@@ -6,7 +6,7 @@ use std::{
 };
 
 use reelflow_core::{
-    plan::FragmentIdx,
+    plan::{FragmentIdx, StageIdx},
     record::Partition,
     task::{Task, TaskCounts},
     time::{WallTime, Watermark},
@@ -15,6 +15,7 @@ use reelflow_core::{
 use crate::{
     observe::SealedEpoch,
     summary::add_growth,
+    usage::CallUsage,
     worker::life::{Life, SealedTotals},
 };
 
@@ -27,10 +28,14 @@ pub(crate) struct WorkerStatus {
     pub tasks: BTreeMap<(Partition, FragmentIdx), TaskStatus>,
     /// Committed by this worker in this run.
     pub run: TaskCounts,
+    /// What the calls of each stage of the plan have cost in this run, committed or not.
+    pub calls: Vec<CallUsage>,
     pub records_read: u64,
     pub bytes_read: u64,
     pub records_written: u64,
     pub dead_letters: u64,
+    /// By who refused them, and why.
+    pub dead_letters_by: BTreeMap<(String, String), u64>,
     pub changelog_bytes: u64,
     pub epochs_sealed: u64,
     pub epochs_aborted: u64,
@@ -43,9 +48,17 @@ pub(crate) struct WorkerStatus {
 pub(crate) struct TaskStatus {
     pub watermark: Watermark,
     pub state_bytes: usize,
+    pub stages: Vec<(StageIdx, Kept)>,
     pub counts: TaskCounts,
     /// Orders the reports of several workers on a task that moved between them.
     pub as_of: WallTime,
+}
+
+/// What a stage of a task keeps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kept {
+    pub state_bytes: usize,
+    pub n_waiting: usize,
 }
 
 impl WorkerStatus {
@@ -76,6 +89,9 @@ impl WorkerStatus {
         let SealedTotals { epoch, changelog_bytes } = totals;
         self.records_written += epoch.records_written;
         self.dead_letters += epoch.dead_letters;
+        for (by, n) in epoch.dead_letters_by {
+            *self.dead_letters_by.entry(by).or_default() += n;
+        }
         self.changelog_bytes += changelog_bytes;
         self.epochs_sealed += 1;
         for owned in &life.tasks {
@@ -99,6 +115,14 @@ impl WorkerStatus {
 
 impl TaskStatus {
     fn of(task: &Task, now: WallTime) -> TaskStatus {
-        TaskStatus { watermark: task.watermark(), state_bytes: task.state_bytes(), counts: task.counts(), as_of: now }
+        let waiting = task.waiting_by_stage().map(|(_, n_waiting)| n_waiting);
+        let kept = |((stage, state_bytes), n_waiting)| (stage, Kept { state_bytes, n_waiting });
+        TaskStatus {
+            watermark: task.watermark(),
+            state_bytes: task.state_bytes(),
+            stages: task.state_bytes_by_stage().zip(waiting).map(kept).collect(),
+            counts: task.counts(),
+            as_of: now,
+        }
     }
 }

@@ -17,8 +17,8 @@ use reelflow_core::{
 use reelflow_ports::log::TopicPartition;
 
 use super::{
-    instances,
-    life::{Life, Plugins},
+    calls::{Instances, instances},
+    life::Life,
     tally::Tally,
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
     error::RunError,
     observe::Event,
     seal,
-    worker::{Job, Worker},
+    worker::{Job, Step, Worker},
 };
 
 /// What a worker runs, and what it tries.
@@ -59,7 +59,7 @@ struct Running {
 
 struct Before {
     code: Arc<Program>,
-    instances: Plugins,
+    instances: Instances,
     tally: Tally,
 }
 
@@ -105,7 +105,7 @@ impl Worker {
         let Some(board) = self.following.board.clone() else { return Ok(()) };
         let current = board.current();
         if self.following.code.as_ref().is_none_or(|code| !Arc::ptr_eq(code, &current)) {
-            self.plugins = instances(&current.plugins)?;
+            self.plugins.replace(instances(&current.plugins)?);
             self.set(current);
         }
         Ok(())
@@ -152,7 +152,7 @@ impl Worker {
         let instances = instances(&code.plugins)?;
         life.adopt(&self.job.plan, &code)
             .map_err(|(task, why)| RunError::Recovery { task: task.to_string(), why: why.into() })?;
-        self.plugins = instances;
+        self.plugins.replace(instances);
         self.set(code);
         self.job.observer.event(&Event::Switched { worker: self.idx, is_trial: false, pause: self.since(begin) });
         Ok(())
@@ -177,11 +177,7 @@ impl Worker {
                 return Ok(());
             }
         };
-        let before = Before {
-            instances: std::mem::replace(&mut self.plugins, instances),
-            tally: std::mem::take(&mut life.tally),
-            code: before,
-        };
+        let before = Before { instances: self.plugins.replace(instances), tally: std::mem::take(&mut life.tally), code: before };
         self.following.trial = Some(Running {
             proposal,
             since: begin,
@@ -257,6 +253,16 @@ impl Worker {
         self.hold_if_full(life)
     }
 
+    /// A step came to `result`. That a stage cannot go on with the new code ends the trial, not the pipeline.
+    pub(super) fn not_of_a_trial(&mut self, life: &mut Life, result: Result<Step, RunError>) -> Result<Step, RunError> {
+        match (result, self.following.board.clone()) {
+            (Err(RunError::Stage(why)), Some(board)) if self.following.is_trying() => {
+                self.give_up(life, &board, Some(why.to_string())).map(|()| Step::Busy)
+            }
+            (result, _) => result,
+        }
+    }
+
     /// An epoch is bounded, a trial as well: what is beyond waits for the verdict.
     fn hold_if_full(&mut self, life: &mut Life) -> Result<(), RunError> {
         let is_full = life.is_full(&self.job);
@@ -292,7 +298,7 @@ impl Worker {
         let partitions = life.partitions();
         life.forget();
         seal::discard(&mut *life.session)?;
-        self.plugins = before.instances;
+        self.plugins.replace(before.instances);
         life.tally = before.tally;
         self.set(before.code);
         life.stamps = self.following.stamps();

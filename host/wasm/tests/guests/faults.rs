@@ -12,7 +12,7 @@ const FUNCTIONS: [&str; 8] = ["apply", "add", "merge", "emit", "pair", "take", "
 #[track_caller]
 fn trap_text(result: Result<Response, PluginFault>) -> String {
     match result {
-        Err(PluginFault::Trap(text)) => text,
+        Err(PluginFault::Trap(report)) => report.to_string(),
         other => panic!("{other:?} instead of a trap"),
     }
 }

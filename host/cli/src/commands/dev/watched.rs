@@ -31,7 +31,7 @@ pub(super) fn look(manifest: &Path) -> Seen {
         note(&dir.join("Cargo.toml"), &mut seen);
         below(&dir.join("src"), DEPTH_MAX, &mut seen);
     }
-    for component in read.components() {
+    for component in read.component_paths() {
         if !crates.iter().any(|(_, built)| *built == component) {
             note(&component, &mut seen);
         }

@@ -50,8 +50,5 @@ pub(super) fn json_of(address: Address, letter: &Letter<'_>, is_retried: bool) -
 
 /// The plugin's functions in which it trapped, the innermost first.
 pub(super) fn backtrace<'a>(letter: &Letter<'a>) -> Vec<&'a str> {
-    match letter.error.rsplit_once(", in ") {
-        Some((_, frames)) if letter.reason == "trap" => frames.split(" < ").collect(),
-        _ => Vec::new(),
-    }
+    letter.backtrace.map(|text| text.lines().collect()).unwrap_or_default()
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use crate::{
     column::{Kind, Rows, Value},
     key::empty_columns,
-    plan::{Emission, JoinKind, Matching, StageKind, StagePlan},
+    plan::{Emission, Failing, JoinKind, Matching, StageKind, StagePlan},
     plugin::{PluginFault, Reject, Request, Response, Routed},
     schema::{FieldType, Schema},
     stage::{
@@ -49,6 +49,7 @@ pub(super) fn stage_plan(
         kind,
         state: None,
         retime: None,
+        failing: Failing::STANDARD,
         outputs: Vec::new(),
         late_topic: None,
         union: Vec::new(),
@@ -104,7 +105,7 @@ pub(super) fn pair(request: &Request) -> Result<Response, PluginFault> {
         assert_eq!((has_left, matched.at(row)), (left.column(0).is_valid(row), right.column(0).is_valid(row)));
         let id = int(if has_left { left } else { right }, 0, row).unwrap();
         match id % 10 {
-            POISON => return Err(PluginFault::Trap("poison".to_owned())),
+            POISON => return Err(PluginFault::Trap("poison".into())),
             REFUSED => rejects.push(Reject { row: row as u32, code: 0, message: "refused".to_owned() }),
             _ => {
                 columns[0].push(left.column(0).at(row));

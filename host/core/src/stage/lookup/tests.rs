@@ -71,6 +71,7 @@ fn stage(settings: Settings) -> Lookup {
         },
         state: None,
         retime: None,
+        failing: crate::plan::Failing::STANDARD,
         outputs: Vec::new(),
         late_topic: None,
         union: Vec::new(),
@@ -94,7 +95,7 @@ fn pair(request: &Request) -> Result<Response, PluginFault> {
         let id = int(left, 0, row).unwrap();
         assert_eq!(matched.at(row), right.column(0).is_valid(row));
         match id % 10 {
-            POISON => return Err(PluginFault::Trap("poison".to_owned())),
+            POISON => return Err(PluginFault::Trap("poison".into())),
             REFUSED => rejects.push(Reject { row: row as u32, code: 0, message: "refused".to_owned() }),
             _ => {
                 columns[0].push(Value::Int(id));

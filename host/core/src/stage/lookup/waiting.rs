@@ -55,6 +55,10 @@ impl Waiting {
         dirty.into_iter().map(|id| (id, &self.rows[&id]))
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = (RowId, &WaitingRow)> {
         self.rows.iter().map(|(id, row)| (*id, row))
     }

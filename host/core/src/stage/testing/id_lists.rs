@@ -6,7 +6,7 @@ use super::{batch, field};
 use crate::{
     column::{Column, Kind, Packed, Rows, Value},
     key::empty_columns,
-    plan::{Emission, StageKind, StagePlan, WindowSpec},
+    plan::{Emission, Failing, StageKind, StagePlan, WindowSpec},
     plugin::{Grouped, PluginFault, Reject, Request, Response, Routed},
     schema::{FieldType, Schema},
     stage::Batch,
@@ -34,6 +34,7 @@ pub(in crate::stage) fn stage_plan(window: WindowSpec, lateness_ms: i64, emissio
         kind,
         state: None,
         retime: None,
+        failing: Failing::STANDARD,
         outputs: Vec::new(),
         late_topic: None,
         union: Vec::new(),
@@ -108,7 +109,7 @@ impl IdLists {
             let mut ids: Vec<i64> = (start..*end as usize).flat_map(|part| ids_of(parts.at(part))).collect();
             ids.sort();
             if self.poison_merge.is_some_and(|id| ids.contains(&id)) {
-                return Err(PluginFault::Trap("poison".to_owned()));
+                return Err(PluginFault::Trap("poison".into()));
             }
             states.push(&bytes_of(&ids));
             start = *end as usize;
@@ -118,7 +119,7 @@ impl IdLists {
 
     pub(in crate::stage) fn emit(&self, windows: &[Window], keys: &Rows, states: &Packed) -> Result<Response, PluginFault> {
         if windows.iter().any(|window| Some(window.end().0) == self.poison_end) {
-            return Err(PluginFault::Trap("poison".to_owned()));
+            return Err(PluginFault::Trap("poison".into()));
         }
         let mut columns = empty_columns(&[Kind::Int, Kind::Int, Kind::Bytes, Kind::Bytes]);
         for (group, window) in windows.iter().enumerate() {
@@ -139,7 +140,7 @@ pub(in crate::stage) fn add(grouped: &Grouped, states: &Packed) -> Result<Respon
         let mut ids = ids_of(states.at(group));
         for row in start..*end {
             match int(grouped.rows.column(0), row as usize) {
-                id if id % 10 == POISON => return Err(PluginFault::Trap("poison".to_owned())),
+                id if id % 10 == POISON => return Err(PluginFault::Trap("poison".into())),
                 id if id % 10 == REFUSED => rejects.push(Reject { row, code: 7, message: "refused".to_owned() }),
                 id => ids.push(id),
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::super::Process;
 use crate::{
     column::{Column, Kind, Packed, Rows, Value},
-    plan::{StageKind, StagePlan},
+    plan::{Failing, StageKind, StagePlan},
     plugin::{Clock, PluginFault, Reject, Request, Response, Routed, Timer, TimerChange},
     schema::{FieldType, Schema},
     stage::{
@@ -189,6 +189,7 @@ fn stage(lateness_ms: Option<i64>, state_ttl_ms: Option<i64>) -> Process {
         outputs: Vec::new(),
         state: None,
         retime: None,
+        failing: Failing::STANDARD,
         union: Vec::new(),
         late_topic: None,
     })
@@ -240,7 +241,7 @@ fn answer(request: &Request, n_calls: &mut usize) -> Result<Response, PluginFaul
                     assert_eq!(one(0), int(keys, 0, group), "each group has its key");
                     let of = Row { key: one(0), at: one(1), acts: acts(&grouped.rows, origin as usize) };
                     match of.acts {
-                        Acts::Trap => return Err(PluginFault::Trap("asked to".to_owned())),
+                        Acts::Trap => return Err(PluginFault::Trap("asked to".into())),
                         Acts::Refuse => rejects.push(Reject { row: origin, code: 0, message: "asked to".to_owned() }),
                         _ => {
                             let (next, change) = of_row(count, &of);
@@ -259,7 +260,7 @@ fn answer(request: &Request, n_calls: &mut usize) -> Result<Response, PluginFaul
             for (group, timer) in fired.iter().enumerate() {
                 let (origin, count) = (group as u32, count_of(before.at(group)));
                 match of_timer(count, *timer) {
-                    OfTimer::Trap => return Err(PluginFault::Trap("a trap".to_owned())),
+                    OfTimer::Trap => return Err(PluginFault::Trap("a trap".into())),
                     OfTimer::Refuse => {
                         rejects.push(Reject { row: origin, code: 0, message: "no".to_owned() });
                         push_count(&mut states, count);
