@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::sh::{built, cargo, command, read, root, run, target};
+use crate::sh::{built, cargo, command, linting, read, root, run, target};
 
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
@@ -27,10 +27,10 @@ pub(crate) fn programs() -> Result<()> {
     run(cargo().args(["build", "--workspace", "--bins"]))
 }
 
-/// The host's programs and everything that `cargo test --workspace` needs, compiled once for both.
+/// The host's programs and everything that `cargo test --workspace` needs, compiled once for both, and linted by the way.
 pub(crate) fn programs_and_tests() -> Result<()> {
-    run(cargo().args(["test", "--workspace", "--no-run"]))?;
-    run(cargo().args(["build", "--workspace", "--all-targets"]))
+    run(linting().args(["test", "--workspace", "--no-run"]))?;
+    run(linting().args(["build", "--workspace", "--all-targets"]))
 }
 
 /// Compiles each shipped plugin into `target/plugins`, with the `reel` that was built before.

@@ -43,6 +43,16 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// cargo with clippy as the compiler of the workspace's own crates, whose warnings are errors then. As an option, and not a variable of the
+/// environment, it does not reach the cargos that tests start.
+pub(crate) fn linting() -> Command {
+    let mut command = cargo();
+    command.args(["--config", "build.rustc-workspace-wrapper=\"clippy-driver\""]);
+    // How `cargo clippy -- -D warnings` tells clippy-driver; it passes on what it does not know.
+    command.env("CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__");
+    command
+}
+
 /// Runs `command` with its output shown; fails unless it succeeds.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("start {}", text(command)))?;

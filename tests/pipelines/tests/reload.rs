@@ -16,6 +16,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use reelflow_broker_tests::Broker;
 use reelflow_pipelines::{Job, Lateness, LogKind, prepared, said, target, workload};
 use serde_json::Value;
@@ -24,7 +25,7 @@ mod feeder;
 mod processes;
 
 use feeder::Feeder;
-use processes::{Process, create_topics, finish, log_end, start};
+use processes::{Process, create_topics, finish, leave, log_end, start};
 
 /// Other bytes with the same meaning: a custom section at the end of the component.
 fn variant(component: &[u8], mark: u8) -> Vec<u8> {
@@ -94,15 +95,18 @@ fn originals(job: &Job) -> Result<BTreeMap<&'static str, Vec<u8>>> {
     SWAPPED.into_iter().map(|name| Ok((name, fs::read(job.path().join("plugins").join(name))?))).collect()
 }
 
-/// Feeds slices until it is told to hurry, and then all that is left.
+/// Feeds slices until it is told to hurry, then all that is left, and waits until it is read.
 fn feed(mut feeder: Feeder, hurry: Arc<AtomicBool>) -> thread::JoinHandle<Result<()>> {
     thread::spawn(move || {
-        while feeder.feed_slice(1_500)? {
-            if !hurry.load(Ordering::Relaxed) {
-                thread::sleep(Duration::from_millis(400));
-            }
+        let mut has_more = true;
+        while has_more && !hurry.load(Ordering::Relaxed) {
+            has_more = feeder.feed_slice(1_500)?;
+            thread::sleep(Duration::from_millis(400));
         }
-        Ok(())
+        if has_more {
+            feeder.feed_all()?;
+        }
+        feeder.wait_until_read()
     })
 }
 
@@ -127,8 +131,11 @@ fn twenty_swaps_under_load_change_no_row() -> Result<()> {
     }
     hurry.store(true, Ordering::Relaxed);
     feeding.join().expect("the feeder does not panic")?;
+    for (name, process) in processes {
+        leave(process).with_context(|| log_end(&job, name))?;
+    }
     let told = ["a", "b"].map(|name| fs::read_to_string(job.path().join(format!("{name}.log"))));
-    finish(&job, processes)?;
+    finish(&job, BTreeMap::new())?;
     job.dump()?;
     job.oracle("fates", &data)?;
     job.oracle("personalization", &data)?;
@@ -193,6 +200,14 @@ fn kills_in_the_middle_of_swaps_change_no_row() -> Result<()> {
     Ok(())
 }
 
+fn event_ms(profile: i64) -> i64 {
+    1_767_225_600_000 + 1_000 * profile
+}
+
+fn play(profile: i64) -> String {
+    format!("{{\"profile_id\":{profile},\"title_id\":{},\"event_ts\":{}}}", profile % 7, event_ms(profile))
+}
+
 /// A crate of `reel new`, on Kafka, whose code is changed by hand.
 struct Project {
     folder: tempfile::TempDir,
@@ -242,17 +257,29 @@ impl Project {
 
     /// Plays of profiles `profiles`, one a second.
     fn write_plays(&self, profiles: std::ops::Range<i64>) -> Result<()> {
-        let play = |profile: i64| {
-            format!(
-                "{{\"profile_id\":{profile},\"title_id\":{},\"event_ts\":{}}}\n",
-                profile % 7,
-                1_767_225_600_000 + 1_000 * profile
-            )
-        };
-        fs::write(self.path().join("more.ndjson"), profiles.map(play).collect::<String>())?;
+        fs::write(self.path().join("more.ndjson"), profiles.map(|profile| play(profile) + "\n").collect::<String>())?;
         let write =
             ["topic", "write", "plays", "more.ndjson", "--key", "profile_id", "--timestamp", "event_ts", "--partitions", "2"];
         self.reel(&self.path(), &write).map(drop)
+    }
+
+    /// As [`Project::write_plays`] from `next` on, at a steady rate, until it is told to stop. Gives the next profile.
+    fn feed(&self, brokers: &str, mut next: i64, stop: &AtomicBool) -> Result<i64> {
+        let mut config = rdkafka::ClientConfig::new();
+        let producer: BaseProducer =
+            config.set("bootstrap.servers", brokers).set("partitioner", "murmur2_random").set("linger.ms", "5").create()?;
+        while !stop.load(Ordering::Relaxed) {
+            for profile in next..next + 40 {
+                let (key, value, at) = (profile.to_string(), play(profile), event_ms(profile));
+                let record = BaseRecord::to("plays").key(&key).payload(&value).timestamp(at);
+                producer.send(record).map_err(|(error, _)| error)?;
+            }
+            next += 40;
+            producer.poll(Duration::ZERO);
+            thread::sleep(Duration::from_millis(20));
+        }
+        producer.flush(Duration::from_secs(20))?;
+        Ok(next)
     }
 
     fn start(&self) -> Result<Running> {
@@ -329,14 +356,7 @@ fn bad_code_is_rolled_back_and_good_code_stays() -> Result<()> {
     project.edit(&[("state.plays += 1;", breaks)])?;
     let stop = AtomicBool::new(false);
     let refused = thread::scope(|scope| -> Result<Output> {
-        let feeding = scope.spawn(|| -> Result<i64> {
-            let mut next = 2_000;
-            while !stop.load(Ordering::Relaxed) {
-                project.write_plays(next..next + 300)?;
-                next += 300;
-            }
-            Ok(next)
-        });
+        let feeding = scope.spawn(|| project.feed(&broker.bootstrap(), 2_000, &stop));
         let refused = reload(&[])?;
         stop.store(true, Ordering::Relaxed);
         let next = feeding.join().expect("the feeder does not panic")?;

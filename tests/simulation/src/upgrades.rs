@@ -85,9 +85,13 @@ struct VersionedInstance {
 }
 
 impl PluginInstance for VersionedInstance {
+    fn memory_bytes_max(&self) -> u64 {
+        self.inner.memory_bytes_max()
+    }
+
     fn call(&mut self, request: &Request) -> Result<Response, PluginFault> {
         match &self.traps {
-            Some(traps) if traps.load(Ordering::Relaxed) => Err(PluginFault::Trap("it is bad".to_owned())),
+            Some(traps) if traps.load(Ordering::Relaxed) => Err(PluginFault::Trap("it is bad".to_owned().into())),
             _ => self.inner.call(request),
         }
     }

@@ -62,7 +62,7 @@ impl Versions {
             match self.read(state) {
                 Ok(inner) => migrated.push(&self.written(inner)),
                 Err(PluginFault::Trap(message)) if self.on_99 == On99::Refuses => {
-                    rejects.push(Reject { row, code: 99, message });
+                    rejects.push(Reject { row, code: 99, message: message.to_string() });
                     migrated.push(b"");
                 }
                 Err(fault) => return Err(fault),
@@ -80,10 +80,10 @@ impl Versions {
         let Some((version, inner)) = state.split_first() else { return Ok(state) };
         let is_older = self.reads.contains(version);
         if *version != self.version && !is_older {
-            return Err(PluginFault::Trap(format!("a state of version {version}")));
+            return Err(PluginFault::Trap(format!("a state of version {version}").into()));
         }
         if is_older && self.on_99 != On99::Migrates && inner.windows(2).any(|two| two == NINETY_NINE) {
-            return Err(PluginFault::Trap("no room for 99".to_owned()));
+            return Err(PluginFault::Trap("no room for 99".to_owned().into()));
         }
         Ok(inner)
     }

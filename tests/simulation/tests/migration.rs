@@ -110,7 +110,8 @@ impl Life {
         let mut effects = std::collections::VecDeque::from(effects);
         while let Some(effect) = effects.pop_front() {
             match effect {
-                Effect::Call { plugin, request } => {
+                Effect::Failed(failure) => panic!("no stage stops these pipelines: {failure:?}"),
+                Effect::Call { plugin, request, .. } => {
                     self.n_calls += 1;
                     let (result, mut more) = (self.plugins[plugin].call(&request), Vec::new());
                     self.task.handle(Input::PluginReturned { result }, &mut more);
@@ -263,7 +264,7 @@ fn the_states_that_cannot_be_migrated_are_found_and_nothing_else_is_lost() {
             for failure in &found.failures {
                 names.push(String::from_utf8_lossy(&failure.spot.key).into_owned());
                 let expected = match on_99 {
-                    On99::Traps => DeadReason::Fault(PluginFault::Trap("no room for 99".to_owned())),
+                    On99::Traps => DeadReason::Fault(PluginFault::Trap("no room for 99".to_owned().into())),
                     _ => DeadReason::Rejected { code: 99, message: "no room for 99".to_owned() },
                 };
                 assert_eq!(failure.why, expected, "{keeper:?}");

@@ -100,6 +100,7 @@ fn plan(consumers: &[Consumer], behind: &[Consumer]) -> Plan {
         inputs: vec![Schema::default()],
         kind,
         outputs: vec![stream(consumers)],
+        failing: crate::plan::Failing::STANDARD,
         state: None,
         retime: None,
         late_topic: None,

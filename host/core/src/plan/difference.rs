@@ -222,7 +222,7 @@ mod tests {
         let field = |(name, field_type, required): &(&str, FieldType, bool)| Field {
             name: (*name).to_owned(),
             path: (*name).to_owned(),
-            field_type: field_type.clone(),
+            field_type: *field_type,
             required: *required,
         };
         Schema { fields: fields.iter().map(field).collect() }

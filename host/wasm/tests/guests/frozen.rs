@@ -65,7 +65,7 @@ fn golden_components_of_every_version_load_and_answer_as_they_did() {
 fn check_answer(at: &str, answer: &Response) {
     let states = |expected: &[i64]| match answer {
         Response::States { states, .. } | Response::Processed { states, .. } => assert_eq!(states, &sums(expected), "{at}"),
-        Response::Rows { .. } => panic!("{at}: rows instead of states"),
+        Response::Rows { .. } | Response::Migrated { .. } => panic!("{at}: {answer:?} instead of states"),
     };
     let rows = |columns: Vec<Column>| assert_eq!(out(answer), &Rows::new(columns[0].len(), columns).unwrap(), "{at}");
     match at {

@@ -200,6 +200,6 @@ fn a_trap_of_one_guest_leaves_a_call_under_way_alone() {
         }
         assert_eq!(breaking.join().unwrap().len(), 1);
     });
-    let fault = PluginFault::Trap(String::new()).to_string();
+    let fault = PluginFault::Trap(String::new().into()).to_string();
     assert!(fate(&traps, LIMITS).1.starts_with(fault.trim_end()));
 }
