@@ -15,6 +15,7 @@ mod difference;
 mod failing;
 mod files;
 mod joins;
+mod kinds;
 mod windows;
 
 pub use difference::{Difference, StreamOf};

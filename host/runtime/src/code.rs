@@ -4,12 +4,12 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
 
 use reelflow_core::{
-    plan::{Consumer, FragmentInput, Plan, PluginIdx, SinkIdx, StageIdx, StageKind},
+    plan::{Consumer, FragmentInput, Plan, PluginIdx, SinkIdx, StageIdx},
     record::{Header, Offset, Partition},
     upgrade::{CodeSet, Migration},
 };
@@ -69,13 +69,9 @@ impl Program {
 fn maker(plan: &Plan, sink: SinkIdx) -> Option<PluginIdx> {
     let mut stage = stage_before(plan, Consumer::Sink(sink))?;
     loop {
-        match &plan.stages[stage].kind {
-            StageKind::Transform { plugin, .. }
-            | StageKind::Aggregate { plugin, .. }
-            | StageKind::Join { plugin, .. }
-            | StageKind::Lookup { plugin, .. }
-            | StageKind::Process { plugin, .. } => return Some(*plugin),
-            StageKind::Dedup { .. } => stage = stage_before(plan, Consumer::Stage { stage, port: 0 })?,
+        match plan.stages[stage].kind.plugin() {
+            Some(plugin) => return Some(plugin),
+            None => stage = stage_before(plan, Consumer::Stage { stage, port: 0 })?,
         }
     }
 }
@@ -97,8 +93,8 @@ pub struct Board {
     posted: Mutex<Posted>,
     /// Rises with every posting, so that workers look at the rest only when something is new.
     version: AtomicU64,
-    /// How often the control has read its topic to the end.
-    n_reads: AtomicU64,
+    /// Up to where of its topic the control has read and posted.
+    read_to: AtomicI64,
 }
 
 /// What stands on a [`Board`].
@@ -136,19 +132,19 @@ pub(crate) enum Report {
 impl Board {
     pub(crate) fn new(current: Arc<Program>) -> Board {
         let posted = Posted { current, trial: None, decided: None, reports: Vec::new() };
-        Board { posted: Mutex::new(posted), version: AtomicU64::new(1), n_reads: AtomicU64::new(0) }
+        Board { posted: Mutex::new(posted), version: AtomicU64::new(1), read_to: AtomicI64::new(0) }
     }
 
     pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
 
-    pub(crate) fn n_reads(&self) -> u64 {
-        self.n_reads.load(Ordering::Acquire)
+    pub(crate) fn read_to(&self) -> Offset {
+        self.read_to.load(Ordering::Acquire)
     }
 
-    pub(crate) fn has_read(&self) {
-        self.n_reads.fetch_add(1, Ordering::Release);
+    pub(crate) fn has_read(&self, to: Offset) {
+        self.read_to.store(to, Ordering::Release);
     }
 
     pub(crate) fn look(&self) -> Posted {

@@ -78,6 +78,12 @@ pub fn control_topics(name: &str) -> [NewTopic; 2] {
     })
 }
 
+/// Whether `log` holds more of the control topic of the pipeline `name` than was read up to `to`.
+pub(crate) fn has_news(log: &dyn Log, name: &str, to: Offset) -> Result<bool, LogError> {
+    let [control, _] = control_topics(name);
+    Ok(log.offsets(&TopicPartition { topic: control.name, partition: 0 })?.1 > to)
+}
+
 impl ControlTopic {
     pub(crate) fn new(log: Arc<dyn Log>, clock: Arc<dyn Clock>, pipeline: &str) -> ControlTopic {
         let [at, components_at] = control_topics(pipeline).map(|topic| TopicPartition { topic: topic.name, partition: 0 });
@@ -173,6 +179,7 @@ impl Control {
             }
         };
         let board = Arc::new(Board::new(code));
+        board.has_read(topic.next);
         let (by, loader) = (by.clone(), loader.clone());
         Ok(Control { topic, ledger, loader, board, observer, upgrader, by, looked_at: None, unsaid: Vec::new() })
     }
@@ -185,7 +192,7 @@ impl Control {
     pub fn step(&mut self) -> Result<Duration, RunError> {
         self.topic.read(&mut self.ledger)?;
         self.reconcile()?;
-        self.board.has_read();
+        self.board.has_read(self.topic.next);
         self.answer_requests()?;
         let report = |report| match report {
             Report::Passed { proposal, partitions } => Said::Passed { proposal, partitions },

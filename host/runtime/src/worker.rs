@@ -30,6 +30,7 @@ use crate::{
     worker::{calls::Plugins, life::Life, schemas::Asking, status::WorkerStatus, upgrade::Following},
 };
 
+mod adopting;
 mod alignment;
 mod calls;
 mod changelog;
@@ -151,7 +152,12 @@ impl Worker {
                 Ok(step)
             }
             Err(RunError::Log(error)) if error.ends_only_the_session() => self.retry(error),
-            Err(RunError::Recovery { .. }) if self.following.may_be_behind() => Ok(Step::Retry { after: BEHIND_WAIT }),
+            Err(refused @ RunError::Recovery { .. }) => match self.following.may_be_behind(&self.job) {
+                Ok(false) => Err(refused),
+                Ok(true) => Ok(Step::Retry { after: BEHIND_WAIT }),
+                Err(RunError::Log(error)) if error.ends_only_the_session() => self.retry(error),
+                Err(error) => Err(error),
+            },
             Err(error) => Err(error),
         }
     }
@@ -236,7 +242,6 @@ impl Worker {
         self.incarnation = self.next_incarnation(recovery::last_incarnation(&recovered), begin);
         let n_changes = recovered.iter().map(|one| one.n_changes).sum();
         life.start(&self.job, recovered, self.incarnation)?;
-        self.following.is_recovered();
         let took = Duration::from_millis((self.job.clock.now().0 - begin.0).max(0) as u64);
         let state_bytes = life.tasks.iter().map(|owned| owned.task.state_bytes()).sum();
         self.status().recovered(life, begin, took);

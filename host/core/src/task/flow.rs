@@ -5,7 +5,7 @@ use crate::{
     stage::Batch,
     task::{
         Effect, Task, failing, memory, retime, stages,
-        stages::{Rose, Stage, TABLE_PORT},
+        stages::{Rose, TABLE_PORT},
     },
     time::Watermark,
 };
@@ -29,8 +29,7 @@ impl Task {
                 let stage = &mut self.stages[running];
                 match stage.state.operator().next_call() {
                     Some(request) => {
-                        let plugin =
-                            Stage::plugin(&self.plan.stages[stage.idx]).expect("only stages with a plugin ask for calls");
+                        let plugin = self.plan.stages[stage.idx].kind.plugin().expect("only stages with a plugin ask for calls");
                         self.is_call_open = true;
                         effects.push(Effect::Call { stage: stage.idx, plugin, request });
                         return;

@@ -224,7 +224,7 @@ impl Task {
     }
 
     fn plugin_of(&self, stage: &Stage) -> Option<PluginIdx> {
-        Stage::plugin(&self.plan.stages[stage.idx])
+        self.plan.stages[stage.idx].kind.plugin()
     }
 
     pub(super) fn migrate(&mut self, effects: &mut Vec<Effect>) {

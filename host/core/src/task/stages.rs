@@ -1,7 +1,7 @@
 //! The stages of a task: their operators, who feeds them, and how far each has come.
 
 use crate::{
-    plan::{FragmentPlan, JoinKind, Matching, Plan, PluginIdx, StageIdx, StageKind, StagePlan, WindowSpec},
+    plan::{FragmentPlan, JoinKind, Matching, Plan, StageIdx, StageKind, StagePlan, WindowSpec},
     stage::{
         Batch, Operator, StageCounts,
         aggregate::Aggregate,
@@ -204,17 +204,6 @@ impl Stage {
     /// What the rows that this stage emits may still be once its watermark is at `low`.
     pub fn emits(&self, low: InputMark) -> InputMark {
         InputMark { watermark: low.watermark.minus(self.hold_ms), ..low }
-    }
-
-    pub fn plugin(plan: &StagePlan) -> Option<PluginIdx> {
-        match plan.kind {
-            StageKind::Transform { plugin, .. }
-            | StageKind::Aggregate { plugin, .. }
-            | StageKind::Join { plugin, .. }
-            | StageKind::Lookup { plugin, .. }
-            | StageKind::Process { plugin, .. } => Some(plugin),
-            StageKind::Dedup { .. } => None,
-        }
     }
 }
 

@@ -7,11 +7,9 @@
 use std::{sync::Arc, time::Duration};
 
 use reelflow_core::{
-    plan::Plan,
-    record::{Header, Offset, Partition},
-    state::StateError,
+    record::{Header, Offset},
     task::Input,
-    time::{WallTime, Watermark},
+    time::WallTime,
     upgrade::Migration,
 };
 use reelflow_ports::log::TopicPartition;
@@ -23,6 +21,7 @@ use super::{
 };
 use crate::{
     code::{Board, Program, Report, Trial},
+    control,
     error::RunError,
     observe::Event,
     seal,
@@ -37,10 +36,17 @@ pub(super) struct Following {
     /// The version of the board that was followed to its end.
     seen: u64,
     trial: Option<Running>,
+    gathering: Option<Gathering>,
     /// The trial that has failed here, until the board knows of it.
     given_up: Option<Offset>,
-    /// State was found that other code has written. The control may not have read of it yet: not an error before it has read so often.
-    behind: Option<u64>,
+}
+
+/// A trial is about to begin.
+struct Gathering {
+    proposal: Offset,
+    since: WallTime,
+    /// What is not read meanwhile.
+    inputs: Vec<TopicPartition>,
 }
 
 /// A trial under way.
@@ -65,7 +71,7 @@ struct Before {
 
 impl Following {
     pub fn new(job: &Job) -> Following {
-        Following { board: job.board.clone(), code: None, seen: 0, trial: None, given_up: None, behind: None }
+        Following { board: job.board.clone(), code: None, seen: 0, trial: None, gathering: None, given_up: None }
     }
 
     /// Whether the open epoch is a trial.
@@ -75,22 +81,16 @@ impl Following {
 
     /// The session has ended, and with it the open epoch.
     pub fn end_trial(&mut self) {
-        self.trial = None;
+        (self.trial, self.gathering) = (None, None);
         self.seen = 0;
     }
 
-    /// Recovery was refused. Whether that may be because somebody else runs newer code, of which this process does not know yet.
-    pub fn may_be_behind(&mut self) -> bool {
-        let Some(board) = &self.board else { return false };
-        let n_reads = board.n_reads();
-        // One read may be under way already.
-        let until = *self.behind.get_or_insert(n_reads + 2);
+    /// Recovery was refused. Whether that may be because others run newer code, of which this process does not know yet: its verdict stands in the
+    /// log before any state of it does.
+    pub fn may_be_behind(&self, job: &Job) -> Result<bool, RunError> {
+        let Some(board) = &self.board else { return Ok(false) };
         let is_current = self.code.as_ref().is_some_and(|code| Arc::ptr_eq(code, &board.current()));
-        n_reads < until || !is_current
-    }
-
-    pub fn is_recovered(&mut self) {
-        self.behind = None;
+        Ok(!is_current || control::has_news(&*job.log, &job.plan.name, board.read_to())?)
     }
 
     pub fn stamps(&self) -> Vec<Arc<[Header]>> {
@@ -137,12 +137,44 @@ impl Worker {
         if self.following.code.as_ref().is_none_or(|code| code.set != posted.current.set) {
             self.switch(life, posted.current)?;
         }
-        match posted.trial {
-            Some(trial) if self.following.given_up != Some(trial.proposal) => self.try_out(life, &board, trial)?,
-            _ => {}
+        match posted.trial.filter(|trial| self.following.given_up != Some(trial.proposal)) {
+            Some(trial) if !self.has_gathered(life, &trial)? => return Ok(()),
+            Some(trial) => self.try_out(life, &board, trial)?,
+            None => self.stop_gathering(life)?,
         }
         self.following.seen = version;
         Ok(())
+    }
+
+    /// What a trial sends through a change of key cannot be read before it is committed. So the code before does not read such rows for as long as a
+    /// trial takes: they are there then for the new code to be tried on.
+    fn has_gathered(&mut self, life: &mut Life, trial: &Trial) -> Result<bool, RunError> {
+        let now = self.job.clock.now();
+        match &self.following.gathering {
+            Some(gathering) if gathering.proposal == trial.proposal => {
+                if now.0 - gathering.since.0 < self.job.trial_ms() {
+                    return Ok(false);
+                }
+                self.stop_gathering(life)?;
+                Ok(true)
+            }
+            _ => {
+                self.stop_gathering(life)?;
+                let Some(current) = &self.following.code else { return Ok(true) };
+                let inputs = life.shuffles_of(&current.plan, &trial.code.changed_from(current));
+                if inputs.is_empty() {
+                    return Ok(true);
+                }
+                life.pause(&inputs, true)?;
+                self.following.gathering = Some(Gathering { proposal: trial.proposal, since: now, inputs });
+                Ok(false)
+            }
+        }
+    }
+
+    fn stop_gathering(&mut self, life: &mut Life) -> Result<(), RunError> {
+        let Some(Gathering { inputs, .. }) = self.following.gathering.take() else { return Ok(()) };
+        life.pause(&inputs, false)
     }
 
     /// Goes on with code that is the pipeline's already.
@@ -356,43 +388,5 @@ impl Job {
     fn trial_ms(&self) -> i64 {
         let third = i64::try_from(self.settings.transaction_timeout.as_millis()).unwrap_or(i64::MAX) / 3;
         (self.commit_interval_ms().saturating_mul(i64::from(self.settings.trial.n_epochs))).min(third)
-    }
-}
-
-impl Life {
-    /// Puts all tasks under `code`, or none. Between epochs only. `was`: the plan that they have.
-    ///
-    /// O(1) where nothing but code changes, otherwise O(state).
-    fn adopt(&mut self, was: &Plan, code: &Program) -> Result<(), (String, StateError)> {
-        if *was != *code.plan {
-            let mut adopted = Vec::new();
-            for owned in &mut self.tasks {
-                let of_task = |why| (format!("task \"{}\" [{}]", was.fragments[owned.fragment].name, owned.partition), why);
-                adopted.push(owned.task.under(code.plan.clone()).map_err(of_task)?);
-            }
-            for (owned, task) in self.tasks.iter_mut().zip(adopted) {
-                owned.task = task;
-                owned.at_end.fill(false);
-            }
-            self.job_watermarks.values_mut().for_each(|watermark| *watermark = Watermark::UNKNOWN);
-        }
-        self.stamps = code.stamps.clone();
-        self.tasks.iter_mut().for_each(|owned| owned.task.stamp(&code.stamps));
-        Ok(())
-    }
-
-    fn partitions(&self) -> Vec<Partition> {
-        let mut partitions: Vec<Partition> = self.tasks.iter().map(|owned| owned.partition).collect();
-        partitions.dedup();
-        partitions
-    }
-
-    /// Pauses everything, or resumes what nothing else holds back.
-    fn pause_all(&mut self, is_paused: bool) -> Result<(), RunError> {
-        let free = |at: &&TopicPartition| !self.held.is_paused(at);
-        for at in self.by_input.keys().filter(free) {
-            self.session.pause(at, is_paused)?;
-        }
-        Ok(())
     }
 }

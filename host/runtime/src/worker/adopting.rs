@@ -1,0 +1,69 @@
+//! What a session does to its tasks when the code changes.
+
+use reelflow_core::{
+    plan::{FragmentInput, FragmentPlan, Plan},
+    record::Partition,
+    state::StateError,
+    time::Watermark,
+};
+use reelflow_ports::log::TopicPartition;
+
+use super::life::{Life, OwnedTask};
+use crate::{code::Program, error::RunError};
+
+impl Life {
+    /// Puts all tasks under `code`, or none. Between epochs only. `was`: the plan that they have.
+    ///
+    /// O(1) where nothing but code changes, otherwise O(state).
+    pub fn adopt(&mut self, was: &Plan, code: &Program) -> Result<(), (String, StateError)> {
+        if *was != *code.plan {
+            let mut adopted = Vec::new();
+            for owned in &mut self.tasks {
+                let of_task = |why| (format!("task \"{}\" [{}]", was.fragments[owned.fragment].name, owned.partition), why);
+                adopted.push(owned.task.under(code.plan.clone()).map_err(of_task)?);
+            }
+            for (owned, task) in self.tasks.iter_mut().zip(adopted) {
+                owned.task = task;
+                owned.at_end.fill(false);
+            }
+            self.job_watermarks.values_mut().for_each(|watermark| *watermark = Watermark::UNKNOWN);
+        }
+        self.stamps = code.stamps.clone();
+        self.tasks.iter_mut().for_each(|owned| owned.task.stamp(&code.stamps));
+        Ok(())
+    }
+
+    pub fn partitions(&self) -> Vec<Partition> {
+        let mut partitions: Vec<Partition> = self.tasks.iter().map(|owned| owned.partition).collect();
+        partitions.dedup();
+        partitions
+    }
+
+    /// Pauses everything, or resumes what nothing else holds back.
+    pub fn pause_all(&mut self, is_paused: bool) -> Result<(), RunError> {
+        let all: Vec<TopicPartition> = self.by_input.keys().cloned().collect();
+        self.pause(&all, is_paused)
+    }
+
+    /// The inputs behind a change of key of those tasks whose plugins are among `is_new`.
+    pub fn shuffles_of(&self, plan: &Plan, is_new: &[bool]) -> Vec<TopicPartition> {
+        let has_new = |fragment: &FragmentPlan| {
+            let plugins = fragment.stages.iter().filter_map(|stage| plan.stages[*stage].kind.plugin());
+            plugins.into_iter().any(|plugin| is_new[plugin])
+        };
+        let of_task = |owned: &OwnedTask| -> Vec<TopicPartition> {
+            let fragment = &plan.fragments[owned.fragment];
+            let shuffles = fragment.inputs.iter().zip(&owned.inputs).filter(|_| has_new(fragment));
+            shuffles.filter(|(input, _)| matches!(input, FragmentInput::Shuffle(_))).map(|(_, at)| at.clone()).collect()
+        };
+        self.tasks.iter().flat_map(of_task).collect()
+    }
+
+    /// Pauses `inputs`, or resumes those that nothing else holds back.
+    pub fn pause(&mut self, inputs: &[TopicPartition], is_paused: bool) -> Result<(), RunError> {
+        for at in inputs.iter().filter(|at| !self.held.is_paused(at)) {
+            self.session.pause(at, is_paused)?;
+        }
+        Ok(())
+    }
+}

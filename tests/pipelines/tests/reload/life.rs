@@ -1,0 +1,123 @@
+//! The life of a plugin whose code is changed: given up when it is bad, kept when it is good, refused when others would break.
+
+use std::{
+    fs,
+    process::Output,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Result, ensure};
+use reelflow_broker_tests::Broker;
+use reelflow_pipelines::said;
+
+use crate::project::Project;
+
+/// Breaks on one record in a hundred.
+const BREAKS: &str = "if play.profile_id % 100 == 7 {\n            panic!(\"seven\");\n        }\n        state.plays += 1;";
+
+fn reload(project: &Project, args: &[&str]) -> Result<Output> {
+    Ok(project.command(&project.path(), &[&["reload", "--wait", "40"], args].concat()).output()?)
+}
+
+/// Code that breaks on one record in a hundred is given up, and nothing shows that it ever ran; code with a newer state is accepted; who comes
+/// back with the old file runs the new code; a sink that loses a field asks first.
+#[test]
+fn bad_code_is_rolled_back_and_good_code_stays() -> Result<()> {
+    let broker = Broker::start()?;
+    let project = Project::new(&broker.bootstrap())?;
+    project.edit(&[])?;
+    let first = fs::read(project.path().join("swapped.wasm"))?;
+    project.write_plays(1..2_000)?;
+    let running = project.start()?;
+    project.wait_for("stop with ctrl-c")?;
+    given_up(&project, &broker.bootstrap())?;
+    running.leave()?;
+    leaves_what_an_undisturbed_run_leaves(&project, &broker.bootstrap(), &first)?;
+
+    // The files hold what was given up: the pipeline goes on with what it had.
+    let running = project.start()?;
+    project.wait_for("older code")?;
+    accepted(&project)?;
+    running.leave()?;
+
+    // A machine that still has the first file, and would refuse the newer state if it used it.
+    fs::write(project.path().join("swapped.wasm"), &first)?;
+    let running = project.start()?;
+    project.write_plays(900_000..900_010)?;
+    thread::sleep(Duration::from_secs(2));
+    running.leave()?;
+    let history = project.reel(&project.path(), &["history"])?;
+    ensure!(["rolled back", "accepted", "seven"].iter().all(|word| history.contains(word)), "{history}");
+
+    project.edit(&[
+        ("plays: i64,\n    viewers", "played: i64,\n    viewers"),
+        ("plays: state.plays as i64", "played: state.plays as i64"),
+    ])?;
+    let breaking = said(&reload(&project, &[])?);
+    ensure!(breaking.contains("readers of the results may break") && breaking.contains("- plays: "), "{breaking}");
+    Ok(())
+}
+
+/// While records come in.
+fn given_up(project: &Project, brokers: &str) -> Result<()> {
+    project.edit(&[("state.plays += 1;", BREAKS)])?;
+    let stop = AtomicBool::new(false);
+    let refused = thread::scope(|scope| -> Result<Output> {
+        let feeding = scope.spawn(|| project.feed(brokers, 2_000, &stop));
+        let refused = reload(project, &[])?;
+        stop.store(true, Ordering::Relaxed);
+        println!("{} plays", feeding.join().expect("the feeder does not panic")?);
+        Ok(refused)
+    })?;
+    let text = said(&refused);
+    ensure!(refused.status.code() == Some(1), "it ended with {}: {text}{}", refused.status, project.run_log());
+    ensure!(text.contains("plugin \"swapped\": plugin trapped: panicked at src/lib.rs") && text.contains("seven"), "{text}");
+    project.wait_for("ROLLED BACK")
+}
+
+/// `project` was stopped; a pipeline of another name with its first code reads the same topic, and keeps the same.
+fn leaves_what_an_undisturbed_run_leaves(project: &Project, brokers: &str, first: &[u8]) -> Result<()> {
+    let undisturbed = Project::new(brokers)?;
+    let manifest = undisturbed.path().join("reel.toml");
+    let text = fs::read_to_string(&manifest)?;
+    let (name, topic) = ("name = \"swapped\"", "topic = \"swapped\"");
+    ensure!(text.contains(name) && text.contains(topic), "the template has other names:\n{text}");
+    fs::write(&manifest, text.replace(name, "name = \"undisturbed\"").replace(topic, "topic = \"undisturbed\""))?;
+    fs::write(undisturbed.path().join("swapped.wasm"), first)?;
+    project.reel(&project.path(), &["run", "--until-end"])?;
+    undisturbed.reel(&undisturbed.path(), &["run", "--until-end", "--workers", "2"])?;
+    let (ours, theirs) = (project.state()?, undisturbed.state()?);
+    let other = ours.lines().zip(theirs.lines()).find(|(ours, theirs)| ours != theirs);
+    ensure!(
+        ours == theirs,
+        "the state shows that other code ran, in {} and {} lines: {other:?}",
+        ours.lines().count(),
+        theirs.lines().count()
+    );
+    let dead = project.reel(&project.path(), &["topic", "read", "dead.swapped"])?;
+    ensure!(dead.is_empty(), "a record died of code that was given up: {dead}");
+    Ok(())
+}
+
+/// State of version 2, which migrates that of version 1.
+fn accepted(project: &Project) -> Result<()> {
+    let migration = "#[derive(State)]\n#[state(version = 1)]\npub struct ViewsV1 {\n    plays: u64,\n    viewers: BTreeSet<i64>,\n}\n\n\
+                     fn from_v1(old: ViewsV1) -> Views {\n    Views { plays: old.plays, trailers: 0, viewers: old.viewers }\n}\n\n#[derive(Config)]";
+    project.edit(&[
+        (BREAKS, "state.plays += 1;"),
+        ("#[state(version = 1)]", "#[state(version = 2, migrate(1 => from_v1))]"),
+        ("    plays: u64,\n    viewers", "    plays: u64,\n    trailers: u64,\n    viewers"),
+        ("#[derive(Config)]", migration),
+    ])?;
+    let planned = said(&reload(project, &["--plan"])?);
+    ensure!(planned.contains("stage \"result\" keeps Views 1 → Views 2 and migrates 1"), "{planned}");
+    let taken = reload(project, &["--eager"])?;
+    ensure!(taken.status.success(), "{}{}", said(&taken), project.run_log());
+    let again = reload(project, &[])?;
+    ensure!(again.status.code() == Some(2) && said(&again).contains("runs this code already"), "{}", said(&again));
+    let kept = project.reel(&project.path(), &["state", "export", "--to", "-"])?;
+    ensure!(kept.contains("\"versions\":[2]"), "a state has another version: {kept}");
+    Ok(())
+}
