@@ -108,18 +108,18 @@ fn originals(job: &Job) -> Result<BTreeMap<&'static str, Vec<u8>>> {
     SWAPPED.into_iter().map(|name| Ok((name, fs::read(job.path().join("plugins").join(name))?))).collect()
 }
 
-/// Feeds slices until it is told to hurry, then all that is left, and waits until it is read.
-fn feed(mut feeder: Feeder, hurry: Arc<AtomicBool>) -> thread::JoinHandle<Result<()>> {
+/// Feeds at most `n_slices` slices, about three quarters of all, until it is told that this is enough. What is left is for a run that ends.
+fn feed(mut feeder: Feeder, n_slices: usize, is_enough: Arc<AtomicBool>) -> thread::JoinHandle<Result<Feeder>> {
+    const SLICE: usize = 500;
     thread::spawn(move || {
-        let mut has_more = true;
-        while has_more && !hurry.load(Ordering::Relaxed) {
-            has_more = feeder.feed_slice(1_500)?;
+        for _ in 0..n_slices {
+            if is_enough.load(Ordering::Relaxed) {
+                break;
+            }
+            feeder.feed_slice(SLICE)?;
             thread::sleep(Duration::from_millis(400));
         }
-        if has_more {
-            feeder.feed_all()?;
-        }
-        feeder.wait_until_read()
+        Ok(feeder)
     })
 }
 
@@ -136,19 +136,21 @@ fn twenty_swaps_under_load_change_no_row() -> Result<()> {
     create_topics(&job)?;
     let processes: BTreeMap<&str, Process> = [("a", start(&job, "a")?), ("b", start(&job, "b")?)].into();
     await_start(&job)?;
-    let hurry = Arc::new(AtomicBool::new(false));
-    let feeding = feed(Feeder::new(&broker.bootstrap(), &data)?, hurry.clone());
+    let is_enough = Arc::new(AtomicBool::new(false));
+    let feeding = feed(Feeder::new(&broker.bootstrap(), &data)?, 180, is_enough.clone());
     for nth in 0..N_SWAPS {
         swap(&job, &originals, nth)?;
         let output = reload(&job, &["--wait", "60"])?;
         ensure!(output.status.success(), "swap {nth}: {}{}{}", said(&output), log_end(&job, "a"), log_end(&job, "b"));
     }
-    hurry.store(true, Ordering::Relaxed);
-    feeding.join().expect("the feeder does not panic")?;
+    is_enough.store(true, Ordering::Relaxed);
+    let mut feeder = feeding.join().expect("the feeder does not panic")?;
+    feeder.wait_until_read()?;
     for (name, process) in processes {
         leave(process).with_context(|| log_end(&job, name))?;
     }
     let told = ["a", "b"].map(|name| fs::read_to_string(job.path().join(format!("{name}.log"))));
+    feeder.feed_all()?;
     finish(&job, BTreeMap::new())?;
     job.dump()?;
     job.oracle("fates", &data)?;
@@ -190,8 +192,8 @@ fn kills_in_the_middle_of_swaps_change_no_row() -> Result<()> {
     create_topics(&job)?;
     let mut processes: BTreeMap<&str, Process> = [("a", start(&job, "a")?), ("b", start(&job, "b")?)].into();
     await_start(&job)?;
-    let hurry = Arc::new(AtomicBool::new(false));
-    let feeding = feed(Feeder::new(&broker.bootstrap(), &data)?, hurry.clone());
+    let is_enough = Arc::new(AtomicBool::new(false));
+    let feeding = feed(Feeder::new(&broker.bootstrap(), &data)?, 90, is_enough.clone());
     let mut rng = ChaCha8Rng::seed_from_u64(3);
     let mut n_accepted = 0;
     for nth in 0..N_KILLS {
@@ -205,8 +207,9 @@ fn kills_in_the_middle_of_swaps_change_no_row() -> Result<()> {
         n_accepted += usize::from(asking.wait_with_output()?.status.success());
     }
     println!("{n_accepted} of {N_KILLS} reloads were accepted");
-    hurry.store(true, Ordering::Relaxed);
-    feeding.join().expect("the feeder does not panic")?;
+    is_enough.store(true, Ordering::Relaxed);
+    let mut feeder = feeding.join().expect("the feeder does not panic")?;
+    feeder.feed_all()?;
     finish(&job, processes)?;
     job.dump()?;
     job.oracle("fates", &data)?;
