@@ -114,7 +114,7 @@ impl Observer for Progress {
             )),
             Event::Assigned { .. } | Event::Recovered { .. } | Event::Sealed(_) | Event::Revoked { .. } | Event::ReachedEnd => {}
             Event::FilesStale { files, running } => self.say(&format!(
-                "this process has older code ({files}) than the pipeline runs since a reload: it runs {running} as well; `reel reload` goes back"
+                "the components of this manifest ({files}) were replaced or given up while the pipeline ran, or are on trial: it runs {running}; `reel reload` proposes them again"
             )),
             Event::CodeStarted { code } => self.say(&format!("another process was started with other code: {code}")),
             Event::TrialBegan { code, by, .. } => self.say(&format!("{by} proposes {code}: trying it")),

@@ -184,15 +184,15 @@ impl Ledger {
         self.entries.iter()
     }
 
-    /// What a process that has `files` beside its manifest should run: what it has, unless that was replaced, or given up, while the pipeline ran.
-    /// Then a process that starts again, with files that nobody has changed, runs what its neighbours run.
+    /// What a process that has `files` beside its manifest should run: what it has, unless that was replaced, or given up, while the pipeline ran, or
+    /// is on trial. Then a process that starts again, with files that nobody has changed, runs what its neighbours run.
     pub fn is_stale(&self, files: &CodeSet) -> bool {
         let Some(current) = self.current() else { return false };
         let is_same_pipeline = current.code.0.keys().eq(files.0.keys());
         let was_reloaded = matches!(current.how, How::Reloaded { .. });
         let seen = |entry: &Entry| {
-            let given_up = matches!(entry.verdict, Verdict::RolledBack { .. });
-            entry.code == *files && (given_up || (was_reloaded && entry.proposal < current.proposal))
+            let is_tried = matches!(entry.verdict, Verdict::RolledBack { .. } | Verdict::Open { .. });
+            entry.code == *files && (is_tried || (was_reloaded && entry.proposal < current.proposal))
         };
         is_same_pipeline && current.code != *files && self.entries.iter().any(seen)
     }
@@ -350,6 +350,7 @@ mod tests {
         assert!(!ledger.is_stale(&code("v1")), "it is what runs");
         assert!(!ledger.is_stale(&code("v2")), "nobody has seen it: it is new");
         propose(&mut ledger, 2, "v2", RELOADED);
+        assert!(ledger.is_stale(&code("v2")), "its trial goes on, also if the process dies of it");
         ledger.apply(4, NOW, failed(3, "trap"));
         assert!(ledger.is_stale(&code("v2")), "it was given up");
         propose(&mut ledger, 5, "v3", RELOADED);

@@ -72,7 +72,7 @@ pub enum Event {
         failing_for: Duration,
         after: Duration,
     },
-    /// The files beside the manifest were replaced, or given up, while the pipeline ran: it goes on with the code that it has.
+    /// The files beside the manifest were replaced, or given up, while the pipeline ran, or are on trial: it goes on with the code that it has.
     FilesStale {
         files: CodeSet,
         running: CodeSet,

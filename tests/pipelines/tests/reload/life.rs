@@ -38,7 +38,7 @@ fn bad_code_is_rolled_back_and_good_code_stays() -> Result<()> {
 
     // The files hold what was given up: the pipeline goes on with what it had.
     let running = project.start()?;
-    project.wait_for("older code")?;
+    project.wait_for("were replaced or given up")?;
     accepted(&project)?;
     running.leave()?;
 
