@@ -59,6 +59,11 @@ impl Readings {
         self.readings.clear();
     }
 
+    /// What is read.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.readings.iter().map(|reading| &reading.at)
+    }
+
     /// Where `at` stands, if it is read.
     pub(crate) fn next(&self, at: &TopicPartition) -> Option<Offset> {
         self.readings.iter().find(|reading| reading.at == *at).map(|reading| reading.next)

@@ -166,6 +166,14 @@ impl Session for KafkaSession {
     }
 
     fn start(&mut self, starts: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
+        // A pause outlives an assignment of the same partition.
+        let mut before = TopicPartitionList::new();
+        for at in self.readings.partitions() {
+            before.add_partition(&at.topic, kafka_partition(at));
+        }
+        if before.count() > 0 {
+            self.consumer.pause(&before, false).map_err(|error| native_error(&error, "cannot resume partitions"))?;
+        }
         let list = positions(starts.iter().map(|(at, offset)| (at, *offset)))?;
         self.consumer.assign(&list).map_err(|error| native_error(&error, "cannot take on partitions"))?;
         self.readings.start(starts);

@@ -152,6 +152,9 @@ impl Session for SimulatedSession {
     }
 
     fn pause(&mut self, at: &TopicPartition, paused: bool) -> Result<(), LogError> {
+        if !self.reading.contains_key(at) {
+            return Err(LogError::Refused(format!("{at} is not read by this member")));
+        }
         if paused {
             self.paused.insert(at.clone());
         } else {

@@ -111,9 +111,11 @@ impl Worker {
         Ok(())
     }
 
-    /// Commits the open epoch, unless it is a trial, whose partitions go to somebody else.
+    /// All partitions go away: commits the open epoch, unless it is a trial.
     pub(super) fn seal_or_drop(&mut self, life: &mut Life) -> Result<(), RunError> {
         if !self.following.is_trying() {
+            // What was paused goes as well.
+            self.following.gathering = None;
             return self.seal(life);
         }
         self.status().epochs_aborted += u64::from(life.open.since.is_some());
