@@ -52,3 +52,34 @@ impl Tally {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reelflow_core::{column::Rows, plugin::Reject};
+
+    fn rows(n: usize) -> Request {
+        Request::Transform { rows: Rows::new(n, Vec::new()).expect("rows without columns") }
+    }
+
+    fn answer(n_rejects: u32) -> Result<Response, PluginFault> {
+        let reject = |row| Reject { row, code: 0, message: String::new() };
+        Ok(Response::Rows { outputs: Vec::new(), rejects: (0..n_rejects).map(reject).collect() })
+    }
+
+    #[test]
+    fn refused_rows_and_guilty_ones_count() {
+        let mut tally = Tally::default();
+        assert_eq!((tally.bad_share(1), tally.fault(1)), (0.0, None));
+        tally.count(1, &rows(6), &answer(1));
+        assert_eq!((tally.bad_share(1), tally.bad_share(0)), (1.0 / 6.0, 0.0));
+        let trap = |text: &str| Err(PluginFault::Trap(text.to_owned().into()));
+        // A batch that breaks, and its one guilty row.
+        tally.count(1, &rows(1), &trap("first"));
+        tally.count(1, &rows(1), &answer(0));
+        assert_eq!(tally.bad_share(1), 2.0 / 8.0);
+        tally.count(1, &rows(8), &trap("second"));
+        assert_eq!(tally.bad_share(1), 2.0 / 16.0, "whose rows it was is not known yet");
+        assert_eq!(tally.fault(1).map(ToString::to_string), trap("first").err().map(|fault: PluginFault| fault.to_string()));
+    }
+}
