@@ -341,7 +341,11 @@ impl Run {
     fn recover_all(&mut self) -> Summary {
         let count = |watch: &Watch| *watch.n_recovered.lock().expect("no panic with this lock");
         let before = count(&self.watch);
-        let mut worker = Worker::new(9, self.job.clone()).expect("native plugins need nothing");
+        let job = match &mut self.upgrades {
+            Some(upgrades) => upgrades.enter(9, &self.job).expect("nothing fails any more"),
+            None => self.job.clone(),
+        };
+        let mut worker = Worker::new(9, job).expect("native plugins need nothing");
         while count(&self.watch) == before {
             unwrap(worker.step());
         }

@@ -11,7 +11,8 @@ use std::{
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use reelflow_core::{
-    plugin::{Declaration, PluginFault, Request, Response},
+    plan::StageKind,
+    plugin::{Declaration, PluginFault, Request, Response, StateVersion},
     upgrade::{Ledger, Migration, Verdict},
 };
 use reelflow_ports::{
@@ -42,7 +43,13 @@ pub struct Versions {
 
 impl Loader for Versions {
     fn load(&self, components: &Components) -> Result<Program, String> {
-        let (plan, plugins) = self.shape.build();
+        let (mut plan, plugins) = self.shape.build();
+        let newest = components.values().map(|component| state_version(component)).max_by_key(|state| state.version);
+        for stage in &mut plan.stages {
+            if matches!(stage.kind, StageKind::Aggregate { .. } | StageKind::Process { .. }) {
+                stage.state = newest.clone();
+            }
+        }
         let names: Vec<Arc<str>> = (0..plugins.len()).map(|idx| format!("p{idx}").into()).collect();
         let versioned = |(name, inner): (&Arc<str>, Arc<dyn Plugin>)| -> Result<Arc<dyn Plugin>, String> {
             let component = components.get(name).ok_or_else(|| format!("no component {name}"))?;
@@ -53,6 +60,16 @@ impl Loader for Versions {
         let plugins = names.iter().zip(plugins).map(versioned).collect::<Result<_, _>>()?;
         Ok(Program::new(plan, plugins, names))
     }
+}
+
+/// The first two read each other's state; nobody goes back from that of the third, which the bad one has as well.
+fn state_version(component: &[u8]) -> StateVersion {
+    let (version, reads) = match component {
+        b"v1" => (1, vec![2]),
+        b"v2" => (2, vec![1]),
+        _ => (3, vec![1, 2]),
+    };
+    StateVersion { name: "S".to_owned(), version, reads }
 }
 
 struct Versioned {
