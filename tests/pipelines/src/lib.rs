@@ -25,6 +25,31 @@ pub const TABLES: [&str; 2] = ["catalog", "profile_changes"];
 /// Topics of which the last record of a key counts, and says by having no value that there is no row: they are read with their keys.
 const COMPACTED: [&str; 1] = ["continue_watching"];
 
+/// A pipeline of one stage, for tests that change it in one place.
+pub const ONE_STAGE: &str = r#"
+[pipeline]
+name = "bad-input"
+[log]
+kind = "embedded"
+path = "log"
+[source.plays]
+topic = "plays"
+event_time = "event_ts"
+id = "event_id"
+key = ["profile_id"]
+bound = "0s"
+[plugin.clean]
+path = "plugins/clean_plays.wasm"
+[stage.clean]
+kind = "transform"
+input = "plays"
+plugin = "clean"
+[sink.clean]
+input = "clean"
+topic = "clean"
+key = ["profile_id"]
+"#;
+
 /// How late a record may come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lateness {

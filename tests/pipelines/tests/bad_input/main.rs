@@ -16,38 +16,13 @@ use std::{fs, process::Output};
 
 use anyhow::Result;
 use cases::{CASES, NO_EDIT, NO_FILE};
-use reelflow_pipelines::{Job, LogKind, said};
-
-/// A pipeline of one stage that every case changes in one place.
-pub const GOOD: &str = r#"
-[pipeline]
-name = "bad-input"
-[log]
-kind = "embedded"
-path = "log"
-[source.plays]
-topic = "plays"
-event_time = "event_ts"
-id = "event_id"
-key = ["profile_id"]
-bound = "0s"
-[plugin.clean]
-path = "plugins/clean_plays.wasm"
-[stage.clean]
-kind = "transform"
-input = "plays"
-plugin = "clean"
-[sink.clean]
-input = "clean"
-topic = "clean"
-key = ["profile_id"]
-"#;
+use reelflow_pipelines::{Job, LogKind, ONE_STAGE, said};
 
 pub const PLAY: &str = r#"{"event_id":"e1","event_ts":1767225600000,"profile_id":1,"account_id":1,"device":"tv","country":"NL","title_id":7,"playback_id":"p1","offline":false,"trailer":false}"#;
 
 fn job(edit: (&str, &str)) -> Result<Job> {
     let job = Job::example("flights", &LogKind::Embedded, &[])?;
-    let mut text = GOOD.to_owned();
+    let mut text = ONE_STAGE.to_owned();
     if edit != NO_EDIT {
         assert!(text.contains(edit.0), "the manifest does not contain {:?}", edit.0);
         text = text.replacen(edit.0, edit.1, 1);

@@ -8,38 +8,13 @@ mod retrying;
 use std::{fs, process::Output};
 
 use anyhow::{Context, Result, ensure};
-use reelflow_pipelines::{Job, LogKind, said};
+use reelflow_pipelines::{Job, LogKind, ONE_STAGE, said};
 use serde_json::Value;
 
-/// A pipeline of one stage, whose plugin refuses devices that it does not know.
-const MANIFEST: &str = r#"
-[pipeline]
-name = "plays"
-[log]
-kind = "embedded"
-path = "log"
-[source.plays]
-topic = "plays"
-event_time = "event_ts"
-id = "event_id"
-key = ["profile_id"]
-bound = "0s"
-[plugin.clean]
-path = "plugins/clean_plays.wasm"
-[stage.clean]
-kind = "transform"
-input = "plays"
-plugin = "clean"
-[sink.clean]
-input = "clean"
-topic = "clean"
-key = ["profile_id"]
-"#;
-
-/// [`MANIFEST`] on this log, with more behind it.
+/// [`ONE_STAGE`], whose plugin refuses devices that it does not know, on this log and with more behind it.
 fn job(log: &LogKind, more: &str) -> Result<Job> {
     let job = Job::example("flights", &LogKind::Embedded, &[])?;
-    let mut text = format!("{MANIFEST}{more}");
+    let mut text = ONE_STAGE.replace("bad-input", "plays") + more;
     if let LogKind::Kafka(address) = log {
         text = text.replace("kind = \"embedded\"\npath = \"log\"", &format!("kind = \"kafka\"\nbrokers = \"{address}\""));
     }
