@@ -9,11 +9,13 @@ use reelflow_core::{
 };
 
 use failing::StageFailing;
+use history::History;
 
 use crate::code::Code;
 use crate::problem::{At, Problem, Span};
 
 pub mod failing;
+pub mod history;
 pub mod test;
 
 /// A valid manifest. Lists are in the order of the text; names are unique, sources and stages share one space of names, and
@@ -171,16 +173,6 @@ impl Source {
     pub fn what(&self) -> &'static str {
         if self.table.is_some() { "table" } else { "source" }
     }
-}
-
-/// Records of a source in files.
-#[derive(Clone, Debug, PartialEq)]
-pub struct History {
-    /// A folder, a file or a pattern of names, relative to the manifest.
-    pub path: At<String>,
-    pub format: FileFormat,
-    /// The field with what the log said of a record's time, in ms since 1970; `None`: its event time.
-    pub timestamp: Option<At<String>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use reelflow_core::{
 
 use crate::{
     code::Code,
-    config::{Config, History, Source},
+    config::{Config, Source, history::History},
     plan::column,
     problem::{At, Problem, Problems},
     value,
@@ -95,12 +95,22 @@ fn history_plan(
     planned: &SourcePlan,
     problems: &mut Problems,
 ) -> Option<HistoryPlan> {
-    // What a record of a table holds; that its key is deleted, files cannot say.
+    // Of a table: what its records hold, without the column that says which key is deleted.
     let mut schema = planned.table.as_ref().map_or(&planned.stream.schema, |table| &table.schema).clone();
     let key: Vec<Option<usize>> = source.key.iter().map(|name| key_column(source, name, &schema, problems)).collect();
     let timestamp = match &history.timestamp {
         None => None,
-        Some(name) => Some(timestamp_column(name, &mut schema, problems)?),
+        Some(name) => {
+            let wrong = (Code::EventTimeType, format!("the timestamp \"{}\" is not an i64", **name));
+            Some(extra_column(name, FieldType::Int, wrong, &mut schema, problems)?)
+        }
+    };
+    let deleted = match &history.deleted {
+        None => None,
+        Some(name) => {
+            let wrong = (Code::FieldConflict, format!("\"{}\", which says that a key is deleted, is not a bool", **name));
+            Some(extra_column(name, FieldType::Bool, wrong, &mut schema, problems)?)
+        }
     };
     let time = match planned.event_time {
         EventTimeFrom::Field(column) => column,
@@ -110,7 +120,7 @@ fn history_plan(
     let path: Arc<str> = history.path.value.as_str().into();
     let (format, value_bytes_max) = (history.format, planned.value_bytes_max);
     let key = key.into_iter().collect::<Option<Vec<_>>>()?;
-    Some(HistoryPlan { source: idx, name, path, format, schema, time, timestamp, key, value_bytes_max })
+    Some(HistoryPlan { source: idx, name, path, format, schema, time, timestamp, deleted, key, value_bytes_max })
 }
 
 /// Records must go where producers would have put them, and how a key is written depends on its type.
@@ -124,18 +134,24 @@ fn key_column(source: &Source, name: &At<String>, schema: &Schema, problems: &mu
     found
 }
 
-fn timestamp_column(name: &At<String>, schema: &mut Schema, problems: &mut Problems) -> Option<usize> {
+/// A field that the files have, and that a plugin may read as well. `wrong`: what to say if it has another type then.
+fn extra_column(
+    name: &At<String>,
+    wanted: FieldType,
+    wrong: (Code, String),
+    schema: &mut Schema,
+    problems: &mut Problems,
+) -> Option<usize> {
     match column(schema, name) {
-        Some(at) if schema.fields[at].field_type == FieldType::Int => Some(at),
+        Some(at) if schema.fields[at].field_type == wanted => Some(at),
         Some(at) => {
-            let message = format!("the timestamp \"{}\" is not an i64", **name);
             let label = format!("a {}", schema.fields[at].field_type.name());
-            problems.push(Problem::at(Code::EventTimeType, name.span.clone(), message, label));
+            problems.push(Problem::at(wrong.0, name.span.clone(), wrong.1, label));
             None
         }
         None => {
             let (name, path) = (name.value.clone(), name.value.clone());
-            schema.fields.push(Field { name, path, field_type: FieldType::Int, required: false });
+            schema.fields.push(Field { name, path, field_type: wanted, required: false });
             Some(schema.len() - 1)
         }
     }

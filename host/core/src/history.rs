@@ -24,6 +24,9 @@ pub struct HistoryPlan {
     pub time: usize,
     /// The column that holds what the log said of a record's time; `None`: its event time.
     pub timestamp: Option<usize>,
+    /// Of a table, the boolean column that says that its key is deleted from then on: the record has no value then. Nothing else of such a row is
+    /// needed but its key and its time.
+    pub deleted: Option<usize>,
     /// The columns that form the record key, as producers write it. Empty: records have none, and are spread over partitions in turns.
     pub key: Vec<usize>,
     /// Longer values are cut off: the source refuses them.

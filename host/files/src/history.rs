@@ -220,7 +220,7 @@ impl<'a> SourceReader<'a> {
         for (idx, (place, value)) in places.into_iter().zip(&values).enumerate() {
             let number = n_before + idx as u64 + 1;
             let damaged = |why: String| HistoryError::Damaged { path: file.path.clone(), why };
-            let Place { time_ms, timestamp_ms, partition, key, is_refused } = place;
+            let Place { time_ms, timestamp_ms, partition, key, is_refused, is_deleted } = place;
             if is_refused && is_torn && Some(idx) == last {
                 return Err(damaged(format!("it ends within line {number}")));
             }
@@ -237,7 +237,7 @@ impl<'a> SourceReader<'a> {
                 partition,
                 timestamp_ms,
                 key: key.as_deref(),
-                value,
+                value: (!is_deleted).then_some(*value),
                 origin: origin.as_deref().map(str::as_bytes),
             })?;
         }

@@ -34,7 +34,8 @@ pub struct Past<'a> {
     /// What the log would have said of its time.
     pub timestamp_ms: i64,
     pub key: Option<&'a [u8]>,
-    pub value: &'a [u8],
+    /// `None`: its key is deleted.
+    pub value: Option<&'a [u8]>,
     /// Where a record lies that its source will refuse: the file and, behind a colon, the line or row, from 1.
     pub origin: Option<&'a str>,
 }
@@ -136,6 +137,6 @@ impl History for Remembered {
         let Some((source, partition, time_ms, key, value)) = self.records.get(self.next) else { return Ok(None) };
         self.next += 1;
         let (source, partition, time_ms, key) = (*source, *partition, *time_ms, key.as_deref());
-        Ok(Some(Past { source, partition, time_ms, timestamp_ms: time_ms, key, value, origin: None }))
+        Ok(Some(Past { source, partition, time_ms, timestamp_ms: time_ms, key, value: Some(value), origin: None }))
     }
 }

@@ -264,8 +264,8 @@ impl Loader {
         while self.taken < count + n_records_max && n_bytes < BATCH_BYTES {
             let Some(past) = self.history.next()? else { break };
             let origin: Vec<_> = past.origin.iter().map(|origin| ("reel-file".into(), origin.as_bytes().to_vec())).collect();
-            lists[past.source].push(past.partition, past.timestamp_ms, past.key, Some(past.value), &origin);
-            n_bytes += past.value.len();
+            lists[past.source].push(past.partition, past.timestamp_ms, past.key, past.value, &origin);
+            n_bytes += past.value.unwrap_or_default().len();
             // What a promise may say ends with its timestamp, and Kafka's timestamps begin with 1970.
             time_ms = Some(past.time_ms).filter(|ms| *ms >= 0);
             self.taken += 1;

@@ -243,7 +243,7 @@ fn the_page_of_datasets_is_true() -> Result<()> {
         let begin = format!("| [{}](", dataset.to_uppercase());
         let row = rows.iter().find(|row| row.starts_with(&begin)).with_context(|| format!("no row {begin}"))?;
         ensure!(row.contains(&format!("examples/{}/reel.toml", shipped.example)), "{row}");
-        ensure!(row.matches("| equal ").count() == 4, "complete, bounded, killed and rescaled: {row}");
+        ensure!(row.matches("| equal ").count() == 5, "complete, bounded, killed, rescaled and, in `backfill`, replayed: {row}");
     }
     Ok(())
 }

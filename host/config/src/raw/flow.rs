@@ -45,7 +45,7 @@ pub(super) fn source(name: At<String>, mut table: Table<'_>, is_table: bool, pro
     let future_ms_max = table.positive_duration("max_future", problems).map_or(10 * MINUTE_MS, |ms| *ms);
     let value_bytes = table.size("max_bytes", 1..=64 << 20, problems).map_or(256 << 10, |size| *size);
     let fields = declared_fields(&mut table, problems);
-    let history = history(&mut table, event_time.as_ref(), problems);
+    let history = history(&mut table, event_time.as_ref(), is_table, problems);
     let elsewhere = if is_table { ("id", "sources: a version replaces the one before it") } else { ("broadcast", "tables") };
     table.finish(&[elsewhere], problems);
     let built = (|| {

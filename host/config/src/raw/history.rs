@@ -5,13 +5,18 @@ use reelflow_core::plan::FileFormat;
 use super::sink::local;
 use crate::{
     code::Code,
-    config::History,
+    config::history::History,
     problem::{At, Problem, Problems},
     walk::Table,
 };
 
 /// `event_time`: what the source says of it.
-pub(super) fn history(source: &mut Table<'_>, event_time: Option<&At<String>>, problems: &mut Problems) -> Option<History> {
+pub(super) fn history(
+    source: &mut Table<'_>,
+    event_time: Option<&At<String>>,
+    is_table: bool,
+    problems: &mut Problems,
+) -> Option<History> {
     let what = format!("\"files\" of {}", source.what);
     let mut table = source.table("files", what, problems)?;
     let path = table.required_string("path", "\"history/plays\"", problems);
@@ -30,6 +35,7 @@ pub(super) fn history(source: &mut Table<'_>, event_time: Option<&At<String>>, p
                 .help("add `timestamp = \"…\"` with the field that holds it, in ms since 1970"),
         );
     }
-    table.finish(&[], problems);
-    Some(History { path: path?, format: *format?, timestamp })
+    let deleted = if is_table { table.string("deleted", problems) } else { None };
+    table.finish(&[("deleted", "tables: no other record is one without a value")], problems);
+    Some(History { path: path?, format: *format?, timestamp, deleted })
 }

@@ -13,4 +13,6 @@ pub(super) struct History {
     format: FileFormat,
     /// The field with the log's timestamp of a record, in ms since 1970. Default: its event time.
     timestamp: Option<Text>,
+    /// Of a table: the boolean field that is true in rows whose key is deleted from their event time on.
+    deleted: Option<Text>,
 }

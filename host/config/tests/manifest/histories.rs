@@ -104,6 +104,20 @@ fn what_cannot_be_replayed_is_told_at_once() {
 }
 
 #[test]
+fn the_files_of_a_table_may_say_which_keys_are_deleted() {
+    const TABLES: &str = include_str!("../cases/good/tables.toml");
+    let of = |deleted: &str| {
+        let (config, plan) = planned(&TABLES.replace("\"gone\" }", &format!("\"{deleted}\" }}")));
+        config.histories(&plan, &["catalog".to_owned()])
+    };
+    let catalog = of("gone").expect("it has files").remove(0);
+    let gone = &catalog.schema.fields[catalog.deleted.expect("the manifest names it")];
+    assert_eq!((&*gone.name, gone.field_type, gone.required), ("gone", FieldType::Bool, false));
+    let problems = of("title_id").expect_err("that is a number");
+    assert_eq!(problems.iter().map(|problem| problem.code).collect::<Vec<_>>(), [Code::FieldConflict]);
+}
+
+#[test]
 fn records_of_a_history_are_json_whatever_the_topic_holds() {
     let avro = MANIFEST.replacen("topic = \"plays\"\n", "topic = \"plays\"\nformat = \"avro\"\n", 1);
     let (_, live) = planned(&format!("{avro}[registry]\nurl = \"http://localhost:8081\"\n"));

@@ -17,6 +17,9 @@ pub(super) struct Places {
     schema: Schema,
     time: usize,
     timestamp: Option<usize>,
+    deleted: Option<usize>,
+    /// The columns that a record must have unless it deletes its key.
+    required: Vec<usize>,
     key: Vec<usize>,
     value_bytes_max: usize,
     n_partitions: u32,
@@ -39,15 +42,23 @@ pub(super) struct Place {
     pub key: Option<Vec<u8>>,
     /// The source will refuse it.
     pub is_refused: bool,
+    /// It says only that its key is deleted.
+    pub is_deleted: bool,
 }
 
 impl Places {
     pub fn new(plan: &HistoryPlan, n_partitions: u32) -> Places {
-        let projector = Projector::new(&plan.schema);
+        let mut schema = plan.schema.clone();
+        let required = (0..schema.len()).filter(|column| schema.fields[*column].required).collect();
+        // What else a row holds that deletes its key does not matter.
+        schema.fields.iter_mut().for_each(|field| field.required &= plan.deleted.is_none());
+        let projector = Projector::new(&schema);
         Places {
-            schema: plan.schema.clone(),
+            schema,
             time: plan.time,
             timestamp: plan.timestamp,
+            deleted: plan.deleted,
+            required,
             key: plan.key.clone(),
             value_bytes_max: plan.value_bytes_max,
             n_partitions,
@@ -86,13 +97,19 @@ impl Places {
             None => self.next_turn(),
         };
         self.before_ms = time.map_or(self.before_ms, |time| time.0);
+        let is_deleted =
+            time.is_some() && self.deleted.is_some_and(|column| rows.column(column).at(row_idx) == Value::Bool(true));
+        let lacks = |column: &usize| rows.column(*column).at(row_idx) == Value::Null;
+        let is_refused = time.is_none() || (!is_deleted && self.required.iter().any(lacks));
         let timestamp_ms = match self.timestamp {
+            // A record without a value has no other event time.
+            _ if is_deleted => Some(self.before_ms.max(0)),
             Some(column) if column == self.time => int(column),
             // Kafka has no timestamps before 1970.
             Some(column) => Some(int(column).unwrap_or(self.before_ms).max(0)),
             None => Some(self.before_ms.max(0)),
         };
-        Place { time_ms: self.before_ms, timestamp_ms, partition, key, is_refused: time.is_none() }
+        Place { time_ms: self.before_ms, timestamp_ms, partition, key, is_refused, is_deleted }
     }
 
     fn of_nothing(&mut self) -> Place {
@@ -102,6 +119,7 @@ impl Places {
             partition: self.next_turn(),
             key: None,
             is_refused: true,
+            is_deleted: false,
         }
     }
 
@@ -123,7 +141,7 @@ mod tests {
         Field { name: name.to_owned(), path: name.to_owned(), field_type, required }
     }
 
-    fn places(timestamp: Option<usize>, time: usize) -> Places {
+    fn plan(timestamp: Option<usize>, time: usize) -> HistoryPlan {
         let schema = Schema {
             fields: vec![
                 field("at", FieldType::Int, time == 0),
@@ -131,7 +149,7 @@ mod tests {
                 field("id", FieldType::Text, false),
             ],
         };
-        let plan = HistoryPlan {
+        HistoryPlan {
             source: 0,
             name: "plays".into(),
             path: "h".into(),
@@ -139,10 +157,14 @@ mod tests {
             schema,
             time,
             timestamp,
+            deleted: None,
             key: vec![2],
             value_bytes_max: 40,
-        };
-        Places::new(&plan, 4)
+        }
+    }
+
+    fn places(timestamp: Option<usize>, time: usize) -> Places {
+        Places::new(&plan(timestamp, time), 4)
     }
 
     fn check(places: &mut Places, values: &[&str], expected: &[(i64, Option<i64>, bool)]) {
@@ -170,6 +192,32 @@ mod tests {
     #[test]
     fn a_source_that_goes_by_timestamps_needs_them() {
         check(&mut places(Some(1), 1), &[r#"{"sent":3}"#, r#"{"id":"a"}"#], &[(3, Some(3), false), (3, None, true)]);
+    }
+
+    #[test]
+    fn a_row_that_deletes_its_key_needs_nothing_else_than_its_time() {
+        let schema = Schema {
+            fields: vec![
+                field("from", FieldType::Int, true),
+                field("id", FieldType::Text, true),
+                field("name", FieldType::Text, true),
+                field("gone", FieldType::Bool, false),
+            ],
+        };
+        let mut all =
+            Places::new(&HistoryPlan { schema, deleted: Some(3), key: vec![1], value_bytes_max: 100, ..plan(None, 0) }, 4);
+        let mut check = |value: &str, is_deleted: bool, is_refused: bool| {
+            let place = all.place(&[value.as_bytes()]).remove(0);
+            assert_eq!((place.is_deleted, place.is_refused), (is_deleted, is_refused), "{value}");
+            place
+        };
+        check(r#"{"from":1,"id":"a","name":"A"}"#, false, false);
+        check(r#"{"from":2,"id":"a","name":"A","gone":false}"#, false, false);
+        check(r#"{"from":3,"id":"a","name":null,"gone":null}"#, false, true);
+        check(r#"{"id":"a","gone":true}"#, false, true);
+        check(r#"{"from":3,"id":"a","name":"A","gone":"yes"}"#, false, true);
+        let gone = check(r#"{"from":4,"id":"a","gone":true}"#, true, false);
+        assert_eq!((gone.time_ms, gone.timestamp_ms, gone.key.as_deref()), (4, Some(4), Some(&b"a"[..])));
     }
 
     #[test]

@@ -21,7 +21,7 @@ const RUN_BYTES: usize = 64 << 20;
 const MERGED_MAX: usize = 64;
 /// Records repeat themselves; more effort than the least takes longer than it saves.
 const ZSTD_LEVEL: i32 = 1;
-/// Stands for a key or an origin that a record does not have.
+/// Stands for a key, an origin or a value that a record does not have.
 const ABSENT: u32 = u32::MAX;
 /// The bytes of a record in front of its key.
 const HEAD_BYTES: usize = 44;
@@ -34,7 +34,7 @@ pub(super) struct Entry<'a> {
     pub partition: Partition,
     pub timestamp_ms: i64,
     pub key: Option<&'a [u8]>,
-    pub value: &'a [u8],
+    pub value: Option<&'a [u8]>,
     pub origin: Option<&'a [u8]>,
 }
 
@@ -247,11 +247,16 @@ fn encode((time_ms, number): Place, entry: &Entry<'_>, to: &mut Vec<u8>) {
     to.extend_from_slice(&time_ms.to_le_bytes());
     to.extend_from_slice(&number.to_le_bytes());
     to.extend_from_slice(&entry.timestamp_ms.to_le_bytes());
-    for word in [entry.source, entry.partition, entry.key.map_or(ABSENT, len), entry.origin.map_or(ABSENT, len), len(entry.value)]
-    {
+    for word in [
+        entry.source,
+        entry.partition,
+        entry.key.map_or(ABSENT, len),
+        entry.origin.map_or(ABSENT, len),
+        entry.value.map_or(ABSENT, len),
+    ] {
         to.extend_from_slice(&word.to_le_bytes());
     }
-    for part in [entry.key.unwrap_or_default(), entry.origin.unwrap_or_default(), entry.value] {
+    for part in [entry.key.unwrap_or_default(), entry.origin.unwrap_or_default(), entry.value.unwrap_or_default()] {
         to.extend_from_slice(part);
     }
 }
@@ -269,7 +274,8 @@ fn decode(record: &[u8]) -> Entry<'_> {
     };
     let key = (key != ABSENT).then(|| part(key));
     let origin = (origin != ABSENT).then(|| part(origin));
-    Entry { time_ms, source, partition, timestamp_ms, key, origin, value: part(value) }
+    let value = (value != ABSENT).then(|| part(value));
+    Entry { time_ms, source, partition, timestamp_ms, key, origin, value }
 }
 
 /// How many bytes a record has, by its head.
@@ -307,7 +313,7 @@ mod tests {
             partition: idx as u32 % 5,
             timestamp_ms: !times[idx],
             key: idx.is_multiple_of(2).then(|| values[idx].as_bytes()),
-            value: values[idx].as_bytes(),
+            value: (!idx.is_multiple_of(3)).then(|| values[idx].as_bytes()),
             origin: idx.is_multiple_of(7).then_some(b"" as &[u8]),
         };
         (0..times.len()).try_for_each(|idx| sorter.push(&entry(idx))).unwrap();
@@ -335,7 +341,7 @@ mod tests {
     #[test]
     fn a_folder_that_is_not_there_is_told() {
         let mut sorter = Sorter::with_limits(Path::new("nowhere/to/be/found"), 1, 2);
-        let entry = Entry { time_ms: 0, source: 0, partition: 0, timestamp_ms: 0, key: None, value: b"", origin: None };
+        let entry = Entry { time_ms: 0, source: 0, partition: 0, timestamp_ms: 0, key: None, value: Some(b""), origin: None };
         assert!(matches!(sorter.push(&entry), Err(HistoryError::Unavailable { .. })));
     }
 }

@@ -3,7 +3,8 @@
 use std::{fs, sync::Arc};
 
 use arrow_array::{
-    ArrayRef, BinaryArray, Float64Array, Int32Array, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
+    ArrayRef, BinaryArray, BooleanArray, Float64Array, Int32Array, RecordBatch, StringArray, StructArray,
+    TimestampMicrosecondArray,
 };
 use arrow_schema::{DataType, Field as ArrowField};
 use parquet::arrow::ArrowWriter;
@@ -37,6 +38,7 @@ fn plan(source: usize, path: &str, format: FileFormat) -> HistoryPlan {
         },
         time: 0,
         timestamp: None,
+        deleted: None,
         key: vec![1],
         value_bytes_max: 1000,
     }
@@ -61,7 +63,7 @@ fn all(history: &mut LocalHistory) -> Vec<String> {
     let mut records = Vec::new();
     while let Some(past) = history.next().unwrap() {
         let origin = past.origin.map(|origin| format!(" {origin}")).unwrap_or_default();
-        records.push(format!("{} {}{origin}", past.source, String::from_utf8_lossy(past.value)));
+        records.push(format!("{} {}{origin}", past.source, past.value.map_or("deletes".into(), String::from_utf8_lossy)));
     }
     records
 }
@@ -195,4 +197,31 @@ fn lines_that_end_within_a_record_and_histories_of_nothing_are_refused() {
     assert_eq!(why("folder", everything), "no record lies there");
     let later = TimeRange { from: Some(EventTime(2)), to: None };
     assert_eq!(why("one.ndjson", later), "no record lies there within the times asked for");
+}
+
+/// As NDJSON and as Parquet, where what a deleted key does not have is null.
+#[test]
+fn a_table_says_which_keys_are_deleted() {
+    let base = folder(&[("t.ndjson", "{\"at\":5,\"who\":{\"id\":\"a\"}}\n{\"at\":7,\"who\":{\"id\":\"a\"},\"gone\":true}\n")]);
+    let gone = BooleanArray::from(vec![Some(true), None, Some(false)]);
+    let name: ArrayRef = Arc::new(StringArray::from(vec![None, Some("B"), Some("C")]));
+    fs::write(
+        base.path().join("t.parquet"),
+        parquet([columns(3), vec![("gone", Arc::new(gone) as ArrayRef), ("name", name)]].concat()),
+    )
+    .unwrap();
+    let table = |path: &str, format, name_is_required| {
+        let mut plan = plan(0, path, format);
+        plan.deleted = Some(plan.schema.len());
+        for (name, field_type, required) in [("gone", FieldType::Bool, false), ("name", FieldType::Text, name_is_required)] {
+            plan.schema.fields.push(Field { name: name.to_owned(), path: name.to_owned(), field_type, required });
+        }
+        plan
+    };
+    let mut history = open(&base, &[table("t.ndjson", FileFormat::Ndjson, false)], TimeRange::default()).unwrap();
+    assert_eq!(all(&mut history), [r#"0 {"at":5,"who":{"id":"a"}}"#, "0 deletes"]);
+    let mut history = open(&base, &[table("t.parquet", FileFormat::Parquet, true)], TimeRange::default()).unwrap();
+    let found = all(&mut history);
+    assert!(found[0].contains("\"C\"") && found[1].contains("\"B\""), "{found:?}");
+    assert_eq!(found[2], "0 deletes");
 }
