@@ -151,7 +151,7 @@ pub(crate) struct Process {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  reel backfill --suffix .fixed\n  reel backfill --in-place --from 2026-01-03 --to 2026-01-04T06:00:00Z\n  reel backfill pipeline.toml --suffix .fixed --only plays --workers 2\n\nReads what `files` of the sources names, in the order of event time. Stopped or killed, the same command goes on where it was."
+    after_help = "Examples:\n  reel backfill --suffix .fixed\n  reel backfill --in-place --from 2026-01-03 --to 2026-01-04T06:00:00Z\n  reel backfill pipeline.toml --suffix .fixed --only plays --workers 2\n  reel backfill --then-live && reel run\n\nReads what `files` of the sources names, in the order of event time. Stopped or killed, the same command goes on where it was."
 )]
 #[command(group = clap::ArgGroup::new("results").required(true))]
 pub(crate) struct Backfill {
@@ -163,6 +163,9 @@ pub(crate) struct Backfill {
     /// Write results into the topics of the live pipeline.
     #[arg(long, group = "results")]
     pub(crate) in_place: bool,
+    /// Be the pipeline's past: state and results are its own, and `reel run` goes on in the topics behind the last record of the files.
+    #[arg(long, group = "results", conflicts_with_all = ["to", "only", "name", "partitions"])]
+    pub(crate) then_live: bool,
     /// Only records that happened at this time or later: RFC 3339, a date (UTC), or ms since 1970.
     #[arg(long, value_name = "TIME", value_parser = event_time, allow_hyphen_values = true)]
     pub(crate) from: Option<EventTime>,

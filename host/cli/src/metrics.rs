@@ -90,6 +90,7 @@ impl State {
             | Event::TrialBegan { .. }
             | Event::Switched { .. }
             | Event::Resumed { .. }
+            | Event::HandedOver { .. }
             | Event::ReachedEnd => return,
         };
         if let Some(slot) = self.workers.get_mut(worker) {

@@ -57,6 +57,10 @@ pub(crate) fn problems_of_run(config: &Config, error: RunError) -> Result<Proble
             Ok(problems)
         }
         RunError::Stage(why) => Ok(stage_problem(config, &why).into()),
+        RunError::History(HistoryError::UnderWay(_)) => Ok(config
+            .behind_a_backfill()
+            .help("let `reel backfill --then-live` come to its end: the same command goes on where it was")
+            .into()),
         RunError::History(why) => Ok(config.backfill_stuck(&why).help(help_with_history(&why)).into()),
         RunError::Files { sink, why } => files_problem(config, &sink, &why),
         RunError::Recovery { task, why: RecoveryError::State(why) } if why.is_of_another_plan() => {
@@ -111,6 +115,13 @@ fn help_with_history(error: &HistoryError) -> &'static str {
         HistoryError::Empty { in_range: false } => "name the sources that have records with --only",
         HistoryError::Changed { .. } => "bring the files and options of before, or begin anew under another --name",
         HistoryError::Uncounted(_) => "begin anew under another --name",
+        HistoryError::Gap { .. } => {
+            "bring the files of what is missing, or give the topic a longer retention before the files are written"
+        }
+        HistoryError::Beyond { .. } => "name the topic, and the log, that these files were made of",
+        HistoryError::Live(_) => "begin a pipeline of another name; to mend what this one has written, use --suffix",
+        HistoryError::UnderWay(_) => "let it come to its end",
+        HistoryError::NotAlone(_) => "stop them: all partitions are handed over at once; the same command goes on where it was",
         HistoryError::DiskFull(_) => "free some space, or sort somewhere else with --spool",
         HistoryError::Unavailable { .. } => "name a folder that can be written with --spool",
     }

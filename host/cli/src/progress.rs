@@ -113,6 +113,11 @@ impl Observer for Progress {
                 after.as_secs_f64()
             )),
             Event::Assigned { .. } | Event::Recovered { .. } | Event::Sealed(_) | Event::Revoked { .. } | Event::ReachedEnd => {}
+            Event::HandedOver { positions } => {
+                let of = |(at, next): &(_, _)| format!("{at} from {next}");
+                let positions: Vec<String> = positions.iter().map(of).collect();
+                self.say(&format!("the history is processed; `reel run` goes on with {}", positions.join(", ")));
+            }
             Event::FilesStale { files, running } => self.say(&format!(
                 "the components of this manifest ({files}) were replaced or given up while the pipeline ran, or are on trial: it runs {running}; `reel reload` proposes them again"
             )),

@@ -25,7 +25,8 @@ impl Config {
     }
 
     /// The histories of the plan's sources, or of those among them that `only` names; everything that is wrong with them at once.
-    pub fn histories(&self, plan: &Plan, only: &[String]) -> Result<Vec<HistoryPlan>, Problems> {
+    /// `then_live`: they must say where the live topics go on.
+    pub fn histories(&self, plan: &Plan, only: &[String], then_live: bool) -> Result<Vec<HistoryPlan>, Problems> {
         let mut problems = Problems::default();
         for name in only.iter().filter(|name| !plan.sources.iter().any(|source| *source.name == ***name)) {
             let names: Vec<&str> = plan.sources.iter().map(|source| &*source.name).collect();
@@ -40,7 +41,8 @@ impl Config {
             let source = self.sources.iter().find(|source| *source.name == *planned.name);
             let source = source.expect("the plan was made from this config");
             match &source.history {
-                Some(history) => histories.extend(history_plan(idx, source, history, planned, &mut problems)),
+                Some(history) if then_live && history.position.is_none() => problems.push(no_position(source, history)),
+                Some(history) => histories.extend(history_plan(idx, source, history, planned, then_live, &mut problems)),
                 None => problems.push(no_history(source)),
             }
         }
@@ -61,6 +63,17 @@ impl Config {
     pub fn backfill_stuck(&self, why: impl Display) -> Problem {
         let message = format!("backfill \"{}\" cannot go on", *self.pipeline.name);
         Problem::at(Code::HistoryUnusable, self.pipeline.name.span.clone(), message, why.to_string())
+    }
+
+    /// The pipeline is started in the middle of a backfill that it is to go on behind.
+    pub fn behind_a_backfill(&self) -> Problem {
+        let message = format!("pipeline \"{}\" cannot read its topics yet", *self.pipeline.name);
+        Problem::at(
+            Code::HistoryUnusable,
+            self.pipeline.name.span.clone(),
+            message,
+            "its history is being replayed, and not done",
+        )
     }
 
     /// A sink whose folder belongs to the live pipeline.
@@ -88,11 +101,19 @@ fn no_history(source: &Source) -> Problem {
         .help("add `files = { path = \"…\", format = \"ndjson\" }`, or name the other sources with --only")
 }
 
+fn no_position(source: &Source, history: &History) -> Problem {
+    let message = format!("the files of {} \"{}\" do not say where the live topic goes on", source.what(), *source.name);
+    Problem::at(Code::NoHistory, history.path.span.clone(), message, "\"partition\" and \"offset\" are missing")
+        .help("add `partition = \"…\", offset = \"…\"` with the fields that say where in the topic each record lay")
+}
+
+/// `then_live`: where each record lay is needed.
 fn history_plan(
     idx: usize,
     source: &Source,
     history: &History,
     planned: &SourcePlan,
+    then_live: bool,
     problems: &mut Problems,
 ) -> Option<HistoryPlan> {
     // Of a table: what its records hold, without the column that says which key is deleted.
@@ -112,6 +133,14 @@ fn history_plan(
             Some(extra_column(name, FieldType::Bool, wrong, &mut schema, problems)?)
         }
     };
+    let mut place = |name: &At<String>, problems: &mut Problems| {
+        let wrong = (Code::FieldConflict, format!("\"{}\", which says where a record lay, is not an i64", **name));
+        extra_column(name, FieldType::Int, wrong, &mut schema, problems)
+    };
+    let position = match history.position.as_ref().filter(|_| then_live) {
+        None => None,
+        Some((partition, offset)) => Some((place(partition, problems)?, place(offset, problems)?)),
+    };
     let time = match planned.event_time {
         EventTimeFrom::Field(column) => column,
         EventTimeFrom::LogTimestamp => timestamp.expect("a manifest without it was refused"),
@@ -120,7 +149,7 @@ fn history_plan(
     let path: Arc<str> = history.path.value.as_str().into();
     let (format, value_bytes_max) = (history.format, planned.value_bytes_max);
     let key = key.into_iter().collect::<Option<Vec<_>>>()?;
-    Some(HistoryPlan { source: idx, name, path, format, schema, time, timestamp, deleted, key, value_bytes_max })
+    Some(HistoryPlan { source: idx, name, path, format, schema, time, timestamp, deleted, position, key, value_bytes_max })
 }
 
 /// Records must go where producers would have put them, and how a key is written depends on its type.

@@ -27,6 +27,8 @@ pub struct HistoryPlan {
     /// Of a table, the boolean column that says that its key is deleted from then on: the record has no value then. Nothing else of such a row is
     /// needed but its key and its time.
     pub deleted: Option<usize>,
+    /// The columns that say where in its topic a record lay: partition and offset. Asked for where the live topic is to go on behind the files.
+    pub position: Option<(usize, usize)>,
     /// The columns that form the record key, as producers write it. Empty: records have none, and are spread over partitions in turns.
     pub key: Vec<usize>,
     /// Longer values are cut off: the source refuses them.

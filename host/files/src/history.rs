@@ -11,18 +11,19 @@
 //! Everything is read once from its files and once from the sorted runs that [`sorter`] keeps on disk; in memory are a run of 64 MB, or
 //! a block of each of the runs that are merged, whatever the length of the files.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use reelflow_core::{
     history::{HistoryPlan, TimeRange},
     plan::{FileFormat, SourceIdx},
+    record::{Offset, Partition},
 };
 use reelflow_ports::history::{History, HistoryError, Past};
 
 use self::{
     lines::Lines,
     listing::Found,
-    place::{Place, Places},
+    place::{Lay, Place, Places},
     rows::ParquetRows,
     sorter::{Entry, Sorted, Sorter},
 };
@@ -42,6 +43,7 @@ const PLACE_BYTES: usize = 1 << 20;
 pub struct LocalHistory {
     identity: String,
     sources: Vec<SourceIdx>,
+    next_offsets: Vec<(SourceIdx, Partition, Offset)>,
     sorted: Sorted,
     origin: String,
 }
@@ -76,7 +78,7 @@ impl LocalHistory {
     ) -> Result<LocalHistory, Vec<Unusable>> {
         let files = look(base, plans)?;
         let mut reading = Reading { n_bytes: 0, n_bytes_all: files.iter().flatten().map(|found| found.n_bytes).sum() };
-        let mut sorter = Sorter::new(spool);
+        let (mut sorter, mut next_offsets) = (Sorter::new(spool), Vec::new());
         for (plan, files) in plans.iter().zip(&files) {
             let unusable = |why| vec![Unusable { source: plan.name.clone(), why }];
             let mut reader = SourceReader::new(plan, range, n_partitions);
@@ -93,6 +95,7 @@ impl LocalHistory {
             if reader.n_read == 0 {
                 return Err(unusable(HistoryError::Empty { in_range: false }));
             }
+            next_offsets.extend(reader.next_offsets.into_iter().map(|(partition, next)| (plan.source, partition, next)));
         }
         let unusable = |why| vec![Unusable { source: plans[0].name.clone(), why }];
         let sorted = sorter.finish().map_err(unusable)?;
@@ -101,7 +104,7 @@ impl LocalHistory {
         }
         let identity = format!("{} records {:08x} in {n_partitions} partitions", sorted.n_records(), sorted.crc32());
         let sources = plans.iter().map(|plan| plan.source).collect();
-        Ok(LocalHistory { identity, sources, sorted, origin: String::new() })
+        Ok(LocalHistory { identity, sources, next_offsets, sorted, origin: String::new() })
     }
 }
 
@@ -116,6 +119,10 @@ impl History for LocalHistory {
 
     fn n_records(&self) -> u64 {
         self.sorted.n_records()
+    }
+
+    fn next_offsets(&self) -> &[(SourceIdx, Partition, Offset)] {
+        &self.next_offsets
     }
 
     fn next(&mut self) -> Result<Option<Past<'_>>, HistoryError> {
@@ -164,11 +171,21 @@ struct SourceReader<'a> {
     bytes: Vec<u8>,
     ends: Vec<usize>,
     n_read: u64,
+    /// Where each partition of the topic goes on behind what was read.
+    next_offsets: BTreeMap<Partition, Offset>,
 }
 
 impl<'a> SourceReader<'a> {
     fn new(plan: &'a HistoryPlan, range: TimeRange, n_partitions: u32) -> SourceReader<'a> {
-        SourceReader { plan, range, places: Places::new(plan, n_partitions), bytes: Vec::new(), ends: Vec::new(), n_read: 0 }
+        SourceReader {
+            plan,
+            range,
+            places: Places::new(plan, n_partitions),
+            bytes: Vec::new(),
+            ends: Vec::new(),
+            n_read: 0,
+            next_offsets: BTreeMap::new(),
+        }
     }
 
     /// Puts the records of `file` into `sorter`. `watch` is told how many bytes of it are read.
@@ -220,13 +237,25 @@ impl<'a> SourceReader<'a> {
         for (idx, (place, value)) in places.into_iter().zip(&values).enumerate() {
             let number = n_before + idx as u64 + 1;
             let damaged = |why: String| HistoryError::Damaged { path: file.path.clone(), why };
-            let Place { time_ms, timestamp_ms, partition, key, is_refused, is_deleted } = place;
+            let Place { time_ms, timestamp_ms, partition, key, is_refused, is_deleted, lay } = place;
             if is_refused && is_torn && Some(idx) == last {
                 return Err(damaged(format!("it ends within line {number}")));
             }
             let Some(timestamp_ms) = timestamp_ms else {
                 return Err(damaged(format!("record {number} has no timestamp, by which its source orders records")));
             };
+            match lay {
+                Lay::Unasked | Lay::Broken => {}
+                Lay::At(offset) => {
+                    let next = self.next_offsets.entry(partition).or_default();
+                    *next = (*next).max(offset + 1);
+                }
+                Lay::Nowhere => {
+                    return Err(damaged(format!(
+                        "record {number} does not say at which partition and offset of the topic it lay"
+                    )));
+                }
+            }
             if !self.range.contains(reelflow_core::time::EventTime(time_ms)) {
                 continue;
             }

@@ -5,7 +5,10 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use reelflow_core::{plan::SourceIdx, record::Partition};
+use reelflow_core::{
+    plan::SourceIdx,
+    record::{Offset, Partition},
+};
 
 use crate::log::Who;
 
@@ -19,6 +22,11 @@ pub trait History: Send {
 
     /// How many there are.
     fn n_records(&self) -> u64;
+
+    /// Where the topics of the sources go on behind the records, in each partition that had any. Empty: nobody asked.
+    fn next_offsets(&self) -> &[(SourceIdx, Partition, Offset)] {
+        &[]
+    }
 
     /// The next one, or `None` after the last.
     fn next(&mut self) -> Result<Option<Past<'_>>, HistoryError>;
@@ -72,6 +80,18 @@ pub enum HistoryError {
     /// The log has forgotten the position that counts them.
     #[error("topic \"{0}\" holds records of a history, and nothing says how many were loaded")]
     Uncounted(Arc<str>),
+    /// Records that are neither in the files nor in the topic any more.
+    #[error("the files end before offset {next} of {at}, which begins at {earliest} by now: what lay between is in neither")]
+    Gap { at: String, next: Offset, earliest: Offset },
+    #[error("the files go up to offset {next} of {at}, which ends at {end}: they are of another topic")]
+    Beyond { at: String, next: Offset, end: Offset },
+    /// A history cannot come before what was read already.
+    #[error("pipeline \"{0}\" has read its topics already")]
+    Live(Arc<str>),
+    #[error("its history is being replayed, and not done")]
+    UnderWay(Arc<str>),
+    #[error("other processes are in the group of pipeline \"{0}\"")]
+    NotAlone(Arc<str>),
     #[error("no space is left for \"{}\"", .0.display())]
     DiskFull(PathBuf),
     /// What is kept in between cannot be written or read.
@@ -94,7 +114,12 @@ impl HistoryError {
             | HistoryError::ColumnType { .. }
             | HistoryError::Empty { .. }
             | HistoryError::Changed { .. }
-            | HistoryError::Uncounted(_) => Who::User,
+            | HistoryError::Uncounted(_)
+            | HistoryError::Gap { .. }
+            | HistoryError::Beyond { .. }
+            | HistoryError::Live(_)
+            | HistoryError::UnderWay(_)
+            | HistoryError::NotAlone(_) => Who::User,
             HistoryError::DiskFull(_) | HistoryError::Unavailable { .. } => Who::Environment,
         }
     }
@@ -110,13 +135,20 @@ pub struct Remembered {
     pub sources: Vec<SourceIdx>,
     /// In order.
     pub records: Vec<RememberedRecord>,
+    pub next_offsets: Vec<(SourceIdx, Partition, Offset)>,
     next: usize,
 }
 
 impl Remembered {
     pub fn new(identity: &str, records: Vec<RememberedRecord>) -> Remembered {
         let sources: std::collections::BTreeSet<SourceIdx> = records.iter().map(|(source, ..)| *source).collect();
-        Remembered { identity: identity.to_owned(), sources: sources.into_iter().collect(), records, next: 0 }
+        Remembered {
+            identity: identity.to_owned(),
+            sources: sources.into_iter().collect(),
+            records,
+            next_offsets: Vec::new(),
+            next: 0,
+        }
     }
 }
 
@@ -131,6 +163,10 @@ impl History for Remembered {
 
     fn n_records(&self) -> u64 {
         self.records.len() as u64
+    }
+
+    fn next_offsets(&self) -> &[(SourceIdx, Partition, Offset)] {
+        &self.next_offsets
     }
 
     fn next(&mut self) -> Result<Option<Past<'_>>, HistoryError> {

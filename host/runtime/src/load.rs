@@ -8,7 +8,8 @@
 //! - with the count stands which records these are. Other ones are refused: a count of them would mean nothing.
 //!
 //! The count goes from 0 (loading has begun) to n (all records) to n + 1 (every partition is ended). Sources without a history are ended
-//! first, or they would hold all others back.
+//! first, or they would hold all others back. Where the live topics go on behind the history ([`crate::hand_over`]) nothing is ended, and
+//! promises leave room for the disorder of what is still to come.
 //!
 //! Records come in the order of event time over all topics, so behind each batch every partition is told how far the history has come: a
 //! partition without records, or a table that seldom changes, holds nothing back, and nothing is ever late. The loader stays at most [`LEAD_RECORDS_MAX`] ahead of what the
@@ -55,6 +56,8 @@ pub struct Loader {
     /// Whose position is the count.
     at: TopicPartition,
     history: Box<dyn History>,
+    /// The live topics go on behind the history: nothing is ended.
+    then_live: bool,
     /// How many records were taken out of the history.
     taken: u64,
     /// Taken, and not known to be in the log.
@@ -81,10 +84,10 @@ struct Batch {
 }
 
 impl Loader {
-    /// `job`: its plan reads histories. Touches nothing yet.
-    pub fn new(job: Job, history: Box<dyn History>) -> Loader {
+    /// `job`: its plan reads histories. `then_live`: the live topics go on behind them. Touches nothing yet.
+    pub fn new(job: Job, history: Box<dyn History>, then_live: bool) -> Loader {
         let topic = job.plan.sources[0].topic.clone();
-        let group: Arc<str> = format!("{}.history", job.group()).into();
+        let group = group_of(&job);
         let spec = MemberSpec {
             member: format!("{group}.{}", job.settings.instance).into(),
             group,
@@ -97,6 +100,7 @@ impl Loader {
             at: TopicPartition { topic, partition: 0 },
             spec,
             history,
+            then_live,
             taken: 0,
             pending: None,
             life: None,
@@ -242,10 +246,12 @@ impl Loader {
         };
         let (from, to) = match count {
             None => {
-                end(false);
+                if !self.then_live {
+                    end(false);
+                }
                 (0, 0)
             }
-            Some(count) if count > n_records => return Ok(None),
+            Some(count) if count > n_records || (self.then_live && count == n_records) => return Ok(None),
             Some(count) if count == n_records => {
                 end(true);
                 (count, count + 1)
@@ -271,7 +277,9 @@ impl Loader {
             self.taken += 1;
         }
         for (source, ms) in self.history.sources().iter().zip(time_ms.into_iter().cycle()) {
-            let promise = ms.to_string();
+            // What the live topic holds may still be as disordered as its source says.
+            let bound_ms = if self.then_live { self.job.plan.sources[*source].bound_ms } else { 0 };
+            let promise = ms.saturating_sub(bound_ms).to_string();
             (0..self.job.plan.n_partitions)
                 .for_each(|partition| lists[*source].push(partition, ms, Some(WATERMARK_KEY), Some(promise.as_bytes()), &[]));
         }
@@ -299,16 +307,22 @@ impl Loader {
     }
 }
 
+/// The group whose position counts what is loaded.
+pub(crate) fn group_of(job: &Job) -> Arc<str> {
+    format!("{}.history", job.group()).into()
+}
+
 /// Loads on a thread of its own until stopped or ended; says then in `is_loaded` that everything is in the log. An error stops the
 /// pipeline.
 pub(crate) fn spawn(
     job: Job,
     history: Box<dyn History>,
+    then_live: bool,
     is_loaded: Arc<AtomicBool>,
     stopper: Stopper,
 ) -> JoinHandle<Result<(), RunError>> {
     let run = move || {
-        let mut loader = Loader::new(job, history);
+        let mut loader = Loader::new(job, history, then_live);
         while !stopper.is_stopped() && !loader.is_ended() {
             if let Step::Retry { after } = loader.step().inspect_err(|_| stopper.stop())? {
                 stopper.wait(after);

@@ -7,7 +7,10 @@ use reelflow_core::{
     record::{Offset, Partition},
     upgrade::CodeSet,
 };
-use reelflow_ports::{log::LogError, schemas::SchemasError};
+use reelflow_ports::{
+    log::{LogError, TopicPartition},
+    schemas::SchemasError,
+};
 
 use crate::summary::Summary;
 
@@ -109,6 +112,10 @@ pub enum Event {
     Resumed {
         worker: usize,
         took: Duration,
+    },
+    /// All of a history is processed: from now on the pipeline reads its topics, from here.
+    HandedOver {
+        positions: Vec<(TopicPartition, Offset)>,
     },
     /// Everything that was in the source topics at the start is processed and committed.
     ReachedEnd,

@@ -21,6 +21,7 @@ use crate::{
     control::{self, Started, Upgrader},
     error::RunError,
     finish::Goal,
+    hand_over::{self, HandOver},
     load,
     observe::{Event, Observer},
     patience::{Patience, Wait},
@@ -37,6 +38,8 @@ pub struct Pipeline {
     job: Job,
     files: FileSinks,
     history: Option<Box<dyn History>>,
+    /// What is to go on behind the history.
+    live: Option<Arc<Plan>>,
     started: Option<Started>,
     upgrader: Upgrader,
     stopper: Stopper,
@@ -73,6 +76,7 @@ impl Pipeline {
             job,
             files: FileSinks::new(),
             history: None,
+            live: None,
             started: None,
             upgrader: Upgrader::default(),
             stopper: Stopper::default(),
@@ -87,6 +91,11 @@ impl Pipeline {
     /// Loads `history` into the topics of the plan's sources, which are the pipeline's own. A run with an end ends when all of it is processed.
     pub fn with_history(self, history: Box<dyn History>) -> Pipeline {
         Pipeline { history: Some(history), ..self }
+    }
+
+    /// Has the pipeline go on behind its history with `live`, the same plan on its topics. A run with an end leaves it there.
+    pub fn then_live(self, live: Arc<Plan>) -> Pipeline {
+        Pipeline { live: Some(live), ..self }
     }
 
     /// Lets the code change while the pipeline runs. `started` is what the job was made of.
@@ -105,8 +114,19 @@ impl Pipeline {
 
     /// Checks and creates the topics, then runs until stopped, until the end if there is one, or until an error.
     pub fn run(self) -> Result<Summary, RunError> {
-        let Pipeline { mut job, files, history, started, upgrader, stopper } = self;
+        let Pipeline { mut job, files, history, live, started, upgrader, stopper } = self;
         let publisher = Publisher::new(job.clone(), files)?;
+        let hand_over = live.zip(history.as_ref()).map(|(live, history)| HandOver::new(&job, live, &**history));
+        match &hand_over {
+            Some(hand_over) => {
+                patiently(&job, &stopper, || prepare(&*job.log, hand_over.live(), &*job.observer))?;
+                if hand_over.is_done()? {
+                    return Ok(Summary::of(&job.plan, Duration::ZERO, &[]));
+                }
+            }
+            None if history.is_none() => patiently(&job, &stopper, || hand_over::none_under_way(&job))?,
+            None => {}
+        }
         if history.is_some() {
             patiently(&job, &stopper, || prepare_history(&*job.log, &job.plan, &*job.observer))?;
         }
@@ -131,7 +151,7 @@ impl Pipeline {
         let controlling = control.map(|control| control::spawn(control, job.settings.retry, stopper.clone()));
         let publishing = publish::spawn(publisher, statuses.clone(), stopper.clone());
         let is_loaded = if let Until::Loaded(is_loaded) = &until { is_loaded.clone() } else { Arc::default() };
-        let loading = history.map(|history| load::spawn(job.clone(), history, is_loaded, stopper.clone()));
+        let loading = history.map(|history| load::spawn(job.clone(), history, hand_over.is_some(), is_loaded, stopper.clone()));
         let watched = watch(&job, until, began, &statuses, &threads, &stopper);
         stopper.stop();
         let has_ended = matches!(watched, Ok(Watched::ReachedEnd));
@@ -154,6 +174,9 @@ impl Pipeline {
         }
         result?;
         published?;
+        if let Some(hand_over) = hand_over.filter(|_| has_ended) {
+            hand_over.run()?;
+        }
         if let Err(error) = await_visible(&*job.log, &job.plan) {
             warn!(%error, "it is not known whether readers see all that was committed yet");
         }

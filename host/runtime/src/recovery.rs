@@ -17,6 +17,7 @@ use reelflow_core::{
     record::{Offset, Partition},
     state::StateError,
     task::Task,
+    time::WallTime,
 };
 use reelflow_ports::log::{Commit, Guarantee, Log, LogError, TopicPartition};
 
@@ -72,6 +73,16 @@ pub(crate) fn recover(
 /// The greatest incarnation that `recovered` was sealed by.
 pub(crate) fn last_incarnation(recovered: &[Recovered]) -> Incarnation {
     recovered.iter().map(|one| one.point.incarnation).max().unwrap_or(0)
+}
+
+/// Greater than any that sealed these tasks, and different from that of any other member: without transactions a zombie may still write epochs
+/// of the same number, and only their incarnations tell them from ours. So wall time comes first, the member's hash makes the difference
+/// within one ms, and what is known to have been used, `last`, is exceeded in any case.
+pub(crate) fn next_incarnation(member: &str, last: Incarnation, now: WallTime) -> Incarnation {
+    let hash =
+        member.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let by_clock = (now.0.max(0) as u64) << 16 | (hash >> 48);
+    if by_clock > last { by_clock } else { ((last >> 16) + 1) << 16 | (hash >> 48) }
 }
 
 fn partition_tasks(

@@ -40,6 +40,8 @@ pub(crate) mod status;
 mod tally;
 mod upgrade;
 
+/// How long who waits for the group waits at a time.
+pub(crate) const POLL: Duration = Duration::from_millis(100);
 /// A session that has worked for so long without anything to seal counts as a success.
 const HEALTHY_AFTER_MS: i64 = 10_000;
 /// How long to wait for the control to learn of code that others run already.
@@ -71,7 +73,7 @@ impl Job {
         i64::try_from(self.settings.commit_interval.as_millis()).unwrap_or(i64::MAX)
     }
 
-    fn member(&self, worker_idx: usize) -> MemberSpec {
+    pub(crate) fn member(&self, worker_idx: usize) -> MemberSpec {
         MemberSpec {
             group: self.group(),
             member: format!("{}.{}.{worker_idx}", self.group(), self.settings.instance).into(),
@@ -239,7 +241,8 @@ impl Worker {
         let begin = self.job.clock.now();
         let guarantee = self.job.settings.guarantee;
         let recovered = recovery::recover(&*self.job.log, &self.job.plan, &self.spec.group, guarantee, partitions)?;
-        self.incarnation = self.next_incarnation(recovery::last_incarnation(&recovered), begin);
+        let last = recovery::last_incarnation(&recovered).max(self.incarnation);
+        self.incarnation = recovery::next_incarnation(&self.spec.member, last, begin);
         let n_changes = recovered.iter().map(|one| one.n_changes).sum();
         life.start(&self.job, recovered, self.incarnation)?;
         let took = Duration::from_millis((self.job.clock.now().0 - begin.0).max(0) as u64);
@@ -248,20 +251,6 @@ impl Worker {
         let n_tasks = life.tasks.len();
         self.job.observer.event(&Event::Recovered { worker: self.idx, n_tasks, state_bytes, n_changes, took });
         Ok(())
-    }
-
-    /// Greater than any that sealed these tasks, and different from that of any other worker: without transactions a zombie may
-    /// still write epochs of the same number, and only their incarnations tell them from ours. So wall time comes first, the member's
-    /// hash makes the difference within one ms, and what is known to have been used is exceeded in any case.
-    fn next_incarnation(&self, last: Incarnation, now: WallTime) -> Incarnation {
-        let member = self
-            .spec
-            .member
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        let by_clock = (now.0.max(0) as u64) << 16 | (member >> 48);
-        let floor = last.max(self.incarnation);
-        if by_clock > floor { by_clock } else { ((floor >> 16) + 1) << 16 | (member >> 48) }
     }
 
     fn seal(&mut self, life: &mut Life) -> Result<(), RunError> {

@@ -240,3 +240,110 @@ fn a_gap_is_filled_in_place() -> Result<()> {
     ensure!(times.range(FIRST_MS + DAY_MS..FIRST_MS + 2 * DAY_MS).count() > 100, "the day is there");
     Ok(())
 }
+
+const COMPLETE: [(&str, &str); 2] = [("lateness = \"6h\"", "lateness = \"8d\""), ("lateness = \"2m\"", "lateness = \"8d\"")];
+
+/// The main job, whose topics hold everything, and whose files hold the first half of each partition.
+fn with_half_in_files(log: &LogKind) -> Result<Job> {
+    let position = "partition = \"kafka_partition\", offset = \"kafka_offset\"";
+    let files = |topic: &&str| {
+        let line = format!("files = {{ path = \"{topic}.ndjson\", format = \"ndjson\", timestamp = \"sent_ts\", {position} }}");
+        (format!("topic = \"{topic}\"\nevent_time"), format!("topic = \"{topic}\"\n{line}\nevent_time"))
+    };
+    let files: Vec<(String, String)> = TOPICS.iter().map(files).collect();
+    let edits: Vec<(&str, &str)> = files.iter().map(|(from, to)| (from.as_str(), to.as_str())).chain(COMPLETE).collect();
+    let job = Job::example("personalization", log, &edits)?;
+    job.load(&workload(N_EVENTS, SEED))?;
+    for topic in TOPICS {
+        let text = job.read(&["topic", "read", topic, "--format", "json"])?;
+        let records: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let mut n_records = [0; 4];
+        let partition = |record: &Value| record["partition"].as_u64().unwrap_or(0) as usize;
+        records.iter().for_each(|record| n_records[partition(record)] += 1);
+        let mut lines = String::new();
+        for record in records.iter().filter(|record| record["offset"].as_u64() < Some(n_records[partition(record)] / 2)) {
+            let value = record["value"].as_str().unwrap_or_default();
+            match serde_json::from_str::<Value>(value) {
+                Ok(Value::Object(mut fields)) if !value.contains('\u{fffd}') => {
+                    fields.insert("kafka_partition".to_owned(), record["partition"].clone());
+                    fields.insert("kafka_offset".to_owned(), record["offset"].clone());
+                    lines.push_str(&Value::Object(fields).to_string());
+                    lines.push('\n');
+                }
+                // A warehouse has no row of such a record.
+                _ => {}
+            }
+        }
+        fs::write(job.path().join(format!("{topic}.ndjson")), lines)?;
+    }
+    Ok(job)
+}
+
+/// Whether records of a history are committed.
+fn is_loading(job: &Job) -> Result<bool> {
+    let topics = summary(&job.read(&["topic", "list", "--format", "json"])?)?;
+    let is_history = |topic: &&Value| topic["topic"].as_str().is_some_and(|name| name.contains(".history."));
+    let mut histories = topics["topics"].as_array().context("topics")?.iter().filter(is_history);
+    Ok(histories.any(|topic| topic["offsets"].as_u64() > Some(0)))
+}
+
+fn refused(job: &Job, args: &[&str], exit: i32, why: &str) -> Result<()> {
+    let output = job.reel(args).output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.code() == Some(exit) && said.contains(why), "{why}: {}, {said}", output.status);
+    Ok(())
+}
+
+/// The files hold what came first, the topics go on behind it: state, results and duplicates are those of one run over all of it.
+fn history_and_topics(log: &LogKind) -> Result<()> {
+    let job = with_half_in_files(log)?;
+    let then_live = ["backfill", "--then-live", "--session-timeout", "6", "--format", "json"];
+    let mut child = job.reel(&then_live).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    match log {
+        // Its log belongs to one process: nobody sees how far it is.
+        LogKind::Embedded => thread::sleep(Duration::from_secs(2)),
+        LogKind::Kafka(_) => while !is_loading(&job)? && child.try_wait()?.is_none() {},
+    }
+    child.kill()?;
+    child.wait()?;
+    if matches!(log, LogKind::Kafka(_)) {
+        refused(&job, &["run", "--until-end"], 3, "history is being replayed")?;
+    }
+    job.read(&then_live)?;
+    let again = summary(&job.read(&then_live)?)?;
+    ensure!(again["records_read"] == 0, "it was done: {again}");
+    job.run_to_end(&["--workers", "2", "--session-timeout", "6"])?;
+    job.dump()?;
+    job.oracle("personalization", &workload(N_EVENTS, SEED))?;
+    Ok(())
+}
+
+#[test]
+fn a_pipeline_goes_on_live_behind_its_history() -> Result<()> {
+    history_and_topics(&LogKind::Embedded)
+}
+
+#[test]
+fn a_pipeline_on_kafka_goes_on_live_behind_its_history() -> Result<()> {
+    let broker = Broker::start()?;
+    history_and_topics(&LogKind::Kafka(broker.bootstrap()))
+}
+
+/// What a user can get wrong with it.
+#[test]
+fn a_history_that_does_not_meet_its_topics_is_refused() -> Result<()> {
+    const THEN_LIVE: &[&str] = &["backfill", "--then-live"];
+    let job = with_half_in_files(&LogKind::Embedded)?;
+    let lines = job.path().join("impressions.ndjson");
+    let text = fs::read_to_string(&lines)?;
+    fs::write(&lines, text.replacen("\"kafka_offset\":", "\"kafka_offset\":999999", 1))?;
+    refused(&job, THEN_LIVE, 3, "they are of another topic")?;
+    fs::write(&lines, text.replacen("\"kafka_offset\":", "\"offset\":", 1))?;
+    refused(&job, THEN_LIVE, 3, "record 1 does not say at which partition and offset")?;
+    fs::write(&lines, text)?;
+    job.run_to_end(&[])?;
+    refused(&job, THEN_LIVE, 3, "has read its topics already")?;
+    let plain = Job::example("recent-plays", &LogKind::Embedded, &[])?;
+    plain.load_topics(&workload(N_EVENTS, SEED), &["play_starts"])?;
+    refused(&plain, THEN_LIVE, 2, "has no files to replay")
+}

@@ -76,7 +76,7 @@ fn load(
     records: &[RememberedRecord],
     rng: &mut ChaCha8Rng,
 ) -> Result<usize, RunError> {
-    let begin = || Loader::new(job.clone(), Box::new(Remembered::new("these", records.to_vec())));
+    let begin = || Loader::new(job.clone(), Box::new(Remembered::new("these", records.to_vec())), false);
     let (mut loader, mut n_lives) = (begin(), 1);
     for _ in 0..STEPS_MAX {
         clock.advance(Duration::from_millis(1));
@@ -145,7 +145,7 @@ fn other_records_and_a_forgotten_count_are_refused() {
     let job = job(&log, &clock);
     let records = records(&mut ChaCha8Rng::seed_from_u64(1), 0..2);
     let refusal = |history: Remembered| {
-        let mut loader = Loader::new(job.clone(), Box::new(history));
+        let mut loader = Loader::new(job.clone(), Box::new(history), false);
         for _ in 0..STEPS_MAX {
             clock.advance(Duration::from_millis(1));
             match loader.step() {

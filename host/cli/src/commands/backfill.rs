@@ -34,15 +34,16 @@ pub(crate) fn backfill(args: &Backfill) -> Result<(), Failure> {
     };
     let Planned { plan, plugins, warnings } = manifest.plan(Partitions::all(n_partitions))?;
     warn(&manifest, &warnings);
-    let histories = manifest.config.histories(&plan, &args.only).map_err(|problems| manifest.failure(problems))?;
+    let histories =
+        manifest.config.histories(&plan, &args.only, args.then_live).map_err(|problems| manifest.failure(problems))?;
     if process.format == Format::Text {
         banner(&manifest, &*log, n_partitions, process.workers);
     }
     let history = read(args, &manifest, &histories, n_partitions)?;
     let progress = Arc::new(Progress::new(process.format, Some(history.n_records())));
-    let plan = replaying(&plan, args.suffix.as_deref());
+    let live = Arc::new(plan);
     let job = Job {
-        plan: Arc::new(plan),
+        plan: Arc::new(replaying(&live, args.suffix.as_deref())),
         plugins,
         log,
         // Histories have no schema ids.
@@ -53,15 +54,18 @@ pub(crate) fn backfill(args: &Backfill) -> Result<(), Failure> {
         board: None,
     };
     let files = manifest.file_sinks(&job.plan);
-    conduct(Pipeline::new(job).with_files(files).with_history(history), &manifest, &progress, process.format)
+    let pipeline = Pipeline::new(job).with_files(files).with_history(history);
+    let pipeline = if args.then_live { pipeline.then_live(live) } else { pipeline };
+    conduct(pipeline, &manifest, &progress, process.format)
 }
 
-/// The name under which the backfill keeps its state: another suffix is another backfill.
+/// The name under which the backfill keeps its state: another suffix is another backfill, and what goes on live has its own.
 fn name(args: &Backfill, pipeline: &str) -> String {
     let readable = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     let suffix: String =
         args.suffix.iter().flat_map(|suffix| suffix.trim_start_matches(['.', '-', '_']).chars()).map(readable).collect();
     match (&args.name, suffix.is_empty()) {
+        _ if args.then_live => pipeline.to_owned(),
         (Some(name), _) => name.clone(),
         (None, true) => format!("{pipeline}-backfill"),
         (None, false) => format!("{pipeline}-backfill-{suffix}"),

@@ -14,4 +14,6 @@ pub struct History {
     pub timestamp: Option<At<String>>,
     /// Of a table, the field that says that the key is deleted.
     pub deleted: Option<At<String>>,
+    /// The fields with the partition and the offset that a record had in the topic.
+    pub position: Option<(At<String>, At<String>)>,
 }

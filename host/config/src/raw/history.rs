@@ -36,6 +36,18 @@ pub(super) fn history(
         );
     }
     let deleted = if is_table { table.string("deleted", problems) } else { None };
+    let position = match (table.string("partition", problems), table.string("offset", problems)) {
+        (Some(partition), Some(offset)) => Some((partition, offset)),
+        (None, None) => None,
+        (Some(_), None) => {
+            table.missing("offset", "\"kafka_offset\"", problems);
+            None
+        }
+        (None, Some(_)) => {
+            table.missing("partition", "\"kafka_partition\"", problems);
+            None
+        }
+    };
     table.finish(&[("deleted", "tables: no other record is one without a value")], problems);
-    Some(History { path: path?, format: *format?, timestamp, deleted })
+    Some(History { path: path?, format: *format?, timestamp, deleted, position })
 }

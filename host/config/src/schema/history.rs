@@ -15,4 +15,8 @@ pub(super) struct History {
     timestamp: Option<Text>,
     /// Of a table: the boolean field that is true in rows whose key is deleted from their event time on.
     deleted: Option<Text>,
+    /// The field with the partition that a record had in the topic: with `offset`, where the live topic goes on (`reel backfill --then-live`).
+    partition: Option<Text>,
+    /// The field with the offset that a record had in that partition.
+    offset: Option<Text>,
 }

@@ -43,7 +43,7 @@ fn the_environment_is_drawn_at_the_manifest() {
     let planned = reelflow_config::plan(&config, &cases::outside(&config).expect("its schemas are good"), Partitions::all(1))
         .expect("it fits its plugin")
         .value;
-    let mut at_files = config.histories(&planned, &[]).expect_err("a source has no files");
+    let mut at_files = config.histories(&planned, &[], false).expect_err("a source has no files");
     at_files.append(config.files_of_another_run());
     // No more are drawn at once than somebody reads.
     let mut pages = [at_files, Problems::default(), Problems::default()];

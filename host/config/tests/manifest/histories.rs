@@ -61,7 +61,7 @@ fn planned(text: &str) -> (Config, Plan) {
 fn histories(edit: (&str, &str), only: &[&str]) -> Result<Vec<HistoryPlan>, Problems> {
     assert!(MANIFEST.contains(edit.0), "the manifest does not contain {:?}", edit.0);
     let (config, plan) = planned(&MANIFEST.replace(edit.0, edit.1));
-    config.histories(&plan, &only.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+    config.histories(&plan, &only.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), false)
 }
 
 #[test]
@@ -108,13 +108,36 @@ fn the_files_of_a_table_may_say_which_keys_are_deleted() {
     const TABLES: &str = include_str!("../cases/good/tables.toml");
     let of = |deleted: &str| {
         let (config, plan) = planned(&TABLES.replace("\"gone\" }", &format!("\"{deleted}\" }}")));
-        config.histories(&plan, &["catalog".to_owned()])
+        config.histories(&plan, &["catalog".to_owned()], false)
     };
     let catalog = of("gone").expect("it has files").remove(0);
     let gone = &catalog.schema.fields[catalog.deleted.expect("the manifest names it")];
     assert_eq!((&*gone.name, gone.field_type, gone.required), ("gone", FieldType::Bool, false));
     let problems = of("title_id").expect_err("that is a number");
     assert_eq!(problems.iter().map(|problem| problem.code).collect::<Vec<_>>(), [Code::FieldConflict]);
+}
+
+#[test]
+fn files_behind_which_topics_go_on_say_where_records_lay() {
+    const PLAYS: &str = "format = \"ndjson\", timestamp = \"sent_ts\" }";
+    const STOPS: &str = "format = \"parquet\", timestamp = \"sent_ts\" }";
+    let of = |plays: &str, stops: &str| {
+        let with = |text: &str, more: &str| text.replace(" }", &format!("{more} }}"));
+        let (config, plan) = planned(&MANIFEST.replace(PLAYS, &with(PLAYS, plays)).replace(STOPS, &with(STOPS, stops)));
+        (config.histories(&plan, &[], true), config.histories(&plan, &[], false))
+    };
+    const POSITION: &str = ", partition = \"p\", offset = \"o\"";
+    let (then_live, alone) = of(POSITION, POSITION);
+    let (then_live, alone) = (then_live.expect("both say it"), alone.expect("nobody asks"));
+    let (partition, offset) = then_live[0].position.expect("it was asked for");
+    let fields = &then_live[0].schema.fields;
+    assert_eq!((&*fields[partition].name, &*fields[offset].name, fields[offset].field_type), ("p", "o", FieldType::Int));
+    assert_eq!(alone.iter().map(|history| history.position).collect::<Vec<_>>(), [None, None]);
+    let codes = |(then_live, _): (Result<Vec<HistoryPlan>, Problems>, _)| -> Vec<Code> {
+        then_live.expect_err("something is wrong").iter().map(|problem| problem.code).collect()
+    };
+    assert_eq!(codes(of(POSITION, "")), [Code::NoHistory]);
+    assert_eq!(codes(of(", partition = \"country\", offset = \"o\"", POSITION)), [Code::FieldConflict]);
 }
 
 #[test]

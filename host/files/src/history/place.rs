@@ -4,7 +4,7 @@ use reelflow_core::{
     column::{RowBuilder, Rows, Value},
     history::HistoryPlan,
     json::{decode::Projector, encode},
-    record::{Partition, partition_of},
+    record::{Offset, Partition, partition_of},
     schema::Schema,
     time::EventTime,
 };
@@ -25,6 +25,8 @@ pub(super) struct Places {
     n_partitions: u32,
     projector: Projector,
     rows: RowBuilder,
+    /// Reads where records lay.
+    positions: Option<Projector>,
     /// The event time of the record before.
     before_ms: i64,
     /// Where the next record without a key goes.
@@ -44,6 +46,20 @@ pub(super) struct Place {
     pub is_refused: bool,
     /// It says only that its key is deleted.
     pub is_deleted: bool,
+    pub lay: Lay,
+}
+
+/// Where in its topic a record lay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lay {
+    /// The plan does not ask.
+    Unasked,
+    /// At this offset of the partition in which it has its place.
+    At(Offset),
+    /// It should say so, and does not.
+    Nowhere,
+    /// It is no record of the source's format, so it cannot say.
+    Broken,
 }
 
 impl Places {
@@ -64,6 +80,9 @@ impl Places {
             n_partitions,
             rows: projector.rows(),
             projector,
+            positions: plan.position.map(|(partition, offset)| {
+                Projector::new(&Schema { fields: [partition, offset].map(|column| plan.schema.fields[column].clone()).to_vec() })
+            }),
             before_ms: BEFORE_ALL_MS,
             turn: 0,
         }
@@ -81,11 +100,31 @@ impl Places {
         let rows = self.rows.finish();
         let mut row_idx = 0;
         let mut places = Vec::with_capacity(values.len());
-        for is_decoded in decoded {
-            places.push(if is_decoded { self.of_row(&rows, row_idx) } else { self.of_nothing() });
+        for (is_decoded, value) in decoded.into_iter().zip(values) {
+            let place = if is_decoded { self.of_row(&rows, row_idx) } else { self.of_nothing() };
+            places.push(self.as_it_lay(place, value));
             row_idx += usize::from(is_decoded);
         }
         places
+    }
+
+    /// Puts a record into the partition in which it lay.
+    fn as_it_lay(&mut self, place: Place, value: &[u8]) -> Place {
+        let Some(positions) = &mut self.positions else { return place };
+        let mut row = positions.rows();
+        let lay = match positions.decode(value, &mut row) {
+            Ok(()) => row.finish(),
+            Err(error) if error.code() == "type" => return Place { lay: Lay::Nowhere, ..place },
+            Err(_) => return Place { lay: Lay::Broken, ..place },
+        };
+        match [lay.column(0).at(0), lay.column(1).at(0)] {
+            [Value::Int(partition), Value::Int(offset)]
+                if (0..i64::from(self.n_partitions)).contains(&partition) && (0..i64::MAX).contains(&offset) =>
+            {
+                Place { partition: partition as Partition, lay: Lay::At(offset), ..place }
+            }
+            _ => Place { lay: Lay::Nowhere, ..place },
+        }
     }
 
     fn of_row(&mut self, rows: &Rows, row_idx: usize) -> Place {
@@ -109,7 +148,7 @@ impl Places {
             Some(column) => Some(int(column).unwrap_or(self.before_ms).max(0)),
             None => Some(self.before_ms.max(0)),
         };
-        Place { time_ms: self.before_ms, timestamp_ms, partition, key, is_refused, is_deleted }
+        Place { time_ms: self.before_ms, timestamp_ms, partition, key, is_refused, is_deleted, lay: Lay::Unasked }
     }
 
     fn of_nothing(&mut self) -> Place {
@@ -120,6 +159,7 @@ impl Places {
             key: None,
             is_refused: true,
             is_deleted: false,
+            lay: Lay::Unasked,
         }
     }
 
@@ -158,6 +198,7 @@ mod tests {
             time,
             timestamp,
             deleted: None,
+            position: None,
             key: vec![2],
             value_bytes_max: 40,
         }
@@ -218,6 +259,25 @@ mod tests {
         check(r#"{"from":3,"id":"a","name":"A","gone":"yes"}"#, false, true);
         let gone = check(r#"{"from":4,"id":"a","gone":true}"#, true, false);
         assert_eq!((gone.time_ms, gone.timestamp_ms, gone.key.as_deref()), (4, Some(4), Some(&b"a"[..])));
+    }
+
+    #[test]
+    fn a_record_goes_where_it_lay() {
+        let mut fields = plan(None, 0).schema.fields;
+        fields.extend(["p", "o"].map(|name| field(name, FieldType::Int, false)));
+        let asking = HistoryPlan { schema: Schema { fields }, position: Some((3, 4)), value_bytes_max: 100, ..plan(None, 0) };
+        let mut all = Places::new(&asking, 4);
+        let mut check = |value: &str, lay: Lay| {
+            let place = all.place(&[value.as_bytes()]).remove(0);
+            assert_eq!(place.lay, lay, "{value}");
+            place.partition
+        };
+        assert_eq!(check(r#"{"at":1,"id":"21","p":3,"o":17}"#, Lay::At(17)), 3);
+        assert_eq!(check(r#"{"id":"no time","p":0,"o":0}"#, Lay::At(0)), 0);
+        for nowhere in [r#"{"at":1}"#, r#"{"at":1,"p":4,"o":1}"#, r#"{"at":1,"p":1,"o":-1}"#, r#"{"at":1,"p":"1","o":1}"#] {
+            check(nowhere, Lay::Nowhere);
+        }
+        check("no object", Lay::Broken);
     }
 
     #[test]

@@ -39,6 +39,7 @@ fn plan(source: usize, path: &str, format: FileFormat) -> HistoryPlan {
         time: 0,
         timestamp: None,
         deleted: None,
+        position: None,
         key: vec![1],
         value_bytes_max: 1000,
     }
@@ -224,4 +225,23 @@ fn a_table_says_which_keys_are_deleted() {
     let found = all(&mut history);
     assert!(found[0].contains("\"C\"") && found[1].contains("\"B\""), "{found:?}");
     assert_eq!(found[2], "0 deletes");
+}
+
+#[test]
+fn files_say_where_their_topics_go_on() {
+    let of = |lines: &str| {
+        let base = folder(&[("a.ndjson", lines)]);
+        let mut plan = plan(3, "a.ndjson", FileFormat::Ndjson);
+        plan.position = Some((plan.schema.len(), plan.schema.len() + 1));
+        for name in ["p", "o"] {
+            let (name, path) = (name.to_owned(), name.to_owned());
+            plan.schema.fields.push(Field { name, path, field_type: FieldType::Int, required: false });
+        }
+        open(&base, &[plan], TimeRange { from: Some(EventTime(5)), to: None })
+    };
+    let mut history = of("{\"at\":9,\"p\":2,\"o\":7}\nbroken\n{\"at\":1,\"p\":2,\"o\":8}\n{\"at\":5,\"p\":0,\"o\":3}\n").unwrap();
+    assert_eq!(history.next_offsets(), [(3, 0, 4), (3, 2, 9)], "also of what is not asked for");
+    assert_eq!(history.next().unwrap().map(|past| past.partition), Some(0));
+    let why = of("{\"at\":9,\"p\":2,\"o\":7}\n{\"at\":9,\"p\":2}\n").err().expect("a record lies nowhere").remove(0).why;
+    assert!(why.to_string().contains("record 2 does not say at which partition and offset"), "{why}");
 }
