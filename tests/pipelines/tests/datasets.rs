@@ -231,7 +231,7 @@ fn files_from_kafka_hold_each_row_once() -> Result<()> {
     Ok(())
 }
 
-/// The page of datasets says what is tested here, and nothing else.
+/// The page of datasets says what is tested here, and nothing else; each has a page with its manifest, plugins and SQL.
 #[test]
 fn the_page_of_datasets_is_true() -> Result<()> {
     let page = fs::read_to_string(root().join("docs/datasets.md"))?;
@@ -244,6 +244,16 @@ fn the_page_of_datasets_is_true() -> Result<()> {
         let row = rows.iter().find(|row| row.starts_with(&begin)).with_context(|| format!("no row {begin}"))?;
         ensure!(row.contains(&format!("examples/{}/reel.toml", shipped.example)), "{row}");
         ensure!(row.matches("| equal ").count() == 5, "complete, bounded, killed, rescaled and, in `backfill`, replayed: {row}");
+        let page = fs::read_to_string(root().join(format!("docs/datasets/{dataset}.md")))?;
+        let links: Vec<&str> = page.split("](../../").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+        let example = format!("examples/{}/reel.toml", shipped.example);
+        ensure!(links.contains(&example.as_str()) && links.iter().any(|link| link.ends_with(".sql")), "{dataset}: {links:?}");
+        let manifest = fs::read_to_string(root().join(&example))?;
+        for link in links {
+            ensure!(root().join(link).exists(), "{dataset}: {link} does not exist");
+            let plugin = link.strip_prefix("plugins/").and_then(|rest| rest.split('/').next());
+            ensure!(plugin.is_none_or(|name| manifest.contains(&format!("[plugin.{name}]"))), "{dataset}: {link}");
+        }
     }
     Ok(())
 }
