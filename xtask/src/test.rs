@@ -1,24 +1,14 @@
 //! `cargo xtask test`: everything that CI runs, counted.
 
-use std::{
-    io::{BufRead, BufReader},
-    process::{Command, Stdio},
-    time::Instant,
-};
+use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::{
+    lanes::{self, Counts},
     prepare,
-    sh::{cargo, linting, run},
+    sh::{cargo, run},
 };
-
-/// What a step counted.
-#[derive(Clone, Copy, Default)]
-struct Counts {
-    passed: u64,
-    failed: u64,
-}
 
 const STEPS: [&str; 4] = ["fmt", "build", "plugins", "unit"];
 
@@ -39,8 +29,7 @@ pub(crate) fn test(args: &[String]) -> Result<bool> {
             _ => unit()?,
         };
         println!("== {step}: {} passed, {} failed, {} s", counts.passed, counts.failed, started.elapsed().as_secs());
-        total.passed += counts.passed;
-        total.failed += counts.failed;
+        total = total.and(counts);
     }
     println!("\n{} passed, {} failed", total.passed, total.failed);
     Ok(total.failed == 0)
@@ -62,32 +51,5 @@ fn unit() -> Result<Counts> {
     let python = prepare::python()?;
     prepare::obp(&python)?;
     prepare::c_compiler(&python)?;
-    let mut command = linting();
-    command.args(["test", "--workspace", "--no-fail-fast"]).env("RUST_BACKTRACE", "0");
-    count(&mut command)
-}
-
-/// Runs cargo's tests with their output shown and adds up the lines `test result: …`.
-fn count(command: &mut Command) -> Result<Counts> {
-    let mut child = command.stdout(Stdio::piped()).spawn().context("start cargo test")?;
-    let stdout = child.stdout.take().expect("it was asked for");
-    let mut counts = Counts::default();
-    for line in BufReader::new(stdout).split(b'\n') {
-        let line = String::from_utf8_lossy(&line?).into_owned();
-        println!("{line}");
-        let of = |word: &str| -> u64 {
-            let before = line.split(word).next().unwrap_or_default();
-            before.rsplit(' ').find_map(|part| part.parse().ok()).unwrap_or(0)
-        };
-        if line.starts_with("test result: ") {
-            counts.passed += of(" passed");
-            counts.failed += of(" failed");
-        }
-    }
-    let status = child.wait()?;
-    // A test binary that does not compile, or dies, prints no result.
-    if !status.success() && counts.failed == 0 {
-        counts.failed = 1;
-    }
-    Ok(counts)
+    lanes::run()
 }
