@@ -154,12 +154,6 @@ pub(super) fn check_forgotten(stage: &mut dyn Operator, fresh: &mut dyn Operator
     assert_eq!(ours.n_bytes(), empty.n_bytes());
 }
 
-/// Ten thousand cases, or as many more as `PROPTEST_CASES` says.
-pub(super) fn many_cases() -> ProptestConfig {
-    let standard = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
-    ProptestConfig { cases: standard.cases.max(10_000), ..standard }
-}
-
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Rows(usize, Vec<Row>),

@@ -164,10 +164,10 @@ pub(in crate::stage) fn bytes_of(ids: &[i64]) -> Vec<u8> {
     ids.iter().flat_map(|id| id.to_be_bytes()).collect()
 }
 
-/// How many cases a property is tested with: more by `PROPTEST_CASES`.
+/// How many cases a property of event time is tested with: 100,000, or more by `PROPTEST_CASES`.
 pub(in crate::stage) fn cases() -> ProptestConfig {
     let of_environment = ProptestConfig::default();
-    ProptestConfig { cases: of_environment.cases.max(10_000), ..of_environment }
+    ProptestConfig { cases: of_environment.cases.max(100_000), ..of_environment }
 }
 
 /// One step of a random run.

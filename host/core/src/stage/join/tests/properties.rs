@@ -43,7 +43,7 @@ fn run(steps: &[Step], settings: Settings) -> Harness {
 }
 
 proptest! {
-    #![proptest_config(many_cases())]
+    #![proptest_config(crate::stage::testing::id_lists::cases())]
 
     #[test]
     fn rows_are_those_of_a_batch_job_at_every_watermark(steps in steps(), settings in settings()) {

@@ -61,7 +61,7 @@ fn run(steps: &[Step], settings: Settings) -> Harness {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(crate::stage::testing::id_lists::cases())]
 
     #[test]
     fn rows_are_those_of_a_batch_job(steps in steps(), lateness_ms in prop::option::of(0_i64..20), outer in any::<bool>()) {

@@ -139,7 +139,7 @@ fn by_key(rows: &[Emitted]) -> BTreeMap<i64, Vec<Emitted>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(5000))]
+    #![proptest_config(crate::stage::testing::id_lists::cases())]
 
     #[test]
     fn a_process_does_what_one_by_one_would_do(

@@ -86,7 +86,7 @@ fn cut(runs: &[Run], settings: Settings, n_rows_max: usize) -> (Vec<Emitted>, cr
 }
 
 proptest! {
-    #![proptest_config(many_cases())]
+    #![proptest_config(crate::stage::testing::id_lists::cases())]
 
     #[test]
     fn pairs_within_an_interval_are_those_of_a_batch_job_at_every_watermark(steps in steps(), settings in intervals()) {
