@@ -17,17 +17,24 @@ pub(crate) struct Reload {
     /// Also take what readers of the results may break by: fields of a sink that go or get another type.
     #[arg(long)]
     pub(crate) allow_breaking: bool,
+    #[command(flatten)]
+    pub(crate) trying: Trying,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// How new code is tried.
+#[derive(Debug, Args)]
+pub(crate) struct Trying {
     /// Rewrite all states of older versions in the trial, rather than each when it is touched.
     #[arg(long)]
     pub(crate) eager: bool,
     /// Seconds to wait for the verdict.
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     pub(crate) wait: u64,
-    /// Who asks, for the history.
-    #[arg(long, default_value = "reel reload", value_name = "NAME")]
-    pub(crate) by: String,
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub(crate) format: Format,
+    /// Who asks, for the history; the command's name if not given.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: Option<String>,
 }
 
 #[derive(Debug, Args)]
