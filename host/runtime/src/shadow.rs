@@ -11,6 +11,7 @@
 //! tasks and goes on there; how often is part of the report.
 //!
 //! Only tasks whose plugins differ are run. A dedup among them sees their watermarks alone, and forgets by those: the same for both programs.
+//! Where nobody runs the pipeline meanwhile, all tasks are, and what the code that runs sends to another key is passed on here ([`passing`]).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,11 +42,12 @@ use crate::{
     patience::Patience,
     recovery::{self, Recovered},
     settings::Retry,
-    shadow::side::Side,
+    shadow::{passing::Passing, side::Side},
     usage::CallUsage,
     worker::{self, Step},
 };
 
+mod passing;
 mod schemas;
 mod side;
 
@@ -72,6 +74,8 @@ pub struct Reading {
     pub first_max: usize,
     /// Stop where the topics end now.
     pub until_end: bool,
+    /// Nobody runs the pipeline meanwhile.
+    pub is_alone: bool,
 }
 
 /// Two programs on the same tasks.
@@ -84,8 +88,11 @@ pub struct Shadow {
     inputs: Vec<ShadowInput>,
     goals: BTreeMap<TopicPartition, Offset>,
     job_watermarks: BTreeMap<Partition, Watermark>,
+    passing: Passing,
     comparison: Comparison,
     ticked: WallTime,
+    /// Nothing came of the last step.
+    is_idle: bool,
     n_records: u64,
     n_copies: u32,
     n_committed: usize,
@@ -135,12 +142,14 @@ impl Shadow {
         let mut shadow = Shadow {
             patience: Patience::new(reading.retry),
             sides: [Side::new(old, &reading)?, Side::new(new, &reading)?],
-            fragments: differing_fragments(old, new),
+            fragments: if reading.is_alone { all_fragments(new) } else { differing_fragments(old, new) },
             inputs: Vec::new(),
             goals: BTreeMap::new(),
             job_watermarks: BTreeMap::new(),
+            passing: Passing::default(),
             comparison: Comparison::new(&old.plan, &new.plan, reading.first_max),
             ticked: now,
+            is_idle: false,
             n_records: 0,
             n_copies: 0,
             n_committed: 0,
@@ -173,7 +182,8 @@ impl Shadow {
     /// Whether there is nothing left to do: the end is reached, or one of the programs would have stopped the pipeline.
     pub fn is_over(&self) -> bool {
         let is_read = |input: &ShadowInput| self.goals.get(&input.at).is_some_and(|goal| input.next >= *goal);
-        self.sides.iter().any(|side| side.stopped.is_some()) || self.inputs.iter().all(is_read)
+        let is_passed_on = !self.reading.is_alone || self.is_idle;
+        self.sides.iter().any(|side| side.stopped.is_some()) || (is_passed_on && self.inputs.iter().all(is_read))
     }
 
     /// Reads a batch of each input that has more, and gives it to both programs.
@@ -181,6 +191,7 @@ impl Shadow {
         match self.read_all() {
             Ok(step) => {
                 self.patience.succeeded();
+                self.is_idle = step == Step::Idle;
                 Ok(step)
             }
             Err(RunError::Log(LogError::OffsetLost { .. })) => self.copy().map(|()| Step::Busy),
@@ -233,6 +244,7 @@ impl Shadow {
         self.n_copies += 1;
         self.n_committed = recovered.iter().filter(|one| one.point.epoch > 0).count();
         self.inputs.clear();
+        self.passing.clear();
         self.job_watermarks.clear();
         self.sides.iter_mut().for_each(|side| side.tasks.clear());
         for one in recovered {
@@ -281,14 +293,16 @@ impl Shadow {
         }
         self.spread_watermarks()?;
         let now = self.reading.clock.now();
-        if now.0 - self.ticked.0 >= TICK_MS {
+        // How far a task has come is told behind a change of key with each seal; there, somebody may wait for it.
+        let is_waited_for = self.reading.is_alone && step == Step::Idle;
+        if now.0 - self.ticked.0 >= TICK_MS || is_waited_for {
             self.ticked = now;
             for task_idx in 0..self.sides[0].tasks.len() {
                 self.both(task_idx, || Input::ClockRead { now })?;
                 self.both(task_idx, || Input::Seal)?;
             }
         }
-        Ok(step)
+        Ok(if self.passing.is_empty() { step } else { Step::Busy })
     }
 
     /// Reads a batch of one input. `false`: there is nothing new.
@@ -317,6 +331,11 @@ impl Shadow {
             self.both(task_idx, || Input::Reading { input, is_at_end })?;
         }
         self.inputs[idx].next = after;
+        if batch.is_empty()
+            && let Some(passed) = self.passing.take(&self.inputs[idx].at)
+        {
+            batch = passed;
+        }
         if batch.is_empty() {
             return Ok(after > next);
         }
@@ -355,6 +374,9 @@ impl Shadow {
         let (one, other) = (old.give(task_idx, input()), new.give(task_idx, input()));
         if !(one.is_empty() && other.is_empty()) {
             self.comparison.compare(&one, &other);
+            if self.reading.is_alone {
+                self.passing.pass(old.plan(), &one);
+            }
         }
         Ok(())
     }
@@ -365,5 +387,9 @@ fn differing_fragments(old: &Program, new: &Program) -> BTreeSet<FragmentIdx> {
     let is_new = new.changed_from(old);
     let stages = new.plan.stages.iter().filter(|stage| stage.kind.plugin().is_some_and(|plugin| is_new[plugin]));
     let found: BTreeSet<FragmentIdx> = stages.map(|stage| stage.fragment).collect();
-    if found.is_empty() { (0..new.plan.fragments.len()).collect() } else { found }
+    if found.is_empty() { all_fragments(new) } else { found }
+}
+
+fn all_fragments(program: &Program) -> BTreeSet<FragmentIdx> {
+    (0..program.plan.fragments.len()).collect()
 }

@@ -131,6 +131,10 @@ impl World {
     }
 
     fn shadow(&self, new: &Program) -> Shadow {
+        self.shadow_of(new, false)
+    }
+
+    fn shadow_of(&self, new: &Program, is_alone: bool) -> Shadow {
         let reading = Reading {
             log: Arc::new(self.log.clone()),
             schemas: Arc::new(KnownSchemas::default()),
@@ -138,7 +142,8 @@ impl World {
             guarantee: Guarantee::ExactlyOnce,
             retry: Retry::standard(),
             first_max: 1_000,
-            until_end: false,
+            until_end: is_alone,
+            is_alone,
         };
         Shadow::begin(reading, &self.same(), new).expect("the state fits")
     }
@@ -265,6 +270,41 @@ fn a_shadow_does_what_the_pipeline_does() {
         }
     }
     assert!(n_rows > 1_000, "{n_rows}");
+}
+
+/// While nobody runs the pipeline, a shadow does to the end what the pipeline does then.
+#[test]
+fn a_shadow_alone_does_what_the_pipeline_will_do() {
+    let mut n_rows = 0;
+    for kind in [Kind::Hopping, Kind::Tumbling, Kind::Process] {
+        for seed in 0..20 {
+            let mut world = World::new(kind, seed);
+            if world.shape.emission == Emission::Upsert {
+                continue;
+            }
+            let events = input::events(&world.shape, &mut world.rng.clone());
+            let (before, rest) = events.split_at(events.len() / 2);
+            world.write(before);
+            world.settle();
+            let at_first = world.n_rows("out");
+            world.write(rest);
+            world.end();
+            let mut shadow = world.shadow_of(&world.same(), true);
+            for _ in 0..STEPS_MAX {
+                if shadow.is_over() {
+                    break;
+                }
+                world.look(&mut shadow);
+            }
+            let report = shadow.finish();
+            assert!(!report.differs(), "{kind:?}, seed {seed}: {:?} {:?}", report.outlets, report.states);
+            world.settle();
+            let since = (world.n_rows("out") - at_first) as u64;
+            assert_eq!(sum(&report, &Outlet::Sink(0)), since, "{kind:?}, seed {seed}");
+            n_rows += since;
+        }
+    }
+    assert!(n_rows > 300, "{n_rows}");
 }
 
 /// `inner`, whose rows with `p3` in their first column have 1000 more in their fourth.

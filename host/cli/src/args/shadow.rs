@@ -8,7 +8,7 @@ use super::{Format, ManifestArg, reload::Trying, values::duration};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Only reads: nothing of the candidate is written, and the pipeline does not know of it. A log on disk is opened by one process at a time: stop the run first, and shadow what was written since.\n\nExamples:\n  reel shadow --plugin count=new.wasm\n  reel shadow pipeline.toml --for 10m --format json | jq '.outputs[] | select(.differing > 0)'\n  reel shadow --plugin count=new.wasm --for 5m --promote\n\nExit codes: 0 nothing differs, 1 something does (or the candidate was not taken), 2 the candidate does not fit, 3 the log does not answer, or the pipeline has committed nothing."
+    after_help = "Only reads: nothing of the candidate is written, and the pipeline does not know of it. A log on disk is opened by one process at a time: stop the run first, and shadow what was written since; it ends where the topics do.\n\nExamples:\n  reel shadow --plugin count=new.wasm\n  reel shadow pipeline.toml --for 10m --format json | jq '.outputs[] | select(.differing > 0)'\n  reel shadow --plugin count=new.wasm --for 5m --promote\n\nExit codes: 0 nothing differs, 1 something does (or the candidate was not taken), 2 the candidate does not fit, 3 the log does not answer, or the pipeline has committed nothing."
 )]
 pub(crate) struct Shadow {
     #[command(flatten)]

@@ -81,6 +81,8 @@ fn watch(args: &Args, candidate: &Candidate) -> Result<Report, Failure> {
         Failure::new(Exit::User, format!("the code that runs cannot be compared: {why}"))
             .help("Shadow with the manifest that the pipeline runs by.")
     })?;
+    // Nobody can write to a log on disk meanwhile.
+    let until_end = args.until_end || manifest.has_own_log();
     let reading = Reading {
         log: log.clone(),
         schemas: manifest.schemas()?,
@@ -88,7 +90,8 @@ fn watch(args: &Args, candidate: &Candidate) -> Result<Report, Failure> {
         guarantee: manifest.guarantee(),
         retry: Retry::standard(),
         first_max: args.show.into(),
-        until_end: args.until_end,
+        until_end,
+        is_alone: manifest.has_own_log(),
     };
     let failed = |error| manifest.run_failure(error);
     let mut shadow = Shadow::begin(reading, old, &candidate.new).map_err(failed)?;
@@ -102,7 +105,7 @@ fn watch(args: &Args, candidate: &Candidate) -> Result<Report, Failure> {
     let (begin, line) = (Instant::now(), Line::new());
     let is_enough = |shadow: &Shadow| {
         let has_enough = args.records.is_some_and(|records| shadow.n_records() >= records);
-        let is_late = !args.until_end && begin.elapsed() >= args.lasts;
+        let is_late = !until_end && begin.elapsed() >= args.lasts;
         has_enough || is_late || shadow.is_over() || is_stopped.load(Ordering::SeqCst)
     };
     while !is_enough(&shadow) {
