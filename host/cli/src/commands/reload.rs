@@ -53,7 +53,7 @@ impl Running {
         if log.n_partitions(&control::control_topics(&name)[0].name).map_err(failed)?.is_none() {
             let message = format!("pipeline \"{name}\" has never run on the {}", log.describe());
             return Err(
-                Failure::new(Exit::User, message).help("Start it with `reel run`; it begins with the code that is there.")
+                Failure::new(Exit::Environment, message).help("Start it with `reel run`; it begins with the code that is there.")
             );
         }
         let n_partitions = outside::source_partitions(&manifest.config, &*log)

@@ -70,8 +70,12 @@ fn text(plans: [&Plan; 2], found: &Report, took: Duration) -> Result<(), Failure
 fn of_outlet(plans: [&Plan; 2], at: Outlet, compared: &Compared, output: &mut Output) -> Result<(), Failure> {
     let Compared { rows, n_keys } = compared;
     let (kind, name, _) = named::outlet(plans[0], at);
-    let keys = if rows.differing() > 0 { format!(", of {n_keys} keys") } else { String::new() };
-    output.line(&format!("{kind} \"{name}\": {}{keys}", counts(rows)))?;
+    let of_keys = match (rows.differing(), n_keys) {
+        (0, _) => String::new(),
+        (_, 1) => ", of 1 key".to_owned(),
+        (_, n) => format!(", of {n} keys"),
+    };
+    output.line(&format!("{kind} \"{name}\": {}{of_keys}", counts(rows)))?;
     for pair in &rows.first {
         let text = |plan, written: &Written| row::text(&named::fields(plan, written), &BTreeSet::new(), &Calendar::utc());
         let line = match pair {
@@ -121,7 +125,7 @@ fn of_state(plan: &Plan, stage_idx: StageIdx, kept: &KeptKeys, output: &mut Outp
     if let Some([was, is]) = kept.versions {
         return output.line(&format!("state of stage \"{name}\": not compared, version {was} → {is}"));
     }
-    output.line(&format!("state of stage \"{name}\": {} keys", counts(&kept.keys)))?;
+    output.line(&format!("state of stage \"{name}\", by key: {}", counts(&kept.keys)))?;
     for pair in &kept.keys.first {
         let (mark, key) = match pair {
             Pair::Changed { new: key, .. } => ("~", key),
