@@ -8,9 +8,14 @@ use super::{
     written::{Outlet, Written},
 };
 use crate::{
-    plan::{Plan, SinkPlan},
+    column::{Column, Rows, Values},
+    frame,
+    plan::{Divided, FileFormat, FilesPlan, Plan, ShufflePlan, ShuffleTo, SinkPlan, Stream},
     record::{Header, Outgoing},
-    schema::Schema,
+    schema::{Field, FieldType, Schema},
+    stage::Batch,
+    time::{EventTime, Watermark},
+    watermark::InputMark,
 };
 
 /// A plan that writes to one sink.
@@ -117,6 +122,53 @@ fn dead_letters_differ_by_what_they_say() {
     };
     check(&letter("why", "a"), &letter("why", "b"), 0);
     check(&letter("why", "a"), &letter("because", "a"), 1);
+}
+
+/// Frames are opened; one for everyone stands in every partition, and how far a task has come is no row.
+#[test]
+fn rows_in_frames_are_compared_like_records() {
+    let field = |name: &str| Field { name: name.to_owned(), path: name.to_owned(), field_type: FieldType::Int, required: true };
+    let schema = Schema { fields: vec![field("title"), field("plays")] };
+    let mut plan = Plan::clone(&plan());
+    plan.n_partitions = 2;
+    let files =
+        FilesPlan { path: "out".into(), format: FileFormat::Ndjson, divided: Divided::Not, roll_every_ms: 1, roll_bytes: 1 };
+    plan.sinks[0] = SinkPlan { files: Some(files), schema: schema.clone(), key: vec![0], ..plan.sinks[0].clone() };
+    plan.shuffles.push(ShufflePlan {
+        topic: "reel.p.all".into(),
+        from_fragment: 0,
+        to_fragment: 0,
+        to: ShuffleTo::Everyone,
+        stream: Stream { schema, consumers: Vec::new() },
+    });
+    let plan = Arc::new(plan);
+    let written = |plays: [i64; 2]| {
+        let column = |values: Vec<i64>| Column::from_parts(Values::Int(values), None).expect("no validity");
+        let rows = Rows::new(2, vec![column(vec![7, 8]), column(plays.into())]).expect("two of each");
+        let batch = Batch::made(rows, vec![EventTime(10), EventTime(20)], None);
+        let frame = frame::encode_rows(&batch, &[Watermark::UNKNOWN; 2], 0).remove(0);
+        let [mut sink, mut all] = ["out", "reel.p.all"].map(|topic| Outgoing::new(topic.into()));
+        sink.push(0, 99, Some(b"fits"), Some(&frame), &[]);
+        sink.push(0, 99, None, Some(&frame::encode_watermark(InputMark::UNKNOWN, 0)), &[]);
+        (0..2).for_each(|partition| all.push(partition, 99, None, Some(&frame), &[]));
+        [sink, all]
+    };
+    let mut comparison = Comparison::new(&plan, &plan, 10);
+    comparison.compare(&written([1, 2]), &written([1, 2]));
+    comparison.compare(&written([1, 2]), &written([1, 3]));
+    let found = comparison.finish();
+    let row = |at: Outlet, key: Option<&[u8]>, plays: i64| Written {
+        at,
+        key: key.map(<[u8]>::to_vec),
+        time_ms: 20,
+        headers: Vec::new(),
+        value: Some(format!("{{\"title\":8,\"plays\":{plays}}}").into_bytes()),
+    };
+    for (at, key) in [(Outlet::Sink(0), Some(&b"8"[..])), (Outlet::Shuffle(0), None)] {
+        let rows = &found[&at].rows;
+        assert_eq!((rows.equal, rows.differing()), (3, 1), "{at:?}");
+        assert_eq!(rows.first, [Pair::Changed { old: row(at, key, 2), new: row(at, key, 3) }]);
+    }
 }
 
 fn rows() -> impl Strategy<Value = Vec<Row>> {
