@@ -14,7 +14,8 @@ use values::{event_time, listening, pipeline_name, suffix};
 pub(crate) mod dev;
 pub(crate) mod dlq;
 pub(crate) mod plugin;
-mod reload;
+pub(crate) mod reload;
+pub(crate) mod shadow;
 pub(crate) mod state;
 pub(crate) mod test;
 pub(crate) mod top;
@@ -66,6 +67,8 @@ pub(crate) enum Command {
     Reload(Reload),
     /// Which code a pipeline has run, what was tried, and why it was given up.
     History(History),
+    /// Run a candidate beside a running pipeline, on the same input and a copy of its state, and tell what it would have written otherwise.
+    Shadow(shadow::Shadow),
     /// Find everything that is wrong with a manifest, without starting anything.
     #[command(alias = "validate", alias = "lint")]
     Check(Check),

@@ -11,6 +11,7 @@ pub(crate) mod plugin;
 pub(crate) mod reload;
 pub(crate) mod replay;
 pub(crate) mod run;
+pub(crate) mod shadow;
 pub(crate) mod state;
 pub(crate) mod test;
 pub(crate) mod top;

@@ -48,6 +48,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Backfill(args) => commands::backfill::backfill(args),
         Command::Reload(args) => commands::reload::reload(args),
         Command::History(args) => commands::reload::history(args),
+        Command::Shadow(args) => commands::shadow::shadow(args),
         Command::Check(args) => commands::check::check(args),
         Command::Test(args) => commands::test::test(args),
         Command::Dev(args) => commands::dev::dev(args),

@@ -9,7 +9,7 @@ use std::{
 
 use reelflow_config::{
     At, Code, Config, External, Outside, Partitions, Problem, Problems,
-    config::{Log as LogSection, Plugin as PluginSection, SourceFormat},
+    config::{Guarantee as Promise, Log as LogSection, Plugin as PluginSection, SourceFormat},
 };
 use reelflow_core::{
     format::WriterSchema,
@@ -19,7 +19,7 @@ use reelflow_core::{
 use reelflow_ports::{
     engine::{Limits, Plugin},
     history::History,
-    log::{Log, LogError},
+    log::{Guarantee, Log, LogError},
     schemas::Schemas,
 };
 use reelflow_runtime::{
@@ -166,6 +166,19 @@ impl Manifest {
             unusable.into_iter().for_each(|one| problems.push(outside::history_problem(&self.config, &one.source, &one.why)));
             self.failure(problems)
         })
+    }
+
+    /// What the log promises of an epoch.
+    pub(crate) fn guarantee(&self) -> Guarantee {
+        match self.config.pipeline.guarantee {
+            Promise::ExactlyOnce => Guarantee::ExactlyOnce,
+            Promise::AtLeastOnce => Guarantee::AtLeastOnce,
+        }
+    }
+
+    /// Whether the log belongs to one process at a time.
+    pub(crate) fn has_own_log(&self) -> bool {
+        matches!(self.config.log, LogSection::Embedded { .. })
     }
 
     /// Opens the log that the manifest names.

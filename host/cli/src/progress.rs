@@ -40,6 +40,24 @@ impl ReadingBar {
     }
 }
 
+/// One line about something that goes on, on a terminal.
+pub(crate) struct Line(ProgressBar);
+
+impl Line {
+    pub(crate) fn new() -> Line {
+        Line(if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() })
+    }
+
+    pub(crate) fn show(&self, text: &str) {
+        self.0.set_message(text.to_owned());
+        self.0.tick();
+    }
+
+    pub(crate) fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
 /// Shows a pipeline's events and progress on standard error.
 pub(crate) struct Progress {
     bar: ProgressBar,

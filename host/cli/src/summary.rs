@@ -4,7 +4,7 @@ use reelflow_core::{stage::StageCounts, task::SourceCounts, time::Watermark};
 use reelflow_runtime::summary::Summary;
 use serde_json::{Value, json};
 
-mod calls;
+pub(crate) mod calls;
 
 /// The JSON document that `reel run --format json` ends with. Members are added, never renamed.
 pub(crate) fn json_of(summary: &Summary, pipeline: &str) -> Value {

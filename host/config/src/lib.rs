@@ -39,6 +39,6 @@ pub use crate::{
     rehearsal::{Expected, Place, TestPlan},
     render::{Report, render, report},
     schema::manifest_schema,
-    value::closest,
+    value::{closest, duration_ms},
     zone::time_zone,
 };

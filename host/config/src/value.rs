@@ -47,6 +47,14 @@ pub(crate) fn duration(text: &str) -> Result<i64, Wrong> {
     }
 }
 
+/// As [`duration`] does, for a command line: why not, in words.
+pub fn duration_ms(text: &str) -> Result<i64, String> {
+    duration(text).map_err(|wrong| match wrong.instead {
+        Some(instead) => format!("{}: did you mean {instead}?", wrong.why),
+        None => wrong.why,
+    })
+}
+
 /// Reads `512B`, `256KiB`, `64MiB`, `1GiB`. Returns bytes.
 pub(crate) fn size(text: &str) -> Result<u64, Wrong> {
     let why = "a size is a whole number and one of B, KiB, MiB, GiB";

@@ -6,7 +6,7 @@
 //!
 //! Modules in reading order: [`time`], [`record`], [`column`], [`schema`], [`plugin`], [`plan`], [`history`], [`rehearsal`], [`json`],
 //! [`format`](mod@format), [`frame`], [`watermark`], [`state`], [`letter`], [`checkpoint`], [`key`], [`packed_row`], [`zone`], [`window`],
-//! [`stage`], [`task`], [`upgrade`].
+//! [`stage`], [`task`], [`upgrade`], [`shadow`].
 
 pub mod checkpoint;
 pub mod column;
@@ -22,6 +22,7 @@ pub mod plugin;
 pub mod record;
 pub mod rehearsal;
 pub mod schema;
+pub mod shadow;
 pub mod stage;
 pub mod state;
 pub mod task;

@@ -115,7 +115,7 @@ pub enum Request {
 }
 
 /// Which clock a timer follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Clock {
     /// The stage's watermark.
     EventTime,
@@ -124,7 +124,7 @@ pub enum Clock {
 }
 
 /// When a key wants to be called again; of each clock and time it has at most one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timer {
     pub clock: Clock,
     /// In ms since 1970, between [`EventTime::MIN`] and [`EventTime::MAX`], whatever the clock.

@@ -260,6 +260,10 @@ impl Task {
         Ok(task)
     }
 
+    pub fn partition(&self) -> Partition {
+        self.partition
+    }
+
     /// The lowest watermark of the task's inputs. Never goes back.
     pub fn watermark(&self) -> Watermark {
         self.low.watermark()

@@ -8,7 +8,7 @@
 //!
 //! Modules in reading order: [`settings`], [`error`], [`patience`], [`observe`], `seal`, `recovery`, [`code`], [`worker`],
 //! [`control`], [`finish`], [`publish`], [`load`], `hand_over`, [`pipeline`], [`summary`], [`inspect`], [`rehearsal`],
-//! [`retry`].
+//! [`retry`], [`shadow`].
 
 pub mod code;
 pub mod control;
@@ -26,6 +26,7 @@ pub mod rehearsal;
 pub mod retry;
 mod seal;
 pub mod settings;
+pub mod shadow;
 pub mod summary;
 pub mod usage;
 pub mod worker;

@@ -286,6 +286,6 @@ pub(crate) fn inputs(plan: &Plan, fragment: FragmentIdx, partition: Partition) -
     plan.fragments[fragment].inputs.iter().map(topic).collect()
 }
 
-fn name(plan: &Plan, fragment: FragmentIdx, partition: Partition) -> String {
+pub(crate) fn name(plan: &Plan, fragment: FragmentIdx, partition: Partition) -> String {
     format!("task \"{}\" [{partition}]", plan.fragments[fragment].name)
 }

@@ -24,7 +24,8 @@ pub struct Settings {
     pub session_timeout: Duration,
     /// An open transaction holds readers of committed records back for at most this long. Longer than any epoch takes.
     pub transaction_timeout: Duration,
-    /// Records of internal topics that nobody needs any more are deleted once there are this many; at least 1.
+    /// Records of internal topics that nobody needs any more are deleted once there are this many; at least 1. Of those that were read as many
+    /// stay, for a shadow that reads a little later.
     pub trim_slack: i64,
     /// The changelog is also cut at a base once this many bytes were written to it: its records are up to 256 KB long.
     pub trim_slack_bytes: usize,

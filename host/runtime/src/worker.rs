@@ -32,7 +32,7 @@ use crate::{
 
 mod adopting;
 mod alignment;
-mod calls;
+pub(crate) mod calls;
 mod changelog;
 mod life;
 mod schemas;

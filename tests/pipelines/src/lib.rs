@@ -68,6 +68,13 @@ pub enum LogKind {
     Kafka(String),
 }
 
+/// Other bytes with the same meaning: a custom section at the end of the component.
+pub fn variant(component: &[u8], mark: u8) -> Vec<u8> {
+    const NAME: &[u8] = b"variant";
+    let section = [&[0, NAME.len() as u8 + 2, NAME.len() as u8], NAME, &[mark]].concat();
+    [component, &section].concat()
+}
+
 /// The root of the checkout.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the crate lies in tests/").to_owned()

@@ -6,7 +6,7 @@ use super::{Format, ManifestArg};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  reel reload --plan\n  reel reload pipeline.toml --wait 60\n  reel reload --eager\n\nProposes the components that the manifest names to the processes that run its pipeline. They try them on all partitions, and keep them if all goes well. A pipeline on the embedded log belongs to one process: run that with `reel run --watch`.\n\nExit codes: 0 accepted, 1 rolled back or refused, 2 the code does not fit, 3 nobody answers."
+    after_help = "Examples:\n  reel reload --plan\n  reel reload pipeline.toml --wait 60\n  reel reload --eager\n\nProposes the components that the manifest names to the processes that run its pipeline. They try them on all partitions, and keep them if all goes well. A pipeline on the embedded log belongs to one process: run that with `reel run --watch`.\n\nExit codes: 0 accepted, 1 rolled back or refused, 2 the code does not fit, 3 nobody answers, or the pipeline has never run."
 )]
 pub(crate) struct Reload {
     #[command(flatten)]
@@ -17,17 +17,24 @@ pub(crate) struct Reload {
     /// Also take what readers of the results may break by: fields of a sink that go or get another type.
     #[arg(long)]
     pub(crate) allow_breaking: bool,
+    #[command(flatten)]
+    pub(crate) trying: Trying,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// How new code is tried.
+#[derive(Debug, Args)]
+pub(crate) struct Trying {
     /// Rewrite all states of older versions in the trial, rather than each when it is touched.
     #[arg(long)]
     pub(crate) eager: bool,
     /// Seconds to wait for the verdict.
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     pub(crate) wait: u64,
-    /// Who asks, for the history.
-    #[arg(long, default_value = "reel reload", value_name = "NAME")]
-    pub(crate) by: String,
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub(crate) format: Format,
+    /// Who asks, for the history; the command's name if not given.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,9 @@
 //! How values are written on the command line.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
+    time::Duration,
+};
 
 use reelflow_config::moment::Calendar;
 use reelflow_core::time::EventTime;
@@ -29,6 +32,14 @@ pub(super) fn listening(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
+/// `90s`, `10m`: not nothing.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    match u64::try_from(reelflow_config::duration_ms(text)?) {
+        Ok(ms) if ms > 0 => Ok(Duration::from_millis(ms)),
+        _ => Err("must be longer than nothing".to_owned()),
+    }
+}
+
 /// A time in RFC 3339, a date or a time of UTC, or ms since 1970.
 pub(super) fn event_time(text: &str) -> Result<EventTime, String> {
     Calendar::utc().read(text).map_err(|_| "must be a time such as 2026-01-03T12:00:00Z, a date, or ms since 1970".to_owned())
@@ -51,6 +62,14 @@ mod tests {
         ] {
             assert_eq!(listening(text).ok().map(|address| address.to_string()).as_deref(), address, "{text}");
         }
+    }
+
+    #[test]
+    fn a_duration_has_a_unit_and_a_length() {
+        for (text, ms) in [("90s", Some(90_000)), ("10m", Some(600_000)), ("0s", None), ("90", None), ("-1s", None)] {
+            assert_eq!(duration(text).ok(), ms.map(Duration::from_millis), "{text}");
+        }
+        assert_eq!(duration("5min").unwrap_err(), "a duration is a whole number and one of ms, s, m, h, d: did you mean 5m?");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use reelflow_runtime::{
 use serde_json::{Value, json};
 
 use crate::{
-    args::{Format, History, Reload},
+    args::{Format, History, Reload, reload::Trying},
     failure::{Exit, Failure},
     manifest::Manifest,
     output::{Output, print},
@@ -37,23 +37,23 @@ impl Loader for ManifestLoader {
 }
 
 /// A pipeline that runs somewhere, seen from outside.
-struct Running {
-    manifest: Manifest,
-    log: Arc<dyn Log>,
-    clock: Arc<dyn Clock>,
+pub(super) struct Running {
+    pub(super) manifest: Manifest,
+    pub(super) log: Arc<dyn Log>,
+    pub(super) clock: Arc<dyn Clock>,
     n_partitions: u32,
     ledger: Ledger,
 }
 
 impl Running {
-    fn open(manifest: Manifest) -> Result<Running, Failure> {
+    pub(super) fn open(manifest: Manifest) -> Result<Running, Failure> {
         let log: Arc<dyn Log> = manifest.open_log()?.into();
         let name = manifest.config.pipeline.name.to_string();
         let failed = |error| manifest.log_failure(error);
         if log.n_partitions(&control::control_topics(&name)[0].name).map_err(failed)?.is_none() {
             let message = format!("pipeline \"{name}\" has never run on the {}", log.describe());
             return Err(
-                Failure::new(Exit::User, message).help("Start it with `reel run`; it begins with the code that is there.")
+                Failure::new(Exit::Environment, message).help("Start it with `reel run`; it begins with the code that is there.")
             );
         }
         let n_partitions = outside::source_partitions(&manifest.config, &*log)
@@ -67,49 +67,78 @@ impl Running {
     fn name(&self) -> (&str, u32) {
         (&self.manifest.config.pipeline.name, self.n_partitions)
     }
+
+    /// The code that the pipeline runs by now, if it is another one than when this was opened.
+    pub(super) fn other_code(&self) -> Result<Option<CodeSet>, Failure> {
+        let ledger = control::history(&self.log, &self.clock, self.name()).map_err(|error| self.manifest.log_failure(error))?;
+        let [was, is] = [&self.ledger, &ledger].map(|ledger| ledger.current().map(|entry| &entry.code));
+        Ok(is.filter(|is| Some(*is) != was).cloned())
+    }
 }
 
 pub(crate) fn reload(args: &Reload) -> Result<(), Failure> {
-    let running = Running::open(Manifest::load(&args.file.manifest)?)?;
-    let components = running.manifest.components()?;
-    let (new, warnings) = running.manifest.code(&components, running.n_partitions)?;
-    super::run::warn(&running.manifest, &warnings);
-    let Some(current) = running.ledger.current() else {
-        return Err(
-            Failure::new(Exit::User, "nothing is known of the code that the pipeline runs").help("Start it with `reel run`.")
-        );
-    };
-    let failed = |error| running.manifest.log_failure(error);
-    let components_now = control::components(&running.log, &running.clock, running.name().0, current).map_err(failed)?;
-    let was = components_now.and_then(|components| {
-        let loaded = running.manifest.code(&components, running.n_partitions);
-        loaded.map(|(code, _)| code).map_err(|failure| failure.text())
-    });
-    let planned = Planned::new(&current.code, was.as_ref().map_err(String::as_str), &new);
+    let candidate = Candidate::beside(Running::open(Manifest::load(&args.file.manifest)?)?)?;
     if args.plan {
-        return planned.print(args.format);
+        return candidate.planned.print(args.format);
     }
-    planned.refuse(args.allow_breaking)?;
+    candidate.planned.refuse(args.allow_breaking)?;
     if args.format == Format::Text {
-        planned.print(Format::Text)?;
+        candidate.planned.print(Format::Text)?;
     }
-    let migration = if args.eager { Migration::Eager } else { Migration::Lazy };
-    let by = args.by.as_str().into();
-    let proposal =
-        control::propose(&running.log, &running.clock, running.name(), &components, &new.set, migration, &by).map_err(failed)?;
-    let patience = Duration::from_secs(args.wait);
-    let answer =
-        control::follow(&running.log, &running.clock, running.name(), proposal, patience, &mut |wait| thread::sleep(wait));
-    say(&answer.map_err(failed)?, args)
+    candidate.try_out(&args.trying, "reel reload", args.format)
+}
+
+/// Code that a pipeline could run, beside what it runs.
+pub(super) struct Candidate {
+    pub(super) running: Running,
+    components: Components,
+    pub(super) new: Program,
+    /// What the pipeline runs; or why this manifest has no use for it.
+    pub(super) was: Result<Program, String>,
+    pub(super) planned: Planned,
+}
+
+impl Candidate {
+    /// The components of the manifest beside what runs.
+    pub(super) fn beside(running: Running) -> Result<Candidate, Failure> {
+        let components = running.manifest.components()?;
+        let (new, warnings) = running.manifest.code(&components, running.n_partitions)?;
+        super::run::warn(&running.manifest, &warnings);
+        let Some(current) = running.ledger.current() else {
+            return Err(
+                Failure::new(Exit::User, "nothing is known of the code that the pipeline runs").help("Start it with `reel run`.")
+            );
+        };
+        let failed = |error| running.manifest.log_failure(error);
+        let components_now = control::components(&running.log, &running.clock, running.name().0, current).map_err(failed)?;
+        let was = components_now.and_then(|components| {
+            let loaded = running.manifest.code(&components, running.n_partitions);
+            loaded.map(|(code, _)| code).map_err(|failure| failure.text())
+        });
+        let planned = Planned::new(&current.code, was.as_ref().map_err(String::as_str), &new);
+        Ok(Candidate { running, components, new, was, planned })
+    }
+
+    /// Proposes it to the processes that run the pipeline, and says what came of it. `command`: who asks, if nobody else is named.
+    pub(super) fn try_out(&self, args: &Trying, command: &str, format: Format) -> Result<(), Failure> {
+        let Candidate { running: Running { manifest, log, clock, .. }, components, new, .. } = self;
+        let (name, failed) = (self.running.name(), |error| manifest.log_failure(error));
+        let migration = if args.eager { Migration::Eager } else { Migration::Lazy };
+        let by = args.by.as_deref().unwrap_or(command).into();
+        let proposal = control::propose(log, clock, name, components, &new.set, migration, &by).map_err(failed)?;
+        let patience = Duration::from_secs(args.wait);
+        let answer = control::follow(log, clock, name, proposal, patience, &mut |wait| thread::sleep(wait));
+        say(&answer.map_err(failed)?, args.wait, format)
+    }
 }
 
 /// What came of the proposal.
-fn say(answer: &Answer, args: &Reload) -> Result<(), Failure> {
+fn say(answer: &Answer, waited_s: u64, format: Format) -> Result<(), Failure> {
     match answer {
-        Answer::Undecided => Err(Failure::new(Exit::Environment, format!("no verdict within {} s", args.wait))
+        Answer::Undecided => Err(Failure::new(Exit::Environment, format!("no verdict within {waited_s} s"))
             .help("Does the pipeline run? The proposal stays: it is tried when the pipeline runs; `reel history` shows what came of it.")),
         Answer::Entry(entry) => {
-            match args.format {
+            match format {
                 Format::Text => print(&format!("{}: {}", verdict_name(&entry.verdict), entry.code))?,
                 Format::Json => print(&of_entry(entry, false).to_string())?,
             }
@@ -125,7 +154,7 @@ fn say(answer: &Answer, args: &Reload) -> Result<(), Failure> {
 }
 
 /// What other code would change.
-struct Planned {
+pub(super) struct Planned {
     plugins: Vec<(Arc<str>, String, String)>,
     differences: Vec<Difference>,
     /// Why the pipeline's own code cannot be compared.
@@ -142,15 +171,9 @@ impl Planned {
         Planned { plugins, differences, incomparable: was.err().map(str::to_owned) }
     }
 
-    fn print(&self, format: Format) -> Result<(), Failure> {
+    pub(super) fn print(&self, format: Format) -> Result<(), Failure> {
         if format == Format::Json {
-            let plugins: Vec<Value> =
-                self.plugins.iter().map(|(name, was, is)| json!({"plugin": **name, "was": was, "is": is})).collect();
-            let difference =
-                |one: &Difference| json!({"text": one.to_string(), "breaking": one.is_breaking(), "blocks": one.blocks()});
-            let differences: Vec<Value> = self.differences.iter().map(difference).collect();
-            let whole = json!({"plugins": plugins, "differences": differences, "incomparable": self.incomparable});
-            return print(&whole.to_string());
+            return print(&self.json_of().to_string());
         }
         let mut output = Output::new();
         if self.plugins.is_empty() {
@@ -179,8 +202,17 @@ impl Planned {
         output.finish()
     }
 
+    pub(super) fn json_of(&self) -> Value {
+        let plugins: Vec<Value> =
+            self.plugins.iter().map(|(name, was, is)| json!({"plugin": **name, "was": was, "is": is})).collect();
+        let difference =
+            |one: &Difference| json!({"text": one.to_string(), "breaking": one.is_breaking(), "blocks": one.blocks()});
+        let differences: Vec<Value> = self.differences.iter().map(difference).collect();
+        json!({"plugins": plugins, "differences": differences, "incomparable": self.incomparable})
+    }
+
     /// An error for what should not even be tried.
-    fn refuse(&self, is_breaking_allowed: bool) -> Result<(), Failure> {
+    pub(super) fn refuse(&self, is_breaking_allowed: bool) -> Result<(), Failure> {
         if self.plugins.is_empty() {
             return Err(
                 Failure::new(Exit::User, "the pipeline runs this code already").help("Build the plugin first: `reel build`.")

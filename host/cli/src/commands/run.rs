@@ -9,10 +9,9 @@ use std::{
     time::Duration,
 };
 
-use reelflow_config::config::Guarantee as Promise;
 use reelflow_ports::{
     clock::{Clock, SystemClock},
-    log::{Guarantee, Log, LogError, TopicPartition},
+    log::{Log, LogError, TopicPartition},
 };
 use reelflow_runtime::{
     control::Started,
@@ -157,10 +156,7 @@ pub(super) fn settings(manifest: &Manifest, process: &Process, until_end: bool) 
     let pipeline = &manifest.config.pipeline;
     let standard = Settings::standard(process.instance.as_str().into());
     Settings {
-        guarantee: match pipeline.guarantee {
-            Promise::ExactlyOnce => Guarantee::ExactlyOnce,
-            Promise::AtLeastOnce => Guarantee::AtLeastOnce,
-        },
+        guarantee: manifest.guarantee(),
         n_workers: usize::from(process.workers),
         commit_interval: Duration::from_millis(pipeline.commit_interval_ms),
         epoch_records_max: usize::try_from(pipeline.epoch_records_max).unwrap_or(usize::MAX),
@@ -175,13 +171,18 @@ pub(super) fn settings(manifest: &Manifest, process: &Process, until_end: bool) 
 /// The first signal seals the open epoch and leaves; the second leaves at once.
 fn stop_on_signal(pipeline: &Pipeline) -> Result<(), Failure> {
     let stopper = pipeline.stopper();
+    on_signal("sealing the open epoch; once more to leave at once", move || stopper.stop())
+}
+
+/// Says `text` and calls `first` at the first signal; at the second the process leaves at once.
+pub(super) fn on_signal(text: &'static str, first: impl Fn() + Send + 'static) -> Result<(), Failure> {
     let asked = AtomicBool::new(false);
     ctrlc::set_handler(move || {
         if asked.swap(true, Ordering::SeqCst) {
             process::exit(130);
         }
-        anstream::eprintln!("sealing the open epoch; once more to leave at once");
-        stopper.stop();
+        anstream::eprintln!("{text}");
+        first();
     })
     .map_err(|why| Failure::new(Exit::Environment, format!("signals cannot be handled: {why}")))
 }

@@ -2,15 +2,12 @@
 
 use std::sync::Arc;
 
-use reelflow_config::{Partitions, closest, config::Guarantee as Promise};
+use reelflow_config::{Partitions, closest};
 use reelflow_core::{
     plan::{Plan, StageIdx, StageKind, StagePlan},
     state::StateError,
 };
-use reelflow_ports::{
-    engine::Plugin,
-    log::{Guarantee, Log},
-};
+use reelflow_ports::{engine::Plugin, log::Log};
 use reelflow_runtime::inspect::{TaskState, inspect};
 
 use crate::{
@@ -60,13 +57,9 @@ impl Committed {
     /// All tasks as they were committed last, in the order of partition and fragment. None: nothing was ever committed.
     pub(super) fn tasks(&self) -> Result<Vec<TaskState>, Failure> {
         let Committed { manifest, log, plan, .. } = self;
-        let guarantee = match manifest.config.pipeline.guarantee {
-            Promise::ExactlyOnce => Guarantee::ExactlyOnce,
-            Promise::AtLeastOnce => Guarantee::AtLeastOnce,
-        };
         match log.n_partitions(&plan.changelog_topic).map_err(|error| manifest.log_failure(error))? {
             None => Ok(Vec::new()),
-            Some(_) => inspect(&**log, plan, guarantee).map_err(|error| manifest.run_failure(error)),
+            Some(_) => inspect(&**log, plan, manifest.guarantee()).map_err(|error| manifest.run_failure(error)),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(super) mod compare;
-mod found;
+pub(super) mod found;
 mod junit;
 pub(super) mod play;
 pub(super) mod report;

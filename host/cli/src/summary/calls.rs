@@ -3,7 +3,7 @@
 use reelflow_runtime::{summary::StageSummary, usage::CallUsage};
 use serde_json::{Value, json};
 
-pub(super) fn json_of(usage: &CallUsage) -> Value {
+pub(crate) fn json_of(usage: &CallUsage) -> Value {
     json!({
         "calls": usage.calls,
         "rows": usage.rows,

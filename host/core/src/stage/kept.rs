@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// One thing that a stage keeps. Keys are key bytes ([`crate::key`]), rows packed ones ([`crate::packed_row`]), states what the plugin wrote.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub enum Kept<'a> {
     /// The rows of a key in one pane: of a tumbling window all of it, of a hopping one a slide.
     Pane {

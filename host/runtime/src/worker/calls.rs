@@ -15,7 +15,7 @@ use reelflow_ports::engine::{LoadError, Plugin, PluginInstance};
 use crate::{usage::CallUsage, worker::Job};
 
 /// One instance of each plugin.
-pub(super) struct Plugins {
+pub(crate) struct Plugins {
     /// By index in the plan.
     instances: Instances,
     /// By stage: a plugin may serve several.

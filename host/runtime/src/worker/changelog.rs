@@ -51,8 +51,8 @@ impl Life {
         }
     }
 
-    /// Cuts off the changelog what no recovery needs any more, and internal topics what was read. A failure costs space, and the next
-    /// epoch tries again.
+    /// Cuts off the changelog what no recovery needs any more, and internal topics what was read but for the newest records, which a shadow
+    /// may still have to read. A failure costs space, and the next epoch tries again.
     pub fn trim(&mut self, job: &Job) {
         let mut unneeded: BTreeMap<TopicPartition, Offset> = BTreeMap::new();
         for owned in &self.tasks {
@@ -61,7 +61,7 @@ impl Life {
             unneeded.entry(changelog).and_modify(|before| *before = base.min(*before)).or_insert(base);
             let is_internal = |at: &TopicPartition| job.plan.is_own_topic(&at.topic);
             let read = owned.inputs.iter().zip(&owned.committed).filter(|(at, _)| is_internal(at));
-            unneeded.extend(read.map(|(at, committed)| (at.clone(), *committed)));
+            unneeded.extend(read.map(|(at, committed)| (at.clone(), *committed - job.settings.trim_slack)));
         }
         for (at, before) in unneeded {
             let trimmed = self.trimmed.entry(at.clone()).or_insert(0);

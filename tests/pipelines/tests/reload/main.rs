@@ -16,7 +16,7 @@ use anyhow::{Context, Result, ensure};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use reelflow_broker_tests::Broker;
-use reelflow_pipelines::{Job, Lateness, LogKind, prepared, said, workload};
+use reelflow_pipelines::{Job, Lateness, LogKind, prepared, said, variant, workload};
 use serde_json::Value;
 
 #[path = "../feeder/mod.rs"]
@@ -29,13 +29,6 @@ mod project;
 use feeder::Feeder;
 use processes::{Process, create_topics, finish, leave, log_end, start};
 use project::Running;
-
-/// Other bytes with the same meaning: a custom section at the end of the component.
-fn variant(component: &[u8], mark: u8) -> Vec<u8> {
-    const NAME: &[u8] = b"variant";
-    let section = [&[0, NAME.len() as u8 + 2, NAME.len() as u8], NAME, &[mark]].concat();
-    [component, &section].concat()
-}
 
 /// Gives the job a folder of components of its own, which may be changed.
 fn own_components(job: &Job) -> Result<()> {

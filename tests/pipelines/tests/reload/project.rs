@@ -15,11 +15,11 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use reelflow_pipelines::{prepared, said, target};
 use serde_json::Value;
 
-fn event_ms(profile: i64) -> i64 {
+pub fn event_ms(profile: i64) -> i64 {
     1_767_225_600_000 + 1_000 * profile
 }
 
-fn play(profile: i64) -> String {
+pub fn play(profile: i64) -> String {
     format!("{{\"profile_id\":{profile},\"title_id\":{},\"event_ts\":{}}}", profile % 7, event_ms(profile))
 }
 

@@ -102,7 +102,7 @@ pub(super) fn text_of(stage: &StagePlan, versions: &[u32], kept: &Kept<'_>) -> R
 }
 
 /// A key as `--key` takes it: an array of its values.
-pub(super) fn key_text(schema: &Schema, key: &Rows) -> String {
+pub(in crate::commands) fn key_text(schema: &Schema, key: &Rows) -> String {
     let Value::Object(mut members) = row(schema, key) else { unreachable!("a row is an object") };
     let values = schema.fields.iter().map(|field| members.remove(&field.name).unwrap_or(Value::Null));
     Value::Array(values.collect()).to_string()

@@ -71,7 +71,7 @@ fn of_sink(sink: &SinkPlan, given: &Given) -> Vec<Fields> {
 }
 
 /// The fields in the order of the sink, then `rev` and `final`.
-fn in_order(sink: &SinkPlan, mut members: Map<String, Value>) -> Fields {
+pub(in crate::commands) fn in_order(sink: &SinkPlan, mut members: Map<String, Value>) -> Fields {
     let mut fields = Fields::new();
     for field in &sink.schema.fields {
         flatten(&field.name, members.remove(&field.name).unwrap_or_default(), &mut fields);
@@ -81,7 +81,7 @@ fn in_order(sink: &SinkPlan, mut members: Map<String, Value>) -> Fields {
 }
 
 /// A record without a value: what its key says, and the field that says that there is no more.
-fn of_tombstone(sink: &SinkPlan, key: &[u8]) -> Fields {
+pub(in crate::commands) fn of_tombstone(sink: &SinkPlan, key: &[u8]) -> Fields {
     let text = String::from_utf8_lossy(key).into_owned();
     let parts = match &sink.key[..] {
         [only] if matches!(sink.schema.fields[*only].field_type, FieldType::Text | FieldType::Bytes) => vec![Value::String(text)],
@@ -108,7 +108,7 @@ fn of_late(given: &Given, calendar: &Calendar) -> Row {
     Row { fields, when }
 }
 
-fn of_dead_letter(given: &Given) -> Fields {
+pub(in crate::commands) fn of_dead_letter(given: &Given) -> Fields {
     let mut fields = Fields::new();
     for name in ["source", "stage", "reason", "code", "error"] {
         let header = given.headers.iter().find(|(header, _)| header.strip_prefix("reel-") == Some(name));
@@ -146,6 +146,6 @@ fn kept(idx: usize, plan: &Plan, played: &Rehearsed) -> Result<Vec<Row>, Rehears
     Ok(rows)
 }
 
-fn parsed(json: &[u8]) -> Map<String, Value> {
+pub(in crate::commands) fn parsed(json: &[u8]) -> Map<String, Value> {
     serde_json::from_slice(json).expect("the encoder writes objects of JSON")
 }
