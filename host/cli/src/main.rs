@@ -15,6 +15,7 @@ use crate::{
 mod args;
 mod commands;
 mod failure;
+mod http;
 mod incident;
 mod json_bytes;
 mod manifest;

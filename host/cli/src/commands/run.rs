@@ -64,7 +64,7 @@ pub(crate) fn run(args: &Run) -> Result<(), Failure> {
         schemas,
         clock: Arc::new(SystemClock),
         settings,
-        observer: observer(&args.process, &manifest, &progress)?,
+        observer: observer(&progress, metrics(&args.process, &manifest, &progress)?),
         board: None,
     };
     let files = manifest.file_sinks(&job.plan);
@@ -76,13 +76,21 @@ pub(crate) fn run(args: &Run) -> Result<(), Failure> {
     conduct(pipeline, &manifest, &progress, args.process.format)
 }
 
-/// Who watches a run: its progress is shown, and served where the user wants it.
-pub(super) fn observer(process: &Process, manifest: &Manifest, progress: &Arc<Progress>) -> Result<Arc<dyn Observer>, Failure> {
-    let Some(address) = process.metrics else { return Ok(progress.clone()) };
+/// Serves the metrics of a run where the user wants them.
+pub(super) fn metrics(process: &Process, manifest: &Manifest, progress: &Progress) -> Result<Option<Arc<Metrics>>, Failure> {
+    let Some(address) = process.metrics else { return Ok(None) };
     let metrics = Arc::new(Metrics::new(&manifest.config, process.workers));
     let address = metrics.clone().serve(address)?;
     progress.say(&format!("metrics at http://{address}/metrics"));
-    Ok(Arc::new(Both(progress.clone(), metrics)))
+    Ok(Some(metrics))
+}
+
+/// Who watches a run: its progress is shown, and served where somebody serves it.
+pub(super) fn observer(progress: &Arc<Progress>, metrics: Option<Arc<Metrics>>) -> Arc<dyn Observer> {
+    match metrics {
+        None => progress.clone(),
+        Some(metrics) => Arc::new(Both(progress.clone(), metrics)),
+    }
 }
 
 /// Runs `pipeline` until it ends or is told to by a signal, and prints its figures.
