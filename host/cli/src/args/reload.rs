@@ -1,12 +1,14 @@
 //! `reel reload` and `reel history`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
-use super::{Format, ManifestArg};
+use super::{Format, ManifestArg, admin::Ask};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  reel reload --plan\n  reel reload pipeline.toml --wait 60\n  reel reload --eager\n\nProposes the components that the manifest names to the processes that run its pipeline. They try them on all partitions, and keep them if all goes well. A pipeline on the embedded log belongs to one process: run that with `reel run --watch`.\n\nExit codes: 0 accepted, 1 rolled back or refused, 2 the code does not fit, 3 nobody answers."
+    after_help = "Examples:\n  reel reload --plan\n  reel reload pipeline.toml --wait 60\n  reel reload --eager\n  reel reload --admin http://127.0.0.1:7070\n\nProposes the components that the manifest names to the processes that run its pipeline. They try them on all partitions, and keep them if all goes well. A pipeline on the embedded log belongs to one process: ask that with --admin (`reel run --admin`), or run it with `reel run --watch`.\n\nExit codes: 0 accepted, 1 rolled back or refused, 2 the code does not fit, 3 nobody answers."
 )]
 pub(crate) struct Reload {
     #[command(flatten)]
@@ -26,15 +28,22 @@ pub(crate) struct Reload {
     /// Who asks, for the history.
     #[arg(long, default_value = "reel reload", value_name = "NAME")]
     pub(crate) by: String,
+    #[command(flatten)]
+    pub(crate) ask: Ask,
+    /// A file with the token of that process; else the environment variable REEL_ADMIN_TOKEN.
+    #[arg(long, value_name = "FILE", requires = "admin")]
+    pub(crate) admin_token_file: Option<PathBuf>,
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  reel history\n  reel history pipeline.toml --format json")]
+#[command(after_help = "Examples:\n  reel history\n  reel history pipeline.toml --format json\n  reel history --admin 7070")]
 pub(crate) struct History {
     #[command(flatten)]
     pub(crate) file: ManifestArg,
+    #[command(flatten)]
+    pub(crate) ask: Ask,
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
 }

@@ -4,7 +4,8 @@ use std::{sync::Arc, thread, time::Duration};
 
 use reelflow_core::{
     plan::Difference,
-    upgrade::{CodeSet, Entry, How, Ledger, Migration, Verdict, short},
+    record::Offset,
+    upgrade::{CodeSet, Ledger, Migration, short},
 };
 use reelflow_ports::{
     clock::{Clock, SystemClock},
@@ -14,15 +15,17 @@ use reelflow_runtime::{
     code::{Components, Loader, Program},
     control::{self, Answer},
 };
-use serde_json::{Value, json};
 
 use crate::{
     args::{Format, History, Reload},
     failure::{Exit, Failure},
     manifest::Manifest,
-    output::{Output, print},
-    outside, summary,
+    outside,
 };
+use told::{Changed, Entry, Replaced};
+
+mod remote;
+pub(crate) mod told;
 
 /// Makes code of components as this manifest says.
 pub(crate) struct ManifestLoader {
@@ -36,22 +39,30 @@ impl Loader for ManifestLoader {
     }
 }
 
-/// A pipeline that runs somewhere, seen from outside.
-struct Running {
-    manifest: Manifest,
+/// A pipeline that runs, somewhere or in this process, as its log shows it.
+pub(crate) struct Running {
+    pub(crate) manifest: Manifest,
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
     n_partitions: u32,
-    ledger: Ledger,
+    pub(crate) ledger: Ledger,
+}
+
+/// Code that somebody wants a pipeline to run.
+pub(crate) struct Wanted {
+    pub(crate) planned: Planned,
+    /// Of the manifest with this code.
+    pub(crate) warnings: reelflow_config::Problems,
+    components: Components,
+    set: CodeSet,
 }
 
 impl Running {
     fn open(manifest: Manifest) -> Result<Running, Failure> {
         let log: Arc<dyn Log> = manifest.open_log()?.into();
-        let name = manifest.config.pipeline.name.to_string();
         let failed = |error| manifest.log_failure(error);
-        if log.n_partitions(&control::control_topics(&name)[0].name).map_err(failed)?.is_none() {
-            let message = format!("pipeline \"{name}\" has never run on the {}", log.describe());
+        if !has_begun(&*log, &manifest).map_err(failed)? {
+            let message = format!("pipeline \"{}\" has never run on the {}", *manifest.config.pipeline.name, log.describe());
             return Err(
                 Failure::new(Exit::User, message).help("Start it with `reel run`; it begins with the code that is there.")
             );
@@ -59,73 +70,105 @@ impl Running {
         let n_partitions = outside::source_partitions(&manifest.config, &*log)
             .map_err(failed)?
             .map_err(|problems| manifest.failure(problems))?;
+        Running::on(log, manifest, n_partitions)
+    }
+
+    /// On a log that is open already, where the pipeline [has begun](has_begun).
+    pub(crate) fn on(log: Arc<dyn Log>, manifest: Manifest, n_partitions: u32) -> Result<Running, Failure> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let ledger = control::history(&log, &clock, (&name, n_partitions)).map_err(failed)?;
+        let ledger = control::history(&log, &clock, (&manifest.config.pipeline.name, n_partitions))
+            .map_err(|error| manifest.log_failure(error))?;
         Ok(Running { manifest, log, clock, n_partitions, ledger })
     }
 
     fn name(&self) -> (&str, u32) {
         (&self.manifest.config.pipeline.name, self.n_partitions)
     }
+
+    /// The components that the pipeline runs. An error within says which one is not whole.
+    pub(crate) fn components(&self) -> Result<Result<Components, String>, Failure> {
+        let current = self.current()?;
+        control::components(&self.log, &self.clock, self.name().0, current).map_err(|error| self.manifest.log_failure(error))
+    }
+
+    fn current(&self) -> Result<&reelflow_core::upgrade::Entry, Failure> {
+        self.ledger.current().ok_or_else(|| {
+            Failure::new(Exit::User, "nothing is known of the code that the pipeline runs").help("Start it with `reel run`.")
+        })
+    }
+
+    /// Compiles `components` and compares them with what runs.
+    pub(crate) fn weigh(&self, components: Components) -> Result<Wanted, Failure> {
+        let (new, warnings) = self.manifest.code(&components, self.n_partitions)?;
+        let was = self.components()?.and_then(|components| {
+            let loaded = self.manifest.code(&components, self.n_partitions);
+            loaded.map(|(code, _)| code).map_err(|failure| failure.text())
+        });
+        let planned = Planned::new(&self.current()?.code, was.as_ref().map_err(String::as_str), &new);
+        Ok(Wanted { planned, warnings, components, set: new.set })
+    }
+
+    /// Asks the pipeline to try it.
+    pub(crate) fn propose(&self, wanted: &Wanted, migration: Migration, by: &str) -> Result<Offset, Failure> {
+        let Wanted { components, set, .. } = wanted;
+        control::propose(&self.log, &self.clock, self.name(), components, set, migration, &by.into())
+            .map_err(|error| self.manifest.log_failure(error))
+    }
+
+    /// Waits for the verdict. `None`: there was none in time.
+    pub(crate) fn follow(&self, proposal: Offset, patience: Duration) -> Result<Option<Entry>, Failure> {
+        let answer = control::follow(&self.log, &self.clock, self.name(), proposal, patience, &mut |wait| thread::sleep(wait));
+        match answer.map_err(|error| self.manifest.log_failure(error))? {
+            Answer::Undecided => Ok(None),
+            Answer::Entry(entry) => Ok(Some(Entry::of(&entry, false))),
+        }
+    }
+
+    /// All that is remembered, oldest first.
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        let current = self.ledger.current().map(|entry| entry.proposal);
+        self.ledger.entries().map(|entry| Entry::of(entry, Some(entry.proposal) == current)).collect()
+    }
+}
+
+/// Whether the manifest's pipeline has ever run on `log`.
+pub(crate) fn has_begun(log: &dyn Log, manifest: &Manifest) -> Result<bool, reelflow_ports::log::LogError> {
+    let [control, _] = control::control_topics(&manifest.config.pipeline.name);
+    Ok(log.n_partitions(&control.name)?.is_some())
 }
 
 pub(crate) fn reload(args: &Reload) -> Result<(), Failure> {
-    let running = Running::open(Manifest::load(&args.file.manifest)?)?;
-    let components = running.manifest.components()?;
-    let (new, warnings) = running.manifest.code(&components, running.n_partitions)?;
-    super::run::warn(&running.manifest, &warnings);
-    let Some(current) = running.ledger.current() else {
-        return Err(
-            Failure::new(Exit::User, "nothing is known of the code that the pipeline runs").help("Start it with `reel run`.")
-        );
-    };
-    let failed = |error| running.manifest.log_failure(error);
-    let components_now = control::components(&running.log, &running.clock, running.name().0, current).map_err(failed)?;
-    let was = components_now.and_then(|components| {
-        let loaded = running.manifest.code(&components, running.n_partitions);
-        loaded.map(|(code, _)| code).map_err(|failure| failure.text())
-    });
-    let planned = Planned::new(&current.code, was.as_ref().map_err(String::as_str), &new);
+    let manifest = Manifest::load(&args.file.manifest)?;
+    if let Some(address) = args.ask.admin {
+        return remote::reload(address, &manifest, args);
+    }
+    let running = Running::open(manifest)?;
+    let wanted = running.weigh(running.manifest.components()?)?;
+    super::run::warn(&running.manifest, &wanted.warnings);
+    let planned = wanted.planned.told();
     if args.plan {
         return planned.print(args.format);
     }
-    planned.refuse(args.allow_breaking)?;
+    wanted.planned.refuse(args.allow_breaking)?;
     if args.format == Format::Text {
         planned.print(Format::Text)?;
     }
     let migration = if args.eager { Migration::Eager } else { Migration::Lazy };
-    let by = args.by.as_str().into();
-    let proposal =
-        control::propose(&running.log, &running.clock, running.name(), &components, &new.set, migration, &by).map_err(failed)?;
-    let patience = Duration::from_secs(args.wait);
-    let answer =
-        control::follow(&running.log, &running.clock, running.name(), proposal, patience, &mut |wait| thread::sleep(wait));
-    say(&answer.map_err(failed)?, args)
+    let proposal = running.propose(&wanted, migration, &args.by)?;
+    let entry = running.follow(proposal, Duration::from_secs(args.wait))?;
+    told::say_verdict(entry.as_ref(), args.format, args.wait)
 }
 
-/// What came of the proposal.
-fn say(answer: &Answer, args: &Reload) -> Result<(), Failure> {
-    match answer {
-        Answer::Undecided => Err(Failure::new(Exit::Environment, format!("no verdict within {} s", args.wait))
-            .help("Does the pipeline run? The proposal stays: it is tried when the pipeline runs; `reel history` shows what came of it.")),
-        Answer::Entry(entry) => {
-            match args.format {
-                Format::Text => print(&format!("{}: {}", verdict_name(&entry.verdict), entry.code))?,
-                Format::Json => print(&of_entry(entry, false).to_string())?,
-            }
-            match &entry.verdict {
-                Verdict::RolledBack { why, .. } | Verdict::Refused { why } => {
-                    Err(Failure::new(Exit::Runtime, format!("the new code was not taken: {why}"))
-                        .help("The pipeline goes on with the code that it had; nothing of the trial was committed."))
-                }
-                Verdict::Accepted | Verdict::Open { .. } => Ok(()),
-            }
-        }
-    }
+pub(crate) fn history(args: &History) -> Result<(), Failure> {
+    let entries = match args.ask.admin {
+        Some(address) => remote::history(address)?,
+        None => Running::open(Manifest::load(&args.file.manifest)?)?.entries(),
+    };
+    told::say_history(&entries, args.format)
 }
 
 /// What other code would change.
-struct Planned {
+pub(crate) struct Planned {
     plugins: Vec<(Arc<str>, String, String)>,
     differences: Vec<Difference>,
     /// Why the pipeline's own code cannot be compared.
@@ -142,45 +185,21 @@ impl Planned {
         Planned { plugins, differences, incomparable: was.err().map(str::to_owned) }
     }
 
-    fn print(&self, format: Format) -> Result<(), Failure> {
-        if format == Format::Json {
-            let plugins: Vec<Value> =
-                self.plugins.iter().map(|(name, was, is)| json!({"plugin": **name, "was": was, "is": is})).collect();
-            let difference =
-                |one: &Difference| json!({"text": one.to_string(), "breaking": one.is_breaking(), "blocks": one.blocks()});
-            let differences: Vec<Value> = self.differences.iter().map(difference).collect();
-            let whole = json!({"plugins": plugins, "differences": differences, "incomparable": self.incomparable});
-            return print(&whole.to_string());
+    pub(crate) fn told(&self) -> told::Plan {
+        let plugin = |(name, was, is): &(Arc<str>, String, String)| Replaced {
+            plugin: name.to_string(),
+            was: was.clone(),
+            is: is.clone(),
+        };
+        told::Plan {
+            plugins: self.plugins.iter().map(plugin).collect(),
+            differences: self.differences.iter().map(Changed::of).collect(),
+            incomparable: self.incomparable.clone(),
         }
-        let mut output = Output::new();
-        if self.plugins.is_empty() {
-            output.line("the pipeline runs this code already")?;
-        }
-        for (name, was, is) in &self.plugins {
-            output.line(&format!("plugin \"{name}\" {was} → {is}"))?;
-        }
-        for one in &self.differences {
-            let mark = match (one.blocks(), one.is_breaking()) {
-                (Some(_), _) => "✗ ",
-                (None, true) => "! ",
-                (None, false) => "",
-            };
-            output.line(&format!("{mark}{one}"))?;
-            if let Some(instead) = one.blocks() {
-                output.line(&format!("  a running pipeline cannot take this: {instead}"))?;
-            }
-        }
-        if let Some(why) = &self.incomparable {
-            output.line(&format!("the code that runs cannot be compared: {why}"))?;
-        }
-        if !self.plugins.is_empty() && self.differences.is_empty() && self.incomparable.is_none() {
-            output.line("nothing else changes: fields, outputs and state are the same")?;
-        }
-        output.finish()
     }
 
     /// An error for what should not even be tried.
-    fn refuse(&self, is_breaking_allowed: bool) -> Result<(), Failure> {
+    pub(crate) fn refuse(&self, is_breaking_allowed: bool) -> Result<(), Failure> {
         if self.plugins.is_empty() {
             return Err(
                 Failure::new(Exit::User, "the pipeline runs this code already").help("Build the plugin first: `reel build`.")
@@ -198,54 +217,4 @@ impl Planned {
             _ => Ok(()),
         }
     }
-}
-
-pub(crate) fn history(args: &History) -> Result<(), Failure> {
-    let running = Running::open(Manifest::load(&args.file.manifest)?)?;
-    let current = running.ledger.current().map(|entry| entry.proposal);
-    if args.format == Format::Json {
-        let all: Vec<Value> = running.ledger.entries().map(|entry| of_entry(entry, Some(entry.proposal) == current)).collect();
-        return print(&Value::Array(all).to_string());
-    }
-    let mut output = Output::new();
-    for entry in running.ledger.entries() {
-        let mark = if Some(entry.proposal) == current { "*" } else { " " };
-        let how = match entry.how {
-            How::Started => "started",
-            How::Reloaded { .. } => verdict_name(&entry.verdict),
-        };
-        let at = summary::date(reelflow_core::time::Watermark(entry.at.0));
-        output.line(&format!("{mark} {at}  {how:<12} {}  by {}", entry.code, entry.by))?;
-        if let Verdict::RolledBack { why, .. } | Verdict::Refused { why } = &entry.verdict {
-            output.line(&format!("    {why}"))?;
-        }
-    }
-    output.finish()
-}
-
-fn verdict_name(verdict: &Verdict) -> &'static str {
-    match verdict {
-        Verdict::Open { .. } => "on trial",
-        Verdict::Accepted => "accepted",
-        Verdict::RolledBack { .. } => "rolled back",
-        Verdict::Refused { .. } => "refused",
-    }
-}
-
-fn of_entry(entry: &Entry, is_current: bool) -> Value {
-    let plugins: serde_json::Map<String, Value> =
-        entry.code.0.iter().map(|(name, digest)| (name.to_string(), Value::from(&**digest))).collect();
-    let (why, failed_at) = match &entry.verdict {
-        Verdict::RolledBack { why, by } => (Some(&**why), Some(&**by)),
-        Verdict::Refused { why } => (Some(&**why), None),
-        Verdict::Accepted | Verdict::Open { .. } => (None, None),
-    };
-    let how = match entry.how {
-        How::Started => "started",
-        How::Reloaded { .. } => "reloaded",
-    };
-    json!({
-        "proposal": entry.proposal, "at_ms": entry.at.0, "decided_at_ms": entry.decided_at.0, "plugins": plugins, "how": how,
-        "by": &*entry.by, "verdict": verdict_name(&entry.verdict), "why": why, "failed_at": failed_at, "current": is_current,
-    })
 }

@@ -24,6 +24,7 @@ use reelflow_runtime::{
 };
 
 use crate::{
+    admin::Admin,
     args::{Format, Process, Run},
     commands::reload::ManifestLoader,
     failure::{Exit, Failure},
@@ -60,11 +61,11 @@ pub(crate) fn run(args: &Run) -> Result<(), Failure> {
     let job = Job {
         plan: code.plan.clone(),
         plugins: code.plugins.clone(),
+        observer: watched(args, &manifest, &log, n_partitions, &progress)?,
         log,
         schemas,
         clock: Arc::new(SystemClock),
         settings,
-        observer: observer(&progress, metrics(&args.process, &manifest, &progress)?),
         board: None,
     };
     let files = manifest.file_sinks(&job.plan);
@@ -74,6 +75,25 @@ pub(crate) fn run(args: &Run) -> Result<(), Failure> {
         watch::spawn(manifest.clone(), n_partitions, pipeline.upgrader(), pipeline.stopper());
     }
     conduct(pipeline, &manifest, &progress, args.process.format)
+}
+
+/// Serves what the user wants to have served of a run. Gives who watches it.
+fn watched(
+    args: &Run,
+    manifest: &Manifest,
+    log: &Arc<dyn Log>,
+    n_partitions: u32,
+    progress: &Arc<Progress>,
+) -> Result<Arc<dyn Observer>, Failure> {
+    let mut metrics = metrics(&args.process, manifest, progress)?;
+    if let Some(address) = args.serve.admin {
+        let of_run = || Arc::new(Metrics::new(&manifest.config, args.process.workers));
+        let watching = metrics.get_or_insert_with(of_run).clone();
+        let token_file = args.serve.admin_token_file.as_deref();
+        let admin = Admin::new(watching, manifest.clone(), log.clone(), n_partitions, token_file)?;
+        progress.say(&format!("admin at http://{}", admin.serve(address)?));
+    }
+    Ok(observer(progress, metrics))
 }
 
 /// Serves the metrics of a run where the user wants them.
