@@ -3,7 +3,7 @@
 //! The protocol is hyper's, on a tokio that lives on one thread and that nobody outside of this module sees. axum would bring twelve more crates for the routing of
 //! eight pages, and its own server has no limit for a head that never ends; tiny_http has no limits of time at all.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use hyper::Method;
 
@@ -57,9 +57,12 @@ pub(crate) enum Reply {
 pub(crate) struct Work {
     pub body_bytes_max: usize,
     /// For all that follows: the body, the work, and reading the answer.
-    pub time_max: std::time::Duration,
-    pub run: Box<dyn FnOnce(&[u8]) -> Answer + Send>,
+    pub time_max: Duration,
+    pub run: Box<Run>,
 }
+
+/// Makes an answer of a body, on a thread on which it may wait.
+pub(crate) type Run = dyn FnOnce(&[u8]) -> Answer + Send;
 
 /// Answers requests. Must return at once.
 pub(crate) type Pages = dyn Fn(&Head) -> Reply + Send + Sync;
