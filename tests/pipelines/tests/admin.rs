@@ -161,6 +161,9 @@ fn reel_reload_reaches_a_process_that_owns_its_log() -> Result<()> {
     check(&["reload", "--by", "me"], 0, &["plugin \"guest\" ", "nothing else changes", "accepted: guest "])?;
     fs::write(&component, variant(&original, 2))?;
     check(&["reload", "--format", "json"], 0, &["\"verdict\":\"accepted\"", "\"how\":\"reloaded\""])?;
+    let output = job.reel(&["reload"]).output()?;
+    let text = said(&output);
+    ensure!(output.status.code() == Some(3) && text.contains("RF0508") && text.contains("--admin PORT"), "{text}");
     check(&["history"], 0, &["  started      guest ", "  accepted     guest ", "by me", "* "])?;
     check(&["status"], 0, &["changed · ready · workers: 1 ready", "runs         guest ", "by reel reload at "])?;
     check(&["status", "--format", "json"], 0, &["\"format\":1", "\"figures\":{"])?;

@@ -2,14 +2,15 @@
 
 use std::{sync::Arc, thread, time::Duration};
 
+use reelflow_config::{Code, Problems};
 use reelflow_core::{
     plan::Difference,
     record::Offset,
-    upgrade::{CodeSet, Ledger, Migration, short},
+    upgrade::{self, CodeSet, Ledger, Migration, short},
 };
 use reelflow_ports::{
     clock::{Clock, SystemClock},
-    log::Log,
+    log::{Log, LogError},
 };
 use reelflow_runtime::{
     code::{Components, Loader, Program},
@@ -52,14 +53,14 @@ pub(crate) struct Running {
 pub(crate) struct Wanted {
     pub(crate) planned: Planned,
     /// Of the manifest with this code.
-    pub(crate) warnings: reelflow_config::Problems,
+    pub(crate) warnings: Problems,
     components: Components,
     set: CodeSet,
 }
 
 impl Running {
     fn open(manifest: Manifest) -> Result<Running, Failure> {
-        let log: Arc<dyn Log> = manifest.open_log()?.into();
+        let log: Arc<dyn Log> = manifest.open_log().map_err(owned_by_a_run)?.into();
         let failed = |error| manifest.log_failure(error);
         if !has_begun(&*log, &manifest).map_err(failed)? {
             let message = format!("pipeline \"{}\" has never run on the {}", *manifest.config.pipeline.name, log.describe());
@@ -91,7 +92,7 @@ impl Running {
         control::components(&self.log, &self.clock, self.name().0, current).map_err(|error| self.manifest.log_failure(error))
     }
 
-    fn current(&self) -> Result<&reelflow_core::upgrade::Entry, Failure> {
+    fn current(&self) -> Result<&upgrade::Entry, Failure> {
         self.ledger.current().ok_or_else(|| {
             Failure::new(Exit::User, "nothing is known of the code that the pipeline runs").help("Start it with `reel run`.")
         })
@@ -131,8 +132,23 @@ impl Running {
     }
 }
 
+/// A log on disk that cannot be opened is most often that of a run, which can be asked.
+fn owned_by_a_run(failure: Failure) -> Failure {
+    let Failure::Manifest { file, text, problems } = failure else { return failure };
+    let mut told = Problems::default();
+    for problem in problems.iter().cloned() {
+        told.push(match problem.code {
+            Code::LogUnusable => {
+                problem.help("if a run has it open, ask that: start it with `reel run --admin PORT`, and give --admin PORT here")
+            }
+            _ => problem,
+        });
+    }
+    Failure::Manifest { file, text, problems: told }
+}
+
 /// Whether the manifest's pipeline has ever run on `log`.
-pub(crate) fn has_begun(log: &dyn Log, manifest: &Manifest) -> Result<bool, reelflow_ports::log::LogError> {
+pub(crate) fn has_begun(log: &dyn Log, manifest: &Manifest) -> Result<bool, LogError> {
     let [control, _] = control::control_topics(&manifest.config.pipeline.name);
     Ok(log.n_partitions(&control.name)?.is_some())
 }
