@@ -11,6 +11,7 @@ use state::State;
 use top::Top;
 use values::{event_time, listening, pipeline_name, suffix};
 
+pub(crate) mod admin;
 pub(crate) mod dev;
 pub(crate) mod dlq;
 pub(crate) mod plugin;
@@ -85,6 +86,8 @@ pub(crate) enum Command {
     /// Look at components.
     #[command(subcommand)]
     Plugin(plugin::Plugin),
+    /// Say how a running pipeline stands: which code it runs, what is tried, and why something was given up.
+    Status(admin::Status),
     /// Show how fast a running pipeline is, how far behind, and what its plugins cost.
     Top(Top),
     /// Create, write, read and list topics of the log that a manifest names.
@@ -115,7 +118,7 @@ pub(crate) struct ManifestArg {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  reel run\n  reel run pipeline.toml --workers 4\n  reel run --until-end --format json | jq .records_per_s\n  reel run --metrics 9464 & curl -s localhost:9464/metrics\n\nThe first ctrl-c seals the open epoch and leaves; the second leaves at once."
+    after_help = "Examples:\n  reel run\n  reel run pipeline.toml --workers 4\n  reel run --until-end --format json | jq .records_per_s\n  reel run --metrics 9464 & curl -s localhost:9464/metrics\n  REEL_ADMIN_TOKEN=... reel run --admin 7070 & reel reload --admin 7070\n\nThe first ctrl-c seals the open epoch and leaves; the second leaves at once."
 )]
 pub(crate) struct Run {
     #[command(flatten)]
@@ -126,6 +129,8 @@ pub(crate) struct Run {
     /// Take components that are built anew while the pipeline runs, as `reel reload` does.
     #[arg(long)]
     pub(crate) watch: bool,
+    #[command(flatten)]
+    pub(crate) serve: admin::Serve,
 }
 
 /// How a process runs a pipeline.

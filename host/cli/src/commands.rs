@@ -13,6 +13,7 @@ pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod shadow;
 pub(crate) mod state;
+pub(crate) mod status;
 pub(crate) mod test;
 pub(crate) mod top;
 pub(crate) mod topic;

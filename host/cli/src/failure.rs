@@ -53,21 +53,23 @@ impl Failure {
         }
     }
 
+    /// All of it, as people are shown it. Empty if everything was said already.
+    pub(crate) fn in_full(&self, color: bool) -> String {
+        match self {
+            Failure::Manifest { file, text, problems } => reelflow_config::render(problems, file, text, color),
+            Failure::Other { message, help: None, .. } => format!("error: {message}"),
+            Failure::Other { message, help: Some(help), .. } => format!("error: {message}\nhelp: {help}"),
+            Failure::Said(_) | Failure::Closed => String::new(),
+        }
+    }
+
     /// Says on standard error what went wrong.
     pub(crate) fn say(&self) {
-        match self {
-            Failure::Manifest { file, text, problems } => {
-                let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
-                    && std::io::stderr().is_terminal();
-                anstream::eprintln!("{}", reelflow_config::render(problems, file, text, color));
-            }
-            Failure::Other { message, help, .. } => {
-                anstream::eprintln!("error: {message}");
-                if let Some(help) = help {
-                    anstream::eprintln!("help: {help}");
-                }
-            }
-            Failure::Said(_) | Failure::Closed => {}
+        let color =
+            anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never && std::io::stderr().is_terminal();
+        let text = self.in_full(color);
+        if !text.is_empty() {
+            anstream::eprintln!("{text}");
         }
     }
 

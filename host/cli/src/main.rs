@@ -1,7 +1,7 @@
 //! The `reel` command: flags, exit codes, and the composition of everything else.
 //!
 //! Modules in reading order: [`args`], [`failure`], [`output`], [`target`], [`json_bytes`], [`manifest`] (reads what a manifest names), [`outside`] (what goes wrong
-//! there), [`wire`] (the only place that knows which log and which engine), [`progress`], [`incident`], [`commands`].
+//! there), [`wire`] (the only place that knows which log and which engine), [`progress`], [`http`], [`metrics`], [`admin`], [`incident`], [`commands`].
 
 use std::process::ExitCode;
 
@@ -12,9 +12,11 @@ use crate::{
     failure::{Exit, Failure},
 };
 
+mod admin;
 mod args;
 mod commands;
 mod failure;
+mod http;
 mod incident;
 mod json_bytes;
 mod manifest;
@@ -56,6 +58,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::New(args) => commands::new::new(args),
         Command::Build(args) => commands::build::build(args),
         Command::Plugin(command) => commands::plugin::plugin(command),
+        Command::Status(args) => commands::status::status(args),
         Command::Top(args) => commands::top::top(args),
         Command::Topic(command) => commands::topic::topic(command),
         Command::State(command) => commands::state::state(command),

@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -15,12 +16,16 @@ use reelflow_runtime::{
     observe::{Event, Observer},
     summary::Summary,
 };
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::failure::{Exit, Failure};
-use http::Answer;
+use crate::{
+    failure::{Exit, Failure},
+    http::{Answer, Head, Reply, server},
+    summary,
+};
 
 pub(crate) mod catalog;
-mod http;
 pub(crate) mod read;
 mod text;
 
@@ -30,6 +35,16 @@ pub(crate) struct Metrics {
     /// The plugin of each stage that has one.
     plugins: BTreeMap<String, String>,
     state: Mutex<State>,
+}
+
+/// How a process stands, for programs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Standing {
+    pub ready: bool,
+    /// How many are ready, recovering and retrying.
+    pub workers: BTreeMap<String, u64>,
+    /// As the run says them at its end ([`summary::json_of`]); null before the first were heard.
+    pub figures: Option<Value>,
 }
 
 /// What was heard last.
@@ -112,18 +127,25 @@ impl Metrics {
 
     /// Serves the pages on `address` until the process ends. Returns where.
     pub(crate) fn serve(self: Arc<Metrics>, address: SocketAddr) -> Result<SocketAddr, Failure> {
-        http::serve(address, Arc::new(move |path: &str| self.page(path))).map_err(|why| {
-            Failure::new(Exit::Environment, format!("metrics cannot be served on {address}: {why}"))
-                .help("Stop what listens there, or choose another port; --metrics 0 takes a free one.")
-        })
+        let pages = move |head: &Head| Reply::Now(self.answer(head));
+        server::serve("metrics", address, Arc::new(pages)).map_err(|why| cannot_serve("metrics", address, &why))
     }
 
-    fn page(&self, path: &str) -> Option<Answer> {
+    fn answer(&self, head: &Head) -> Answer {
+        match self.page(&head.path) {
+            Some(page) if head.is_reading() => page,
+            Some(_) => Answer::only("GET, HEAD"),
+            None => Answer::text(404, "there are /metrics, /healthz and /readyz\n"),
+        }
+    }
+
+    /// The page at `path`, if it is one of these.
+    pub(crate) fn page(&self, path: &str) -> Option<Answer> {
         Some(match path {
             "/metrics" => {
                 let state = self.state().clone();
                 let body = text::page(&self.pipeline, &self.plugins, &state, SystemClock.now());
-                Answer { status: 200, content_type: text::CONTENT_TYPE, body }
+                Answer { content_type: text::CONTENT_TYPE, ..Answer::text(200, body) }
             }
             "/healthz" => Answer::text(200, "ok\n"),
             "/readyz" => {
@@ -136,9 +158,29 @@ impl Metrics {
         })
     }
 
+    pub(crate) fn standing(&self) -> Standing {
+        let state = self.state();
+        Standing {
+            ready: state.is_ready(),
+            workers: state.workers().into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),
+            figures: state.summary.as_ref().map(|summary| summary::json_of(summary, &self.pipeline)),
+        }
+    }
+
+    /// The stages that call `plugin`.
+    pub(crate) fn stages_of(&self, plugin: &str) -> Vec<&str> {
+        self.plugins.iter().filter(|(_, name)| *name == plugin).map(|(stage, _)| stage.as_str()).collect()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Why nothing is served on `address`: `what` would be.
+pub(crate) fn cannot_serve(what: &str, address: SocketAddr, why: &io::Error) -> Failure {
+    Failure::new(Exit::Environment, format!("{what} cannot be served on {address}: {why}"))
+        .help(format!("Stop what listens there, or choose another port; --{what} 0 takes a free one."))
 }
 
 impl Observer for Metrics {

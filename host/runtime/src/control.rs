@@ -17,7 +17,7 @@ use reelflow_ports::{
     clock::Clock,
     log::{Log, LogError, NewTopic, Retention, TopicPartition},
 };
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::{
     code::{Board, Components, Decided, Loader, Program, Report, Trial},
@@ -56,6 +56,8 @@ pub struct Control {
     by: Arc<str>,
     /// The last trial that this process has looked at.
     looked_at: Option<Offset>,
+    /// What became of proposals up to this one was told to whoever watches, or was known before this process began.
+    told: Offset,
     /// What workers have said and the log does not know yet.
     unsaid: Vec<Said>,
 }
@@ -181,7 +183,9 @@ impl Control {
         let board = Arc::new(Board::new(code));
         board.has_read(topic.next);
         let (by, loader) = (by.clone(), loader.clone());
-        Ok(Control { topic, ledger, loader, board, observer, upgrader, by, looked_at: None, unsaid: Vec::new() })
+        let is_decided = |entry: &&Entry| !matches!(entry.verdict, Verdict::Open { .. });
+        let told = ledger.entries().filter(is_decided).map(|entry| entry.proposal).max().unwrap_or(-1);
+        Ok(Control { topic, ledger, loader, board, observer, upgrader, by, looked_at: None, told, unsaid: Vec::new() })
     }
 
     pub(crate) fn board(&self) -> Arc<Board> {
@@ -234,13 +238,38 @@ impl Control {
         if decided.is_some() {
             self.trim();
         }
-        if let (Some(current), None) = (&current, decided) {
+        let was_started = self.ledger.current().is_some_and(|entry| entry.how == How::Started);
+        if let (Some(current), None, true) = (&current, decided, was_started) {
             self.observer.event(&Event::CodeStarted { code: current.set.clone() });
         }
+        self.tell();
         self.try_new()
     }
 
-    /// How the posted trial of `proposal` has ended, if it has; tells whoever watches.
+    /// Tells whoever watches which trials have ended, and how: also those that were over before this process saw them, or could not try them.
+    fn tell(&mut self) {
+        let told = self.told;
+        let is_news = |entry: &&Entry| entry.proposal > told && matches!(entry.how, How::Reloaded { .. });
+        for entry in self.ledger.entries().filter(is_news) {
+            let (proposal, code) = (entry.proposal, entry.code.clone());
+            let event = match &entry.verdict {
+                Verdict::Open { .. } => break,
+                Verdict::Refused { .. } => continue,
+                Verdict::Accepted => {
+                    info!(proposal, %code, "accepted new code");
+                    Event::CodeAccepted { proposal, code }
+                }
+                Verdict::RolledBack { why, by } => {
+                    warn!(proposal, %code, %why, failed_at = %by, "rolled back new code");
+                    Event::CodeRolledBack { proposal, code, why: why.clone(), by: by.clone() }
+                }
+            };
+            self.told = proposal;
+            self.observer.event(&event);
+        }
+    }
+
+    /// How the posted trial of `proposal` has ended, if it has.
     fn verdict(&self, proposal: Offset) -> Option<Decided> {
         let entry = self.ledger.entry(proposal);
         let is_accepted = match entry.map(|entry| &entry.verdict) {
@@ -249,12 +278,6 @@ impl Control {
             // What is forgotten ended long ago.
             Some(Verdict::RolledBack { .. } | Verdict::Refused { .. }) | None => false,
         };
-        let code = entry.map(|entry| entry.code.clone()).unwrap_or_default();
-        let event = match entry.map(|entry| &entry.verdict) {
-            Some(Verdict::RolledBack { why, by }) => Event::CodeRolledBack { proposal, code, why: why.clone(), by: by.clone() },
-            _ => Event::CodeAccepted { proposal, code },
-        };
-        self.observer.event(&event);
         Some(Decided { proposal, is_accepted })
     }
 

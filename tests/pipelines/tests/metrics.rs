@@ -2,16 +2,18 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    process::{Child, Command, Stdio},
-    sync::mpsc,
+    io::Write,
+    net::{Shutdown, TcpListener, TcpStream},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use reelflow_pipelines::{Job, LogKind, guest, said};
+
+mod served;
+
+use served::{PATIENCE, Running};
 
 const MANIFEST: &str = r#"
 [pipeline]
@@ -35,7 +37,6 @@ input = "echo"
 topic = "out"
 "#;
 
-const PATIENCE: Duration = Duration::from_secs(30);
 const N_RECORDS: usize = 50;
 
 /// A pipeline with records to read, of which two break its plugin.
@@ -49,73 +50,6 @@ fn job() -> Result<Job> {
     Ok(job)
 }
 
-/// A run without an end, and where it serves its metrics.
-struct Running {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Running {
-    fn start(job: &Job, args: &[&str]) -> Result<Running> {
-        let all = [&["run", "--metrics", "0"], args].concat();
-        let mut child = job.reel(&all).stderr(Stdio::piped()).stdout(Stdio::null()).spawn()?;
-        let (tell, told) = mpsc::channel();
-        let lines = BufReader::new(child.stderr.take().context("a pipe")?).lines();
-        // Reads on to the end, or the run would wait for somebody to read what it says.
-        thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(tell.send(line))));
-        loop {
-            let line = told.recv_timeout(PATIENCE).context("it does not say where")?;
-            if let Some(address) = line.strip_prefix("metrics at http://").and_then(|rest| rest.strip_suffix("/metrics")) {
-                return Ok(Running { child, address: address.parse()? });
-            }
-        }
-    }
-
-    /// Sends `request` as it is; gives the status and all that came.
-    fn ask(&self, request: &str) -> Result<(u16, String)> {
-        let mut stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(request.as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).with_context(|| answer.clone())?;
-        Ok((status, answer))
-    }
-
-    fn get(&self, path: &str) -> Result<(u16, String)> {
-        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address))
-    }
-
-    /// Asks for `path` until the answer is as wanted.
-    fn await_answer(&self, path: &str, is_it: impl Fn(u16, &str) -> bool) -> Result<String> {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let (status, answer) = self.get(path)?;
-            if is_it(status, &answer) {
-                return Ok(answer);
-            }
-            ensure!(Instant::now() < until, "{path} never says it: {answer}");
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// Asks the run to end, and waits for it.
-    fn stop(mut self) -> Result<()> {
-        ensure!(Command::new("kill").arg(self.child.id().to_string()).status()?.success(), "it runs no more");
-        let status = self.child.wait()?;
-        ensure!(status.success(), "it ended with {status}");
-        Ok(())
-    }
-}
-
-impl Drop for Running {
-    /// Of a test that has failed.
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
 /// The value of the sample that begins so.
 fn sample(page: &str, name: &str) -> Option<f64> {
     page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
@@ -123,7 +57,7 @@ fn sample(page: &str, name: &str) -> Option<f64> {
 
 #[test]
 fn the_pages_say_what_the_pipeline_has_done() -> Result<()> {
-    let running = Running::start(&job()?, &["--workers", "3"])?;
+    let running = Running::start(&job()?, "metrics", &["--workers", "3"])?;
     let ready = running.await_answer("/readyz", |status, _| status == 200)?;
     assert!(ready.ends_with("3 of 3 workers are ready\n"), "one of them has no partition: {ready}");
     assert_eq!(running.get("/healthz")?.0, 200);
@@ -159,7 +93,7 @@ fn the_pages_say_what_the_pipeline_has_done() -> Result<()> {
 #[test]
 fn top_shows_stages_and_plugins_to_people() -> Result<()> {
     let job = job()?;
-    let running = Running::start(&job, &[])?;
+    let running = Running::start(&job, "metrics", &[])?;
     running.await_answer("/metrics", |_, page| {
         sample(page, "reel_dead_letters_total{pipeline=\"watched\",by=\"echo\",reason=\"trap\"}") == Some(2.0)
     })?;
@@ -178,7 +112,7 @@ fn top_shows_stages_and_plugins_to_people() -> Result<()> {
 
 #[test]
 fn others_get_nothing() -> Result<()> {
-    let running = Running::start(&job()?, &[])?;
+    let running = Running::start(&job()?, "metrics", &[])?;
     let host = format!("Host: {}", running.address);
     for (request, status) in [
         ("GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n".to_owned(), 403),
@@ -199,7 +133,7 @@ fn others_get_nothing() -> Result<()> {
 /// I-9: whoever says nothing, or never ends to speak, is left after a few seconds, and the pipeline never waits for them.
 #[test]
 fn who_is_slow_holds_nothing_up() -> Result<()> {
-    let running = Running::start(&job()?, &[])?;
+    let running = Running::start(&job()?, "metrics", &[])?;
     let connect = |_| -> Result<TcpStream> {
         let mut stream = TcpStream::connect(running.address)?;
         stream.write_all(b"GET /metrics HTTP/1.1\r\nX-Slow: ")?;

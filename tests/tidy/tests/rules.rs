@@ -54,6 +54,8 @@ const NAMED_ONCE: &[(&str, &str)] = &[
     ("ureq", "reelflow-registry"),
     ("anyhow", "reelflow-cli"),
     ("clap", "reelflow-cli"),
+    ("hyper", "reelflow-cli"),
+    ("tokio", "reelflow-cli"),
 ];
 
 /// What the pure crates never depend on (I-1).

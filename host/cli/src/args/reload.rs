@@ -1,12 +1,15 @@
 //! `reel reload` and `reel history`.
 
-use clap::Args;
+use std::path::PathBuf;
 
-use super::{Format, ManifestArg};
+use clap::Args;
+use reelflow_core::upgrade::Migration;
+
+use super::{Format, ManifestArg, admin::Ask};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  reel reload --plan\n  reel reload pipeline.toml --wait 60\n  reel reload --eager\n\nProposes the components that the manifest names to the processes that run its pipeline. They try them on all partitions, and keep them if all goes well. A pipeline on the embedded log belongs to one process: run that with `reel run --watch`.\n\nExit codes: 0 accepted, 1 rolled back or refused, 2 the code does not fit, 3 nobody answers, or the pipeline has never run."
+    after_help = "Examples:\n  reel reload --plan\n  reel reload pipeline.toml --wait 60\n  reel reload --eager\n  reel reload --admin http://127.0.0.1:7070\n\nProposes the components that the manifest names to the processes that run its pipeline. They try them on all partitions, and keep them if all goes well. A pipeline on the embedded log belongs to one process: ask that with --admin (`reel run --admin`), or run it with `reel run --watch`.\n\nExit codes: 0 accepted, 1 rolled back or refused, 2 the code does not fit, 3 nobody answers, or the pipeline has never run."
 )]
 pub(crate) struct Reload {
     #[command(flatten)]
@@ -19,6 +22,11 @@ pub(crate) struct Reload {
     pub(crate) allow_breaking: bool,
     #[command(flatten)]
     pub(crate) trying: Trying,
+    #[command(flatten)]
+    pub(crate) ask: Ask,
+    /// A file with the token of that process; else the environment variable REEL_ADMIN_TOKEN.
+    #[arg(long, value_name = "FILE", requires = "admin")]
+    pub(crate) admin_token_file: Option<PathBuf>,
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
 }
@@ -37,11 +45,19 @@ pub(crate) struct Trying {
     pub(crate) by: Option<String>,
 }
 
+impl Trying {
+    pub(crate) fn migration(&self) -> Migration {
+        if self.eager { Migration::Eager } else { Migration::Lazy }
+    }
+}
+
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  reel history\n  reel history pipeline.toml --format json")]
+#[command(after_help = "Examples:\n  reel history\n  reel history pipeline.toml --format json\n  reel history --admin 7070")]
 pub(crate) struct History {
     #[command(flatten)]
     pub(crate) file: ManifestArg,
+    #[command(flatten)]
+    pub(crate) ask: Ask,
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
 }

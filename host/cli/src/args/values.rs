@@ -40,6 +40,22 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// As [`listening`], but of this machine alone: what is said there is not encrypted.
+pub(super) fn of_this_machine(text: &str) -> Result<SocketAddr, String> {
+    let address = listening(text)?;
+    match address.ip().is_loopback() {
+        true => Ok(address),
+        false => Err("must be an address of this machine alone, such as 127.0.0.1:7070: a token would be seen on any network; \
+                      from elsewhere use a tunnel (ssh -L), or a proxy with TLS"
+            .to_owned()),
+    }
+}
+
+/// Where somebody listens: as [`listening`], maybe as a URL.
+pub(super) fn asked(text: &str) -> Result<SocketAddr, String> {
+    listening(text.strip_prefix("http://").map_or(text, |rest| rest.trim_end_matches('/')))
+}
+
 /// A time in RFC 3339, a date or a time of UTC, or ms since 1970.
 pub(super) fn event_time(text: &str) -> Result<EventTime, String> {
     Calendar::utc().read(text).map_err(|_| "must be a time such as 2026-01-03T12:00:00Z, a date, or ms since 1970".to_owned())
@@ -70,6 +86,19 @@ mod tests {
             assert_eq!(duration(text).ok(), ms.map(Duration::from_millis), "{text}");
         }
         assert_eq!(duration("5min").unwrap_err(), "a duration is a whole number and one of ms, s, m, h, d: did you mean 5m?");
+    }
+
+    #[test]
+    fn changes_are_taken_from_this_machine_alone() {
+        for (text, is_taken) in
+            [("7070", true), ("127.0.0.1:7070", true), ("[::1]:0", true), ("0.0.0.0:7070", false), ("10.0.0.7:7070", false)]
+        {
+            assert_eq!(of_this_machine(text).is_ok(), is_taken, "{text}");
+        }
+        for text in ["http://127.0.0.1:7070", "http://127.0.0.1:7070/", "127.0.0.1:7070", ":7070", "7070"] {
+            assert_eq!(asked(text).map(|address| address.to_string()).as_deref(), Ok("127.0.0.1:7070"), "{text}");
+        }
+        assert!(asked("https://127.0.0.1:7070").is_err());
     }
 
     #[test]

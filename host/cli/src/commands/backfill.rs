@@ -12,7 +12,7 @@ use reelflow_runtime::{pipeline::Pipeline, worker::Job};
 
 use crate::{
     args::{Backfill, Format},
-    commands::run::{banner, conduct, observer, settings, source_partitions, warn},
+    commands::run::{banner, conduct, metrics, observer, settings, source_partitions, warn},
     failure::Failure,
     manifest::{Manifest, Planned},
     progress::{Progress, ReadingBar},
@@ -50,7 +50,7 @@ pub(crate) fn backfill(args: &Backfill) -> Result<(), Failure> {
         schemas: Arc::new(KnownSchemas::default()),
         clock: Arc::new(SystemClock),
         settings: settings(&manifest, process, true),
-        observer: observer(process, &manifest, &progress)?,
+        observer: observer(&progress, metrics(process, &manifest, &progress)?),
         board: None,
     };
     let files = manifest.file_sinks(&job.plan);

@@ -2,27 +2,31 @@
 
 use std::{sync::Arc, thread, time::Duration};
 
+use reelflow_config::{Code, Problems};
 use reelflow_core::{
     plan::Difference,
-    upgrade::{CodeSet, Entry, How, Ledger, Migration, Verdict, short},
+    record::Offset,
+    upgrade::{self, CodeSet, Ledger, Migration, short},
 };
 use reelflow_ports::{
     clock::{Clock, SystemClock},
-    log::Log,
+    log::{Log, LogError},
 };
 use reelflow_runtime::{
     code::{Components, Loader, Program},
     control::{self, Answer},
 };
-use serde_json::{Value, json};
 
 use crate::{
     args::{Format, History, Reload, reload::Trying},
     failure::{Exit, Failure},
     manifest::Manifest,
-    output::{Output, print},
-    outside, summary,
+    outside,
 };
+use told::{Changed, Entry, Replaced};
+
+mod remote;
+pub(crate) mod told;
 
 /// Makes code of components as this manifest says.
 pub(crate) struct ManifestLoader {
@@ -36,22 +40,32 @@ impl Loader for ManifestLoader {
     }
 }
 
-/// A pipeline that runs somewhere, seen from outside.
-pub(super) struct Running {
-    pub(super) manifest: Manifest,
+/// A pipeline that runs, somewhere or in this process, as its log shows it.
+pub(crate) struct Running {
+    pub(crate) manifest: Manifest,
     pub(super) log: Arc<dyn Log>,
     pub(super) clock: Arc<dyn Clock>,
     n_partitions: u32,
-    ledger: Ledger,
+    pub(crate) ledger: Ledger,
+}
+
+/// Code that somebody wants a pipeline to run.
+pub(crate) struct Wanted {
+    pub(crate) planned: Planned,
+    /// Of the manifest with this code.
+    pub(crate) warnings: Problems,
+    components: Components,
+    pub(super) new: Program,
+    /// What the pipeline runs; or why this manifest has no use for it.
+    pub(super) was: Result<Program, String>,
 }
 
 impl Running {
     pub(super) fn open(manifest: Manifest) -> Result<Running, Failure> {
-        let log: Arc<dyn Log> = manifest.open_log()?.into();
-        let name = manifest.config.pipeline.name.to_string();
+        let log: Arc<dyn Log> = manifest.open_log().map_err(owned_by_a_run)?.into();
         let failed = |error| manifest.log_failure(error);
-        if log.n_partitions(&control::control_topics(&name)[0].name).map_err(failed)?.is_none() {
-            let message = format!("pipeline \"{name}\" has never run on the {}", log.describe());
+        if !has_begun(&*log, &manifest).map_err(failed)? {
+            let message = format!("pipeline \"{}\" has never run on the {}", *manifest.config.pipeline.name, log.describe());
             return Err(
                 Failure::new(Exit::Environment, message).help("Start it with `reel run`; it begins with the code that is there.")
             );
@@ -59,13 +73,65 @@ impl Running {
         let n_partitions = outside::source_partitions(&manifest.config, &*log)
             .map_err(failed)?
             .map_err(|problems| manifest.failure(problems))?;
+        Running::on(log, manifest, n_partitions)
+    }
+
+    /// On a log that is open already, where the pipeline [has begun](has_begun).
+    pub(crate) fn on(log: Arc<dyn Log>, manifest: Manifest, n_partitions: u32) -> Result<Running, Failure> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let ledger = control::history(&log, &clock, (&name, n_partitions)).map_err(failed)?;
+        let ledger = control::history(&log, &clock, (&manifest.config.pipeline.name, n_partitions))
+            .map_err(|error| manifest.log_failure(error))?;
         Ok(Running { manifest, log, clock, n_partitions, ledger })
     }
 
     fn name(&self) -> (&str, u32) {
         (&self.manifest.config.pipeline.name, self.n_partitions)
+    }
+
+    /// The components that the pipeline runs. An error within says which one is not whole.
+    pub(crate) fn components(&self) -> Result<Result<Components, String>, Failure> {
+        let current = self.current()?;
+        control::components(&self.log, &self.clock, self.name().0, current).map_err(|error| self.manifest.log_failure(error))
+    }
+
+    fn current(&self) -> Result<&upgrade::Entry, Failure> {
+        self.ledger.current().ok_or_else(|| {
+            Failure::new(Exit::User, "nothing is known of the code that the pipeline runs").help("Start it with `reel run`.")
+        })
+    }
+
+    /// Compiles `components` and compares them with what runs.
+    pub(crate) fn weigh(&self, components: Components) -> Result<Wanted, Failure> {
+        let (new, warnings) = self.manifest.code(&components, self.n_partitions)?;
+        let was = self.components()?.and_then(|components| {
+            let loaded = self.manifest.code(&components, self.n_partitions);
+            loaded.map(|(code, _)| code).map_err(|failure| failure.text())
+        });
+        let planned = Planned::new(&self.current()?.code, was.as_ref().map_err(String::as_str), &new);
+        Ok(Wanted { planned, warnings, components, new, was })
+    }
+
+    /// Asks the pipeline to try it.
+    pub(crate) fn propose(&self, wanted: &Wanted, migration: Migration, by: &str) -> Result<Offset, Failure> {
+        let Wanted { components, new, .. } = wanted;
+        control::propose(&self.log, &self.clock, self.name(), components, &new.set, migration, &by.into())
+            .map_err(|error| self.manifest.log_failure(error))
+    }
+
+    /// Asks the pipeline to try it, and says what came of that. `command`: who asks, if nobody else is named.
+    pub(super) fn try_out(&self, wanted: &Wanted, args: &Trying, command: &str, format: Format) -> Result<(), Failure> {
+        let proposal = self.propose(wanted, args.migration(), args.by.as_deref().unwrap_or(command))?;
+        let entry = self.follow(proposal, Duration::from_secs(args.wait))?;
+        told::say_verdict(entry.as_ref(), format, args.wait)
+    }
+
+    /// Waits for the verdict. `None`: there was none in time.
+    pub(crate) fn follow(&self, proposal: Offset, patience: Duration) -> Result<Option<Entry>, Failure> {
+        let answer = control::follow(&self.log, &self.clock, self.name(), proposal, patience, &mut |wait| thread::sleep(wait));
+        match answer.map_err(|error| self.manifest.log_failure(error))? {
+            Answer::Undecided => Ok(None),
+            Answer::Entry(entry) => Ok(Some(Entry::of(&entry, false))),
+        }
     }
 
     /// The code that the pipeline runs by now, if it is another one than when this was opened.
@@ -74,87 +140,64 @@ impl Running {
         let [was, is] = [&self.ledger, &ledger].map(|ledger| ledger.current().map(|entry| &entry.code));
         Ok(is.filter(|is| Some(*is) != was).cloned())
     }
+
+    /// All that is remembered, oldest first.
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        let current = self.ledger.current().map(|entry| entry.proposal);
+        self.ledger.entries().map(|entry| Entry::of(entry, Some(entry.proposal) == current)).collect()
+    }
+}
+
+/// A log on disk that cannot be opened is most often that of a run, which can be asked.
+fn owned_by_a_run(failure: Failure) -> Failure {
+    let Failure::Manifest { file, text, problems } = failure else { return failure };
+    let mut told = Problems::default();
+    for problem in problems.iter().cloned() {
+        told.push(match problem.code {
+            Code::LogUnusable => {
+                problem.help("if a run has it open, ask that: start it with `reel run --admin PORT`, and give --admin PORT here")
+            }
+            _ => problem,
+        });
+    }
+    Failure::Manifest { file, text, problems: told }
+}
+
+/// Whether the manifest's pipeline has ever run on `log`.
+pub(crate) fn has_begun(log: &dyn Log, manifest: &Manifest) -> Result<bool, LogError> {
+    let [control, _] = control::control_topics(&manifest.config.pipeline.name);
+    Ok(log.n_partitions(&control.name)?.is_some())
 }
 
 pub(crate) fn reload(args: &Reload) -> Result<(), Failure> {
-    let candidate = Candidate::beside(Running::open(Manifest::load(&args.file.manifest)?)?)?;
+    let manifest = Manifest::load(&args.file.manifest)?;
+    if let Some(address) = args.ask.admin {
+        return remote::reload(address, &manifest, args);
+    }
+    let running = Running::open(manifest)?;
+    let wanted = running.weigh(running.manifest.components()?)?;
+    super::run::warn(&running.manifest, &wanted.warnings);
+    let planned = wanted.planned.told();
     if args.plan {
-        return candidate.planned.print(args.format);
+        return planned.print(args.format);
     }
-    candidate.planned.refuse(args.allow_breaking)?;
+    wanted.planned.refuse(args.allow_breaking)?;
     if args.format == Format::Text {
-        candidate.planned.print(Format::Text)?;
+        planned.print(Format::Text)?;
     }
-    candidate.try_out(&args.trying, "reel reload", args.format)
+    running.try_out(&wanted, &args.trying, "reel reload", args.format)
 }
 
-/// Code that a pipeline could run, beside what it runs.
-pub(super) struct Candidate {
-    pub(super) running: Running,
-    components: Components,
-    pub(super) new: Program,
-    /// What the pipeline runs; or why this manifest has no use for it.
-    pub(super) was: Result<Program, String>,
-    pub(super) planned: Planned,
-}
-
-impl Candidate {
-    /// The components of the manifest beside what runs.
-    pub(super) fn beside(running: Running) -> Result<Candidate, Failure> {
-        let components = running.manifest.components()?;
-        let (new, warnings) = running.manifest.code(&components, running.n_partitions)?;
-        super::run::warn(&running.manifest, &warnings);
-        let Some(current) = running.ledger.current() else {
-            return Err(
-                Failure::new(Exit::User, "nothing is known of the code that the pipeline runs").help("Start it with `reel run`.")
-            );
-        };
-        let failed = |error| running.manifest.log_failure(error);
-        let components_now = control::components(&running.log, &running.clock, running.name().0, current).map_err(failed)?;
-        let was = components_now.and_then(|components| {
-            let loaded = running.manifest.code(&components, running.n_partitions);
-            loaded.map(|(code, _)| code).map_err(|failure| failure.text())
-        });
-        let planned = Planned::new(&current.code, was.as_ref().map_err(String::as_str), &new);
-        Ok(Candidate { running, components, new, was, planned })
-    }
-
-    /// Proposes it to the processes that run the pipeline, and says what came of it. `command`: who asks, if nobody else is named.
-    pub(super) fn try_out(&self, args: &Trying, command: &str, format: Format) -> Result<(), Failure> {
-        let Candidate { running: Running { manifest, log, clock, .. }, components, new, .. } = self;
-        let (name, failed) = (self.running.name(), |error| manifest.log_failure(error));
-        let migration = if args.eager { Migration::Eager } else { Migration::Lazy };
-        let by = args.by.as_deref().unwrap_or(command).into();
-        let proposal = control::propose(log, clock, name, components, &new.set, migration, &by).map_err(failed)?;
-        let patience = Duration::from_secs(args.wait);
-        let answer = control::follow(log, clock, name, proposal, patience, &mut |wait| thread::sleep(wait));
-        say(&answer.map_err(failed)?, args.wait, format)
-    }
-}
-
-/// What came of the proposal.
-fn say(answer: &Answer, waited_s: u64, format: Format) -> Result<(), Failure> {
-    match answer {
-        Answer::Undecided => Err(Failure::new(Exit::Environment, format!("no verdict within {waited_s} s"))
-            .help("Does the pipeline run? The proposal stays: it is tried when the pipeline runs; `reel history` shows what came of it.")),
-        Answer::Entry(entry) => {
-            match format {
-                Format::Text => print(&format!("{}: {}", verdict_name(&entry.verdict), entry.code))?,
-                Format::Json => print(&of_entry(entry, false).to_string())?,
-            }
-            match &entry.verdict {
-                Verdict::RolledBack { why, .. } | Verdict::Refused { why } => {
-                    Err(Failure::new(Exit::Runtime, format!("the new code was not taken: {why}"))
-                        .help("The pipeline goes on with the code that it had; nothing of the trial was committed."))
-                }
-                Verdict::Accepted | Verdict::Open { .. } => Ok(()),
-            }
-        }
-    }
+pub(crate) fn history(args: &History) -> Result<(), Failure> {
+    let entries = match args.ask.admin {
+        Some(address) => remote::history(address)?,
+        None => Running::open(Manifest::load(&args.file.manifest)?)?.entries(),
+    };
+    told::say_history(&entries, args.format)
 }
 
 /// What other code would change.
-pub(super) struct Planned {
+pub(crate) struct Planned {
     plugins: Vec<(Arc<str>, String, String)>,
     differences: Vec<Difference>,
     /// Why the pipeline's own code cannot be compared.
@@ -171,48 +214,21 @@ impl Planned {
         Planned { plugins, differences, incomparable: was.err().map(str::to_owned) }
     }
 
-    pub(super) fn print(&self, format: Format) -> Result<(), Failure> {
-        if format == Format::Json {
-            return print(&self.json_of().to_string());
+    pub(crate) fn told(&self) -> told::Plan {
+        let plugin = |(name, was, is): &(Arc<str>, String, String)| Replaced {
+            plugin: name.to_string(),
+            was: was.clone(),
+            is: is.clone(),
+        };
+        told::Plan {
+            plugins: self.plugins.iter().map(plugin).collect(),
+            differences: self.differences.iter().map(Changed::of).collect(),
+            incomparable: self.incomparable.clone(),
         }
-        let mut output = Output::new();
-        if self.plugins.is_empty() {
-            output.line("the pipeline runs this code already")?;
-        }
-        for (name, was, is) in &self.plugins {
-            output.line(&format!("plugin \"{name}\" {was} → {is}"))?;
-        }
-        for one in &self.differences {
-            let mark = match (one.blocks(), one.is_breaking()) {
-                (Some(_), _) => "✗ ",
-                (None, true) => "! ",
-                (None, false) => "",
-            };
-            output.line(&format!("{mark}{one}"))?;
-            if let Some(instead) = one.blocks() {
-                output.line(&format!("  a running pipeline cannot take this: {instead}"))?;
-            }
-        }
-        if let Some(why) = &self.incomparable {
-            output.line(&format!("the code that runs cannot be compared: {why}"))?;
-        }
-        if !self.plugins.is_empty() && self.differences.is_empty() && self.incomparable.is_none() {
-            output.line("nothing else changes: fields, outputs and state are the same")?;
-        }
-        output.finish()
-    }
-
-    pub(super) fn json_of(&self) -> Value {
-        let plugins: Vec<Value> =
-            self.plugins.iter().map(|(name, was, is)| json!({"plugin": **name, "was": was, "is": is})).collect();
-        let difference =
-            |one: &Difference| json!({"text": one.to_string(), "breaking": one.is_breaking(), "blocks": one.blocks()});
-        let differences: Vec<Value> = self.differences.iter().map(difference).collect();
-        json!({"plugins": plugins, "differences": differences, "incomparable": self.incomparable})
     }
 
     /// An error for what should not even be tried.
-    pub(super) fn refuse(&self, is_breaking_allowed: bool) -> Result<(), Failure> {
+    pub(crate) fn refuse(&self, is_breaking_allowed: bool) -> Result<(), Failure> {
         if self.plugins.is_empty() {
             return Err(
                 Failure::new(Exit::User, "the pipeline runs this code already").help("Build the plugin first: `reel build`.")
@@ -230,54 +246,4 @@ impl Planned {
             _ => Ok(()),
         }
     }
-}
-
-pub(crate) fn history(args: &History) -> Result<(), Failure> {
-    let running = Running::open(Manifest::load(&args.file.manifest)?)?;
-    let current = running.ledger.current().map(|entry| entry.proposal);
-    if args.format == Format::Json {
-        let all: Vec<Value> = running.ledger.entries().map(|entry| of_entry(entry, Some(entry.proposal) == current)).collect();
-        return print(&Value::Array(all).to_string());
-    }
-    let mut output = Output::new();
-    for entry in running.ledger.entries() {
-        let mark = if Some(entry.proposal) == current { "*" } else { " " };
-        let how = match entry.how {
-            How::Started => "started",
-            How::Reloaded { .. } => verdict_name(&entry.verdict),
-        };
-        let at = summary::date(reelflow_core::time::Watermark(entry.at.0));
-        output.line(&format!("{mark} {at}  {how:<12} {}  by {}", entry.code, entry.by))?;
-        if let Verdict::RolledBack { why, .. } | Verdict::Refused { why } = &entry.verdict {
-            output.line(&format!("    {why}"))?;
-        }
-    }
-    output.finish()
-}
-
-fn verdict_name(verdict: &Verdict) -> &'static str {
-    match verdict {
-        Verdict::Open { .. } => "on trial",
-        Verdict::Accepted => "accepted",
-        Verdict::RolledBack { .. } => "rolled back",
-        Verdict::Refused { .. } => "refused",
-    }
-}
-
-fn of_entry(entry: &Entry, is_current: bool) -> Value {
-    let plugins: serde_json::Map<String, Value> =
-        entry.code.0.iter().map(|(name, digest)| (name.to_string(), Value::from(&**digest))).collect();
-    let (why, failed_at) = match &entry.verdict {
-        Verdict::RolledBack { why, by } => (Some(&**why), Some(&**by)),
-        Verdict::Refused { why } => (Some(&**why), None),
-        Verdict::Accepted | Verdict::Open { .. } => (None, None),
-    };
-    let how = match entry.how {
-        How::Started => "started",
-        How::Reloaded { .. } => "reloaded",
-    };
-    json!({
-        "proposal": entry.proposal, "at_ms": entry.at.0, "decided_at_ms": entry.decided_at.0, "plugins": plugins, "how": how,
-        "by": &*entry.by, "verdict": verdict_name(&entry.verdict), "why": why, "failed_at": failed_at, "current": is_current,
-    })
 }

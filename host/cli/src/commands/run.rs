@@ -23,6 +23,7 @@ use reelflow_runtime::{
 };
 
 use crate::{
+    admin::Admin,
     args::{Format, Process, Run},
     commands::reload::ManifestLoader,
     failure::{Exit, Failure},
@@ -59,11 +60,11 @@ pub(crate) fn run(args: &Run) -> Result<(), Failure> {
     let job = Job {
         plan: code.plan.clone(),
         plugins: code.plugins.clone(),
+        observer: watched(args, &manifest, &log, n_partitions, &progress)?,
         log,
         schemas,
         clock: Arc::new(SystemClock),
         settings,
-        observer: observer(&args.process, &manifest, &progress)?,
         board: None,
     };
     let files = manifest.file_sinks(&job.plan);
@@ -75,13 +76,40 @@ pub(crate) fn run(args: &Run) -> Result<(), Failure> {
     conduct(pipeline, &manifest, &progress, args.process.format)
 }
 
-/// Who watches a run: its progress is shown, and served where the user wants it.
-pub(super) fn observer(process: &Process, manifest: &Manifest, progress: &Arc<Progress>) -> Result<Arc<dyn Observer>, Failure> {
-    let Some(address) = process.metrics else { return Ok(progress.clone()) };
+/// Serves what the user wants to have served of a run. Gives who watches it.
+fn watched(
+    args: &Run,
+    manifest: &Manifest,
+    log: &Arc<dyn Log>,
+    n_partitions: u32,
+    progress: &Arc<Progress>,
+) -> Result<Arc<dyn Observer>, Failure> {
+    let mut metrics = metrics(&args.process, manifest, progress)?;
+    if let Some(address) = args.serve.admin {
+        let of_run = || Arc::new(Metrics::new(&manifest.config, args.process.workers));
+        let watching = metrics.get_or_insert_with(of_run).clone();
+        let token_file = args.serve.admin_token_file.as_deref();
+        let admin = Admin::new(watching, manifest.clone(), log.clone(), n_partitions, token_file)?;
+        progress.say(&format!("admin at http://{}", admin.serve(address)?));
+    }
+    Ok(observer(progress, metrics))
+}
+
+/// Serves the metrics of a run where the user wants them.
+pub(super) fn metrics(process: &Process, manifest: &Manifest, progress: &Progress) -> Result<Option<Arc<Metrics>>, Failure> {
+    let Some(address) = process.metrics else { return Ok(None) };
     let metrics = Arc::new(Metrics::new(&manifest.config, process.workers));
     let address = metrics.clone().serve(address)?;
     progress.say(&format!("metrics at http://{address}/metrics"));
-    Ok(Arc::new(Both(progress.clone(), metrics)))
+    Ok(Some(metrics))
+}
+
+/// Who watches a run: its progress is shown, and served where somebody serves it.
+pub(super) fn observer(progress: &Arc<Progress>, metrics: Option<Arc<Metrics>>) -> Arc<dyn Observer> {
+    match metrics {
+        None => progress.clone(),
+        Some(metrics) => Arc::new(Both(progress.clone(), metrics)),
+    }
 }
 
 /// Runs `pipeline` until it ends or is told to by a signal, and prints its figures.

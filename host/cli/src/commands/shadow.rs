@@ -18,8 +18,8 @@ use reelflow_runtime::{
 use crate::{
     args::{Format, shadow::Shadow as Args},
     commands::{
-        reload::{Candidate, Running},
-        run::on_signal,
+        reload::{Running, Wanted},
+        run::{self, on_signal},
     },
     failure::{Exit, Failure},
     manifest::Manifest,
@@ -41,16 +41,18 @@ pub(crate) fn shadow(args: &Args) -> Result<(), Failure> {
             Failure::new(Exit::User, message).help("Shadow without --promote, then start `reel run` with the new component.")
         );
     }
-    let candidate = Candidate::beside(Running::open(manifest)?)?;
+    let running = Running::open(manifest)?;
+    let candidate = running.weigh(running.manifest.components()?)?;
+    run::warn(&running.manifest, &candidate.warnings);
     // Who only looks breaks nobody.
     candidate.planned.refuse(args.allow_breaking || !args.promote)?;
     if args.format == Format::Text {
-        candidate.planned.print(Format::Text)?;
+        candidate.planned.told().print(Format::Text)?;
     }
     let begin = Instant::now();
-    let found = watch(args, &candidate)?;
+    let found = watch(args, &running, &candidate)?;
     let differs = found.differs();
-    let other = candidate.running.other_code()?;
+    let other = running.other_code()?;
     if let Some(other) = &other {
         anstream::eprintln!("the pipeline runs other code by now: {other}; this was compared with what it ran before");
     }
@@ -71,12 +73,12 @@ pub(crate) fn shadow(args: &Args) -> Result<(), Failure> {
     if differs && !args.accept_differences {
         return refused("the candidate is not promoted: it differs", "If that is what it is for, give --accept-differences.");
     }
-    candidate.try_out(&args.trying, "reel shadow", args.format)
+    running.try_out(&candidate, &args.trying, "reel shadow", args.format)
 }
 
 /// Runs both programs until it is enough.
-fn watch(args: &Args, candidate: &Candidate) -> Result<Report, Failure> {
-    let Running { manifest, log, clock, .. } = &candidate.running;
+fn watch(args: &Args, running: &Running, candidate: &Wanted) -> Result<Report, Failure> {
+    let Running { manifest, log, clock, .. } = running;
     let old = candidate.was.as_ref().map_err(|why| {
         Failure::new(Exit::User, format!("the code that runs cannot be compared: {why}"))
             .help("Shadow with the manifest that the pipeline runs by.")

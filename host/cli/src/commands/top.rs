@@ -67,6 +67,10 @@ fn text_of(before: &Page, now: &Page, between: Duration) -> String {
             "stage", "plugin", "in/s", "out/s", "late", "wrong", "waiting", "state KiB", "ns/row", "busy", "faults"
         ),
     ];
+    let n_rolled_back = now.sum(catalog::TRIALS, &[("verdict", "rolled-back")]);
+    if n_rolled_back > 0.0 {
+        lines.insert(2, format!("ROLLED BACK {n_rolled_back:.0} trials of new code: `reel history` says why"));
+    }
     for stage in now.values_of(catalog::STAGE_ROWS_IN, "stage") {
         let of = [("stage", stage)];
         let fate = |fate| now.sum(catalog::STAGE_ROWS, &[("stage", stage), ("fate", fate)]);

@@ -1,18 +1,16 @@
 //! Reading metrics back: the page of another process.
 
-use std::{
-    collections::BTreeMap,
-    io::{self, Read, Write},
-    net::{SocketAddr, TcpStream},
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use hyper::Method;
 
 use super::catalog::Metric;
-use crate::failure::{Exit, Failure};
+use crate::{
+    failure::{Exit, Failure},
+    http::client::{self, Question},
+};
 
 const TIME_MAX: Duration = Duration::from_secs(5);
-/// A page has a few lines for each stage and partition.
-const PAGE_BYTES_MAX: u64 = 16 << 20;
 
 /// What a page said.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,13 +32,12 @@ impl Page {
             Failure::new(Exit::Environment, format!("nobody serves metrics on {address}: {why}"))
                 .help("Start the pipeline with `reel run --metrics ADDR` and give the address that it says.")
         };
-        let answer = ask(address).map_err(|why| failed(why.to_string()))?;
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-        let status = head.split(' ').nth(1).unwrap_or_default();
-        if status != "200" || !body.ends_with("# EOF\n") {
-            return Err(failed(format!("the answer is no page of metrics (status {status:?})")));
+        let question = Question { method: Method::GET, target: "/metrics", token: None, body: Vec::new(), time_max: TIME_MAX };
+        let heard = client::ask(address, question).map_err(|why| failed(why.to_string()))?;
+        if heard.status != 200 || !heard.body.ends_with("# EOF\n") {
+            return Err(failed(format!("the answer is no page of metrics (status {})", heard.status)));
         }
-        Ok(Page::parse(body))
+        Ok(Page::parse(&heard.body))
     }
 
     /// Lines that are no samples, and samples that are none, are left out.
@@ -80,16 +77,6 @@ impl Page {
         }
         values
     }
-}
-
-fn ask(address: SocketAddr) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, TIME_MAX)?;
-    stream.set_read_timeout(Some(TIME_MAX))?;
-    stream.set_write_timeout(Some(TIME_MAX))?;
-    stream.write_all(format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())?;
-    let mut answer = String::new();
-    stream.take(PAGE_BYTES_MAX).read_to_string(&mut answer)?;
-    Ok(answer)
 }
 
 /// `name{label="value",…} number`.

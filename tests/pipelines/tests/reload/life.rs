@@ -12,13 +12,14 @@ use anyhow::{Result, ensure};
 use reelflow_broker_tests::Broker;
 use reelflow_pipelines::said;
 
-use crate::project::Project;
+use crate::project::{Project, TOKEN};
 
 /// Breaks on one record in a hundred.
 const BREAKS: &str = "if play.profile_id % 100 == 7 {\n            panic!(\"seven\");\n        }\n        state.plays += 1;";
 
 fn reload(project: &Project, args: &[&str]) -> Result<Output> {
-    Ok(project.command(&project.path(), &[&["reload", "--wait", "40"], args].concat()).output()?)
+    let mut command = project.command(&project.path(), &[&["reload", "--wait", "40"], args].concat());
+    Ok(command.env("REEL_ADMIN_TOKEN", TOKEN).output()?)
 }
 
 /// Code that breaks on one record in a hundred is given up, and nothing shows that it ever ran; code with a newer state is accepted; who comes
@@ -60,21 +61,28 @@ fn bad_code_is_rolled_back_and_good_code_stays() -> Result<()> {
     Ok(())
 }
 
-/// While records come in.
+/// While records come in. Asked for over HTTP: the verdict is the same, and the process that was asked says it as well.
 fn given_up(project: &Project, brokers: &str) -> Result<()> {
+    let admin = project.admin()?;
     project.edit(&[("state.plays += 1;", BREAKS)])?;
     let stop = AtomicBool::new(false);
     let refused = thread::scope(|scope| -> Result<Output> {
         let feeding = scope.spawn(|| project.feed(brokers, 2_000, &stop));
-        let refused = reload(project, &[])?;
+        let refused = reload(project, &["--admin", &admin]);
         stop.store(true, Ordering::Relaxed);
         println!("{} plays", feeding.join().expect("the feeder does not panic")?);
-        Ok(refused)
+        refused
     })?;
     let text = said(&refused);
     ensure!(refused.status.code() == Some(1), "it ended with {}: {text}{}", refused.status, project.run_log());
     ensure!(text.contains("plugin \"swapped\": plugin trapped: panicked at src/lib.rs") && text.contains("seven"), "{text}");
-    project.wait_for("ROLLED BACK")
+    project.wait_for("ROLLED BACK")?;
+    let status = project.reel(&project.path(), &["status", "--admin", &admin])?;
+    ensure!(status.contains("ROLLED BACK") && status.contains("seven") && status.contains(" at "), "{status}");
+    let top =
+        project.reel(&project.path(), &["top", "--once", "--every", "1", "--metrics", admin.trim_start_matches("http://")])?;
+    ensure!(top.contains("ROLLED BACK 1 trials of new code"), "{top}");
+    Ok(())
 }
 
 /// `project` was stopped; a pipeline of another name with its first code reads the same topic, and keeps the same.

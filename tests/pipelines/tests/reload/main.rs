@@ -25,10 +25,12 @@ mod life;
 #[path = "../processes/mod.rs"]
 mod processes;
 mod project;
+mod readers;
 
 use feeder::Feeder;
 use processes::{Process, create_topics, finish, leave, log_end, start};
 use project::Running;
+use readers::Reader;
 
 /// Gives the job a folder of components of its own, which may be changed.
 fn own_components(job: &Job) -> Result<()> {
@@ -101,16 +103,17 @@ fn originals(job: &Job) -> Result<BTreeMap<&'static str, Vec<u8>>> {
     SWAPPED.into_iter().map(|name| Ok((name, fs::read(job.path().join("plugins").join(name))?))).collect()
 }
 
-/// Feeds at most `n_slices` slices, about three quarters of all, until it is told that this is enough. What is left is for a run that ends.
-fn feed(mut feeder: Feeder, n_slices: usize, is_enough: Arc<AtomicBool>) -> thread::JoinHandle<Result<Feeder>> {
-    const SLICE: usize = 500;
+/// Feeds at most `n_slices` slices of so many records, about three quarters of all, until it is told that this is enough. What is left is for a run
+/// that ends.
+fn feed(mut feeder: Feeder, n_slices: usize, slice: usize, is_enough: Arc<AtomicBool>) -> thread::JoinHandle<Result<Feeder>> {
     thread::spawn(move || {
         for _ in 0..n_slices {
             if is_enough.load(Ordering::Relaxed) {
                 break;
             }
-            feeder.feed_slice(SLICE)?;
-            thread::sleep(Duration::from_millis(400));
+            feeder.feed_slice(slice)?;
+            // As many a second, whatever the slice.
+            thread::sleep(Duration::from_micros(800 * slice as u64));
         }
         Ok(feeder)
     })
@@ -130,12 +133,19 @@ fn twenty_swaps_under_load_change_no_row() -> Result<()> {
     let processes: BTreeMap<&str, Process> = [("a", start(&job, "a")?), ("b", start(&job, "b")?)].into();
     await_start(&job)?;
     let is_enough = Arc::new(AtomicBool::new(false));
-    let feeding = feed(Feeder::new(&broker.bootstrap(), &data)?, 180, is_enough.clone());
+    let feeding = feed(Feeder::new(&broker.bootstrap(), &data)?, 1_500, 60, is_enough.clone());
+    let reader = Reader::start(&broker.bootstrap(), "clean_playback_events")?;
+    let mut swaps = Vec::new();
     for nth in 0..N_SWAPS {
         swap(&job, &originals, nth)?;
+        reader.await_commits(5);
+        let begin = Instant::now();
         let output = reload(&job, &["--wait", "60"])?;
         ensure!(output.status.success(), "swap {nth}: {}{}{}", said(&output), log_end(&job, "a"), log_end(&job, "b"));
+        swaps.push((begin, Instant::now()));
     }
+    reader.await_commits(5);
+    let seen = reader.stop()?;
     is_enough.store(true, Ordering::Relaxed);
     let mut feeder = feeding.join().expect("the feeder does not panic")?;
     feeder.wait_until_read()?;
@@ -164,7 +174,8 @@ fn twenty_swaps_under_load_change_no_row() -> Result<()> {
     }
     let pauses = pauses(&job, &["a", "b"])?;
     let p99 = pauses[(pauses.len() * 99).div_ceil(100) - 1];
-    println!("{} pauses, median {} ms, p99 {p99} ms", pauses.len(), pauses[pauses.len() / 2]);
+    seen.print(&swaps);
+    println!("{} pauses of workers, median {} ms, p99 {p99} ms", pauses.len(), pauses[pauses.len() / 2]);
     let history: Value = serde_json::from_str(&job.read(&["history", "--format", "json"])?)?;
     let entries = history.as_array().context("a list")?;
     let n_reloaded = entries.iter().filter(|entry| entry["how"] == "reloaded" && entry["verdict"] == "accepted").count();
@@ -186,7 +197,7 @@ fn kills_in_the_middle_of_swaps_change_no_row() -> Result<()> {
     let mut processes: BTreeMap<&str, Process> = [("a", start(&job, "a")?), ("b", start(&job, "b")?)].into();
     await_start(&job)?;
     let is_enough = Arc::new(AtomicBool::new(false));
-    let feeding = feed(Feeder::new(&broker.bootstrap(), &data)?, 90, is_enough.clone());
+    let feeding = feed(Feeder::new(&broker.bootstrap(), &data)?, 90, 500, is_enough.clone());
     let mut rng = ChaCha8Rng::seed_from_u64(3);
     let mut n_accepted = 0;
     for nth in 0..N_KILLS {

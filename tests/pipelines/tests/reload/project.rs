@@ -15,6 +15,9 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use reelflow_pipelines::{prepared, said, target};
 use serde_json::Value;
 
+/// What a change over HTTP needs.
+pub const TOKEN: &str = "a-token-that-nobody-guesses";
+
 pub fn event_ms(profile: i64) -> i64 {
     1_767_225_600_000 + 1_000 * profile
 }
@@ -99,12 +102,21 @@ impl Project {
 
     pub fn start(&self) -> Result<Running> {
         let log = fs::File::options().create(true).append(true).open(self.path().join("run.log"))?;
-        let mut command = self.command(&self.path(), &["run", "--workers", "2"]);
+        let mut command = self.command(&self.path(), &["run", "--workers", "2", "--admin", "0"]);
+        command.env("REEL_ADMIN_TOKEN", TOKEN);
         Ok(Running(command.stdout(Stdio::null()).stderr(log).spawn()?))
     }
 
     pub fn run_log(&self) -> String {
         fs::read_to_string(self.path().join("run.log")).unwrap_or_default()
+    }
+
+    /// Where the process that was started last is asked and changed.
+    pub fn admin(&self) -> Result<String> {
+        self.wait_for("admin at http://")?;
+        let text = self.run_log();
+        let last = text.lines().rev().find_map(|line| line.strip_prefix("admin at "));
+        last.map(str::to_owned).context("an address")
     }
 
     pub fn wait_for(&self, words: &str) -> Result<()> {

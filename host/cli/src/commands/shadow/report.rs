@@ -20,7 +20,7 @@ use super::named;
 use crate::{
     args::Format,
     commands::{
-        reload::Candidate,
+        reload::Wanted,
         state::shown,
         test::row::{self, Fields},
     },
@@ -29,7 +29,7 @@ use crate::{
     summary::{self, calls},
 };
 
-pub(super) fn print(format: Format, candidate: &Candidate, found: &Report, took: Duration) -> Result<(), Failure> {
+pub(super) fn print(format: Format, candidate: &Wanted, found: &Report, took: Duration) -> Result<(), Failure> {
     let old = &candidate.was.as_ref().expect("both programs ran").plan;
     let plans = [&**old, &*candidate.new.plan];
     match format {
@@ -169,14 +169,14 @@ fn of_calls(plan: &Plan, usage: &[Vec<CallUsage>; 2], output: &mut Output) -> Re
     Ok(())
 }
 
-fn json_of(plans: [&Plan; 2], candidate: &Candidate, found: &Report, took: Duration) -> Value {
+fn json_of(plans: [&Plan; 2], candidate: &Wanted, found: &Report, took: Duration) -> Value {
     let calls = called(plans[0], &found.usage)
         .map(|(name, [old, new])| json!({ "stage": name, "old": calls::json_of(old), "new": calls::json_of(new) }));
     let [old, new] = found.stopped.each_ref().map(|stopped| stopped.as_ref().map(ToString::to_string));
     json!({
         "format": 1,
         "pipeline": &*plans[0].name,
-        "plan": candidate.planned.json_of(),
+        "plan": candidate.planned.told(),
         "elapsed_ms": took.as_millis() as u64,
         "records": found.n_records,
         "tasks": found.n_tasks,
