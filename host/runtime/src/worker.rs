@@ -239,6 +239,7 @@ impl Worker {
         let begin = self.job.clock.now();
         let guarantee = self.job.settings.guarantee;
         let recovered = recovery::recover(&*self.job.log, &self.job.plan, &self.spec.group, guarantee, partitions)?;
+        recovery::not_ahead(&self.job.plan, &recovered)?;
         self.incarnation = self.next_incarnation(recovery::last_incarnation(&recovered), begin);
         let n_changes = recovered.iter().map(|one| one.n_changes).sum();
         life.start(&self.job, recovered, self.incarnation)?;

@@ -32,6 +32,8 @@ use crate::{
     upgrades::Upgrades,
 };
 
+pub mod resets;
+
 /// A run that takes longer than this will not end.
 const STEPS_MAX: usize = 200_000;
 
@@ -204,8 +206,18 @@ impl Run {
         Run { rng, shape, job, clock, log, slots, zombies: Vec::new(), watch, n_crashes: 0, upgrades: None }
     }
 
-    /// Writes all inputs while everything goes wrong that the seed wants.
+    /// Writes all inputs, and their ends, while everything goes wrong that the seed wants.
     fn chaos(&mut self, events: &[Event]) -> usize {
+        let n_steps = self.write(events);
+        for source in &self.job.plan.sources {
+            self.log.write(&input::ends(&source.topic, self.shape.n_partitions)).expect("the model takes records");
+        }
+        let n_more = self.rng.random_range(0..300);
+        (0..n_more).for_each(|_| self.step());
+        n_steps + n_more
+    }
+
+    fn write(&mut self, events: &[Event]) -> usize {
         let mut rest = events;
         let mut n_steps = 0;
         while !rest.is_empty() {
@@ -225,12 +237,7 @@ impl Run {
                 _ => self.step(),
             }
         }
-        for source in &self.job.plan.sources {
-            self.log.write(&input::ends(&source.topic, self.shape.n_partitions)).expect("the model takes records");
-        }
-        let n_more = self.rng.random_range(0..300);
-        (0..n_more).for_each(|_| self.step());
-        n_steps + n_more
+        n_steps
     }
 
     /// Lets the workers finish undisturbed.

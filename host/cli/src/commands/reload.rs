@@ -1,6 +1,6 @@
 //! `reel reload`, `reel history`, and the loading of code by manifest that a running process needs for them.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
 
 use reelflow_core::{
     plan::Difference,
@@ -12,7 +12,7 @@ use reelflow_ports::{
 };
 use reelflow_runtime::{
     code::{Components, Loader, Program},
-    control::{self, Answer},
+    control::{self, Answer, Proposal},
 };
 use serde_json::{Value, json};
 
@@ -23,6 +23,10 @@ use crate::{
     output::{Output, print},
     outside, summary,
 };
+
+mod forgotten;
+
+use forgotten::Forgotten;
 
 /// Makes code of components as this manifest says.
 pub(crate) struct ManifestLoader {
@@ -85,7 +89,9 @@ pub(crate) fn reload(args: &Reload) -> Result<(), Failure> {
         let loaded = running.manifest.code(&components, running.n_partitions);
         loaded.map(|(code, _)| code).map_err(|failure| failure.text())
     });
-    let planned = Planned::new(&current.code, was.as_ref().map_err(String::as_str), &new);
+    let resets = super::state::keeping(&new.plan, &args.reset)?;
+    let mut planned = Planned::new(&current.code, was.as_ref().map_err(String::as_str), &new);
+    planned.forgotten = forgotten::count(&running.manifest, &*running.log, was.as_ref().ok(), &resets)?;
     if args.plan {
         return planned.print(args.format);
     }
@@ -95,8 +101,8 @@ pub(crate) fn reload(args: &Reload) -> Result<(), Failure> {
     }
     let migration = if args.eager { Migration::Eager } else { Migration::Lazy };
     let by = args.by.as_str().into();
-    let proposal =
-        control::propose(&running.log, &running.clock, running.name(), &components, &new.set, migration, &by).map_err(failed)?;
+    let proposal = Proposal { components: &components, code: &new.set, migration, resets: &resets, by: &by };
+    let proposal = control::propose(&running.log, &running.clock, running.name(), proposal).map_err(failed)?;
     let patience = Duration::from_secs(args.wait);
     let answer =
         control::follow(&running.log, &running.clock, running.name(), proposal, patience, &mut |wait| thread::sleep(wait));
@@ -130,6 +136,8 @@ struct Planned {
     differences: Vec<Difference>,
     /// Why the pipeline's own code cannot be compared.
     incomparable: Option<String>,
+    /// What the stages keep that begin anew.
+    forgotten: Vec<Forgotten>,
 }
 
 impl Planned {
@@ -139,17 +147,24 @@ impl Planned {
         };
         let plugins = new.set.changed_from(current).map(of_plugin).collect();
         let differences = was.map(|was| was.plan.differences(&new.plan)).unwrap_or_default();
-        Planned { plugins, differences, incomparable: was.err().map(str::to_owned) }
+        Planned { plugins, differences, incomparable: was.err().map(str::to_owned), forgotten: Vec::new() }
+    }
+
+    fn resets(&self) -> BTreeSet<Arc<str>> {
+        self.forgotten.iter().map(|one| one.stage.clone()).collect()
     }
 
     fn print(&self, format: Format) -> Result<(), Failure> {
+        let resets = self.resets();
         if format == Format::Json {
             let plugins: Vec<Value> =
                 self.plugins.iter().map(|(name, was, is)| json!({"plugin": **name, "was": was, "is": is})).collect();
-            let difference =
-                |one: &Difference| json!({"text": one.to_string(), "breaking": one.is_breaking(), "blocks": one.blocks()});
+            let difference = |one: &Difference| json!({"text": one.to_string(), "breaking": one.is_breaking(&resets), "blocks": one.blocks(&resets)});
             let differences: Vec<Value> = self.differences.iter().map(difference).collect();
-            let whole = json!({"plugins": plugins, "differences": differences, "incomparable": self.incomparable});
+            let forgotten: Vec<Value> = self.forgotten.iter().map(Forgotten::json).collect();
+            let whole = json!({
+                "plugins": plugins, "differences": differences, "incomparable": self.incomparable, "resets": forgotten,
+            });
             return print(&whole.to_string());
         }
         let mut output = Output::new();
@@ -160,18 +175,21 @@ impl Planned {
             output.line(&format!("plugin \"{name}\" {was} → {is}"))?;
         }
         for one in &self.differences {
-            let mark = match (one.blocks(), one.is_breaking()) {
+            let mark = match (one.blocks(&resets), one.is_breaking(&resets)) {
                 (Some(_), _) => "✗ ",
                 (None, true) => "! ",
                 (None, false) => "",
             };
             output.line(&format!("{mark}{one}"))?;
-            if let Some(instead) = one.blocks() {
+            if let Some(instead) = one.blocks(&resets) {
                 output.line(&format!("  a running pipeline cannot take this: {instead}"))?;
             }
         }
         if let Some(why) = &self.incomparable {
             output.line(&format!("the code that runs cannot be compared: {why}"))?;
+        }
+        for one in &self.forgotten {
+            output.line(&one.to_string())?;
         }
         if !self.plugins.is_empty() && self.differences.is_empty() && self.incomparable.is_none() {
             output.line("nothing else changes: fields, outputs and state are the same")?;
@@ -181,18 +199,19 @@ impl Planned {
 
     /// An error for what should not even be tried.
     fn refuse(&self, is_breaking_allowed: bool) -> Result<(), Failure> {
-        if self.plugins.is_empty() {
+        let resets = self.resets();
+        if self.plugins.is_empty() && resets.is_empty() {
             return Err(
                 Failure::new(Exit::User, "the pipeline runs this code already").help("Build the plugin first: `reel build`.")
             );
         }
-        if let Some((one, instead)) = self.differences.iter().find_map(|one| Some((one, one.blocks()?))) {
+        if let Some((one, instead)) = self.differences.iter().find_map(|one| Some((one, one.blocks(&resets)?))) {
             return Err(Failure::new(Exit::User, format!("a running pipeline cannot take this: {one}")).help(instead));
         }
-        let breaking = |one: &&Difference| one.is_breaking();
+        let breaking = |one: &&Difference| one.is_breaking(&resets);
         match self.differences.iter().find(breaking) {
-            Some(one @ Difference::State { .. }) => Err(Failure::new(Exit::User, format!("the state that is kept would be unreadable: {one}"))
-                .help("Let the new plugin migrate it (docs/plugins.md), or start a pipeline of another name from the beginning of its topics.")),
+            Some(one @ Difference::State { stage, .. }) => Err(Failure::new(Exit::User, format!("the state that is kept would be unreadable: {one}"))
+                .help(format!("Let the new plugin migrate it (docs/plugins.md), start a pipeline of another name from the beginning of its topics, or forget it: `--reset {stage}`."))),
             Some(one) if !is_breaking_allowed => Err(Failure::new(Exit::User, format!("readers of the results may break: {one}"))
                 .help("If they are ready for it, give --allow-breaking.")),
             _ => Ok(()),
@@ -218,6 +237,9 @@ pub(crate) fn history(args: &History) -> Result<(), Failure> {
         output.line(&format!("{mark} {at}  {how:<12} {}  by {}", entry.code, entry.by))?;
         if let Verdict::RolledBack { why, .. } | Verdict::Refused { why } = &entry.verdict {
             output.line(&format!("    {why}"))?;
+        }
+        for stage in &entry.resets {
+            output.line(&format!("    the state of stage \"{stage}\" is forgotten"))?;
         }
     }
     output.finish()
@@ -246,6 +268,6 @@ fn of_entry(entry: &Entry, is_current: bool) -> Value {
     };
     json!({
         "proposal": entry.proposal, "at_ms": entry.at.0, "decided_at_ms": entry.decided_at.0, "plugins": plugins, "how": how,
-        "by": &*entry.by, "verdict": verdict_name(&entry.verdict), "why": why, "failed_at": failed_at, "current": is_current,
+        "resets": entry.resets.iter().map(|stage| &**stage).collect::<Vec<_>>(), "by": &*entry.by, "verdict": verdict_name(&entry.verdict), "why": why, "failed_at": failed_at, "current": is_current,
     })
 }

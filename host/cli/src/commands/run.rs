@@ -25,7 +25,7 @@ use reelflow_runtime::{
 
 use crate::{
     args::{Format, Process, Run},
-    commands::reload::ManifestLoader,
+    commands::{reload::ManifestLoader, state},
     failure::{Exit, Failure},
     manifest::Manifest,
     metrics::{Both, Metrics},
@@ -46,6 +46,7 @@ pub(crate) fn run(args: &Run) -> Result<(), Failure> {
     let components = manifest.components()?;
     let (code, warnings) = manifest.code(&components, n_partitions)?;
     warn(&manifest, &warnings);
+    let resets = state::keeping(&code.plan, &args.reset)?;
     let code = Arc::new(code);
     let settings = settings(&manifest, &args.process, args.until_end);
     let total = if args.until_end {
@@ -69,7 +70,8 @@ pub(crate) fn run(args: &Run) -> Result<(), Failure> {
     };
     let files = manifest.file_sinks(&job.plan);
     let loader = Arc::new(ManifestLoader { manifest: manifest.clone(), n_partitions });
-    let pipeline = Pipeline::new(job).with_files(files).with_upgrades(Started { code, components, loader });
+    let pipeline = Pipeline::new(job).with_files(files).with_upgrades(Started { code, components, loader, resets });
+    args.reset.iter().for_each(|stage| progress.say(&format!("state of stage \"{stage}\": RESET: what it keeps is forgotten")));
     if args.watch {
         watch::spawn(manifest.clone(), n_partitions, pipeline.upgrader(), pipeline.stopper());
     }

@@ -136,7 +136,7 @@ impl Worker {
             return Ok(());
         }
         let posted = board.look();
-        if self.following.code.as_ref().is_none_or(|code| code.set != posted.current.set) {
+        if self.following.code.as_ref().is_none_or(|code| !code.is(&posted.current.set, &posted.current.resets)) {
             self.switch(life, posted.current)?;
         }
         match posted.trial.filter(|trial| self.following.given_up != Some(trial.proposal)) {
@@ -184,10 +184,11 @@ impl Worker {
         self.seal(life)?;
         let begin = self.job.clock.now();
         let instances = instances(&code.plugins)?;
-        life.adopt(&self.job.plan, &code)
+        life.adopt(&self.job.plan, &code, begin)
             .map_err(|(task, why)| RunError::Recovery { task: task.to_string(), why: why.into() })?;
         self.plugins.replace(instances);
         self.set(code);
+        life.tell_again(&self.job, &mut self.plugins)?;
         self.job.observer.event(&Event::Switched { worker: self.idx, is_trial: false, pause: self.since(begin) });
         Ok(())
     }
@@ -199,7 +200,7 @@ impl Worker {
         self.seal(life)?;
         let begin = self.job.clock.now();
         let ready = instances(&code.plugins).map_err(|why| why.to_string());
-        let adopted = ready.and_then(|instances| match life.adopt(&before.plan, &code) {
+        let adopted = ready.and_then(|instances| match life.adopt(&before.plan, &code, begin) {
             Ok(()) => Ok(instances),
             Err((task, why)) => Err(format!("the state of {task} cannot be used: {why}")),
         });
@@ -223,6 +224,7 @@ impl Worker {
         });
         life.is_trial = true;
         self.set(code);
+        life.tell_again(&self.job, &mut self.plugins)?;
         if migration == Migration::Eager
             && let Err(why) = self.migrate(life)?
         {

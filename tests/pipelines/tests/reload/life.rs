@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Result, ensure};
 use reelflow_broker_tests::Broker;
 use reelflow_pipelines::said;
+use serde_json::Value;
 
 use crate::project::Project;
 
@@ -47,6 +48,7 @@ fn bad_code_is_rolled_back_and_good_code_stays() -> Result<()> {
     let running = project.start()?;
     project.write_plays(900_000..900_010)?;
     thread::sleep(Duration::from_secs(2));
+    forgotten(&project)?;
     running.leave()?;
     let history = project.reel(&project.path(), &["history"])?;
     ensure!(["rolled back", "accepted", "seven"].iter().all(|word| history.contains(word)), "{history}");
@@ -98,6 +100,28 @@ fn leaves_what_an_undisturbed_run_leaves(project: &Project, brokers: &str, first
     );
     let dead = project.reel(&project.path(), &["topic", "read", "dead.swapped"])?;
     ensure!(dead.is_empty(), "a record died of code that was given up: {dead}");
+    Ok(())
+}
+
+/// The first file lies there, which cannot read the state of version 2: refused, unless that is forgotten.
+fn forgotten(project: &Project) -> Result<()> {
+    let refused = reload(project, &[])?;
+    let says = said(&refused);
+    ensure!(
+        refused.status.code() == Some(2) && says.contains("would be unreadable") && says.contains("`--reset result`"),
+        "{says}"
+    );
+    let planned: Value =
+        serde_json::from_str(&project.reel(&project.path(), &["reload", "--plan", "--reset", "result", "--format", "json"])?)?;
+    let keeps = &planned["resets"][0]["forgotten"];
+    ensure!(keeps["keys"].as_u64() > Some(0) && keeps["windows"].as_u64() > Some(0), "{planned}");
+    ensure!(planned["differences"][0]["breaking"] == false, "{planned}");
+    let taken = reload(project, &["--reset", "result"])?;
+    let says = said(&taken);
+    ensure!(taken.status.success(), "{says}{}", project.run_log());
+    ensure!(says.contains("state of stage \"result\": RESET: ") && says.contains(" open windows are forgotten"), "{says}");
+    let kept = project.reel(&project.path(), &["state", "export", "--to", "-"])?;
+    ensure!(!kept.contains("\"stage\":\"result\""), "it was to be forgotten: {kept}");
     Ok(())
 }
 

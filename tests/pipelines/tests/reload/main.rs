@@ -19,6 +19,7 @@ use reelflow_broker_tests::Broker;
 use reelflow_pipelines::{Job, Lateness, LogKind, prepared, said, workload};
 use serde_json::Value;
 
+mod anew;
 #[path = "../feeder/mod.rs"]
 mod feeder;
 mod life;
