@@ -43,6 +43,8 @@ pub struct TrialRules {
     /// A trial lasts for so many commit intervals, and for no more than a third of the transaction timeout; at least 1. Nothing of it is committed
     /// before it is over.
     pub n_epochs: u32,
+    /// Rows gather for so many commit intervals in front of it, and for no longer than a trial may last; 0: they do not.
+    pub n_epochs_gathering: u32,
     /// The share of rows that the new code may refuse, or break by, beyond that of the old code. Where the old code never broke, the first fault
     /// ends the trial.
     pub bad_share_max: f64,
@@ -51,8 +53,9 @@ pub struct TrialRules {
 }
 
 impl TrialRules {
-    /// Three epochs, 1 % more rows refused, 8 s.
-    pub const STANDARD: TrialRules = TrialRules { n_epochs: 3, bad_share_max: 0.01, verdict_max: Duration::from_secs(8) };
+    /// Three epochs behind three in which rows gather, 1 % more rows refused, 8 s.
+    pub const STANDARD: TrialRules =
+        TrialRules { n_epochs: 3, n_epochs_gathering: 3, bad_share_max: 0.01, verdict_max: Duration::from_secs(8) };
 }
 
 /// Source partitions of a worker are read side by side in event time.

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use reelflow_config::config::Guarantee as Promise;
+use reelflow_config::config::{Guarantee as Promise, upgrade::Upgrade};
 use reelflow_ports::{
     clock::{Clock, SystemClock},
     log::{Guarantee, Log, LogError, TopicPartition},
@@ -19,7 +19,7 @@ use reelflow_runtime::{
     observe::Observer,
     patience::Patience,
     pipeline::Pipeline,
-    settings::{Alignment, Retry, Settings},
+    settings::{Alignment, Retry, Settings, TrialRules},
     worker::Job,
 };
 
@@ -169,8 +169,18 @@ pub(super) fn settings(manifest: &Manifest, process: &Process, until_end: bool) 
         session_timeout: Duration::from_secs(process.session_timeout),
         retry: retry(process),
         alignment: pipeline.max_drift_ms.map(|ms| Alignment::within(Duration::from_millis(ms))),
+        trial: trial(&manifest.config.upgrade),
         until_end,
         ..standard
+    }
+}
+
+fn trial(upgrade: &Upgrade) -> TrialRules {
+    TrialRules {
+        n_epochs: upgrade.trial_intervals,
+        n_epochs_gathering: upgrade.gather_intervals,
+        bad_share_max: f64::from(upgrade.bad_share_max) / 10_000.0,
+        verdict_max: Duration::from_millis(upgrade.verdict_wait_ms),
     }
 }
 
@@ -186,4 +196,17 @@ fn stop_on_signal(pipeline: &Pipeline) -> Result<(), Failure> {
         stopper.stop();
     })
     .map_err(|why| Failure::new(Exit::Environment, format!("signals cannot be handled: {why}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_without_upgrade_tries_new_code_by_the_standard() {
+        assert_eq!(format!("{:?}", trial(&Upgrade::STANDARD)), format!("{:?}", TrialRules::STANDARD));
+        let other = Upgrade { trial_intervals: 5, gather_intervals: 0, verdict_wait_ms: 1_500, bad_share_max: 25 };
+        let TrialRules { n_epochs, n_epochs_gathering, bad_share_max, verdict_max } = trial(&other);
+        assert_eq!((n_epochs, n_epochs_gathering, bad_share_max, verdict_max.as_millis()), (5, 0, 0.0025, 1_500));
+    }
 }
