@@ -107,7 +107,7 @@ impl ControlTopic {
         self.log.scan(&self.at, from, end, &mut |record| {
             next = record.offset + 1;
             match wire::read(&record) {
-                Some(said) => drop(ledger.apply(record.offset, WallTime(record.timestamp_ms), said)),
+                Some(said) => ledger.apply(record.offset, WallTime(record.timestamp_ms), said),
                 None => warn!(offset = record.offset, "a record of the control topic says nothing that this build knows"),
             }
             true

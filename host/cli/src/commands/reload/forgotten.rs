@@ -118,6 +118,27 @@ fn thousands(n: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use reelflow_core::time::{EventTime, Window};
+
+    fn text(kept: &[Kept<'_>]) -> String {
+        let mut counted = Counted::default();
+        kept.iter().for_each(|one| counted.add(*one));
+        let all = Forgotten { stage: "count".into(), kept: Some(counted) }.to_string();
+        all.strip_prefix("state of stage \"count\": RESET: ").expect("it says so first").to_owned()
+    }
+
+    #[test]
+    fn all_sorts_of_state_are_counted() {
+        let pane = |key, start| {
+            let pane = Window::new(EventTime(start), EventTime(start + 10));
+            Kept::Pane { key, pane, state: b"s" }
+        };
+        let session = |key| Kept::Session { key, first: EventTime(1), last: EventTime(2), state: b"s" };
+        assert_eq!(text(&[]), "it keeps nothing");
+        assert_eq!(text(&[pane(b"a", 0), pane(b"b", 0), pane(b"a", 10)]), "2 keys in 2 open windows are forgotten");
+        assert_eq!(text(&[session(b"a"), session(b"a")]), "1 keys with 2 sessions are forgotten");
+        assert_eq!(text(&[Kept::Id { hash: 1, until: 2 }]), "1 ids are forgotten");
+    }
 
     #[test]
     fn numbers_are_read_in_threes() {
