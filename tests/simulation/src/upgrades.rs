@@ -187,14 +187,14 @@ impl Upgrades {
     /// Somebody wants other code.
     pub fn propose(&mut self) {
         let version = if self.rng.random_bool(0.4) { BAD } else { GOOD[self.rng.random_range(0..GOOD.len())] };
-        self.propose_version(version, &BTreeSet::new());
+        self.propose_version(version, &[]);
     }
 
     /// Somebody wants `stage` to forget what it keeps, unless it is being tried: with the same code, newer one, or older one that could not read it.
     pub fn propose_reset(&mut self, stage: &str) {
         if self.ledger().is_some_and(|ledger| ledger.trial().is_none()) {
             let version = GOOD[self.rng.random_range(0..GOOD.len())];
-            self.propose_version(version, &BTreeSet::from([stage.into()]));
+            self.propose_version(version, &[stage]);
         }
     }
 
@@ -209,13 +209,15 @@ impl Upgrades {
         ledger.entries().filter(|entry| !entry.resets.is_empty()).find_map(verdict)
     }
 
-    fn propose_version(&mut self, version: &str, resets: &BTreeSet<Arc<str>>) {
+    /// Somebody wants `version`, with the state of `resets` forgotten.
+    pub fn propose_version(&mut self, version: &str, resets: &[&str]) {
+        let resets = resets.iter().map(|stage| Arc::from(*stage)).collect();
         let components = self.components(version);
         let set = self.loader.load(&components).expect("every version loads").set;
         let (name, n_partitions) = (self.pipeline.0.as_str(), self.pipeline.1);
         self.n_proposed += 1;
         let by = format!("proposer {}", self.n_proposed).into();
-        let proposal = Proposal { components: &components, code: &set, migration: Migration::Lazy, resets, by: &by };
+        let proposal = Proposal { components: &components, code: &set, migration: Migration::Lazy, resets: &resets, by: &by };
         match control::propose(&self.log, &self.clock, (name, n_partitions), proposal) {
             Ok(_) => {}
             Err(error) if error.ends_only_the_session() || matches!(error, reelflow_ports::log::LogError::TopicMissing(_)) => {}
