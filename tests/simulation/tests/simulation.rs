@@ -82,5 +82,5 @@ fn a_reset_forgets_once_whatever_fails() {
     let n_accepted = reports.iter().filter(|(is_accepted, _)| *is_accepted).count();
     let n_crashes: usize = reports.iter().map(|(_, n_crashes)| n_crashes).sum();
     eprintln!("{n_accepted} of {} resets accepted, {n_crashes} crashes around them", reports.len());
-    assert!(n_accepted > reports.len() / 2 && n_accepted < reports.len() && n_crashes > 0, "the seeds try something");
+    assert!(n_accepted > reports.len() / 2 && n_crashes > 0, "the seeds try something");
 }
