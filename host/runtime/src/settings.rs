@@ -30,7 +30,7 @@ pub struct Settings {
     pub trim_slack_bytes: usize,
     /// A task is asked for a base once all tasks of its partition have written more than this, and than twice their state, since its last.
     pub base_after_bytes: usize,
-    pub retry: Retry,
+    pub outage: Outage,
     pub alignment: Option<Alignment>,
     pub trial: TrialRules,
     /// Stop once everything is processed that was in the source topics at the start.
@@ -69,7 +69,7 @@ pub struct Alignment {
 
 /// What to do when a session with the log ends by an error that a new session may not have.
 #[derive(Clone, Copy, Debug)]
-pub struct Retry {
+pub struct Outage {
     /// The wait before the first new session; doubles each time.
     pub backoff_min: Duration,
     pub backoff_max: Duration,
@@ -92,7 +92,7 @@ impl Settings {
             trim_slack: 1_000,
             trim_slack_bytes: 16 << 20,
             base_after_bytes: BASE_AFTER_BYTES,
-            retry: Retry::standard(),
+            outage: Outage::standard(),
             alignment: None,
             trial: TrialRules::STANDARD,
             until_end: false,
@@ -106,10 +106,10 @@ impl Alignment {
     }
 }
 
-impl Retry {
+impl Outage {
     /// From 100 ms to 5 s, for two minutes.
-    pub fn standard() -> Retry {
-        Retry {
+    pub fn standard() -> Outage {
+        Outage {
             backoff_min: Duration::from_millis(100),
             backoff_max: Duration::from_secs(5),
             give_up_after: Duration::from_secs(120),

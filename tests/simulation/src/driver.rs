@@ -19,7 +19,7 @@ use reelflow_runtime::{
     finish::Goal,
     observe::{Event as Seen, Observer},
     pipeline,
-    settings::{Alignment, Retry, Settings},
+    settings::{Alignment, Outage, Settings},
     summary::Summary,
     worker::{Job, Step, Worker},
 };
@@ -187,7 +187,7 @@ impl Run {
                 max_drift: Duration::from_millis(rng.random_range(1..100_000)),
                 piece_records: rng.random_range(1..5),
             }),
-            retry: Retry { give_up_after: Duration::from_secs(1_000_000), ..Settings::standard("sim".into()).retry },
+            outage: Outage { give_up_after: Duration::from_secs(1_000_000), ..Settings::standard("sim".into()).outage },
             until_end: true,
             ..Settings::standard("sim".into())
         };

@@ -19,7 +19,7 @@ use reelflow_runtime::{
     observe::Observer,
     patience::Patience,
     pipeline::Pipeline,
-    settings::{Alignment, Retry, Settings, TrialRules},
+    settings::{Alignment, Outage, Settings, TrialRules},
     worker::Job,
 };
 
@@ -125,7 +125,7 @@ pub(super) fn banner(manifest: &Manifest, log: &dyn Log, n_partitions: u32, n_wo
 
 /// Tries again while the log does not answer, with a visible message, for as long as the user said.
 fn patient<T>(process: &Process, manifest: &Manifest, mut attempt: impl FnMut() -> Result<T, LogError>) -> Result<T, Failure> {
-    let mut patience = Patience::new(retry(process));
+    let mut patience = Patience::new(outage(process));
     loop {
         match attempt() {
             Err(error @ LogError::Unavailable(_)) => {
@@ -139,8 +139,8 @@ fn patient<T>(process: &Process, manifest: &Manifest, mut attempt: impl FnMut() 
 }
 
 /// How long to go on while the log fails: the user says when to give up.
-fn retry(process: &Process) -> Retry {
-    Retry { give_up_after: Duration::from_secs(process.give_up_after), ..Retry::standard() }
+fn outage(process: &Process) -> Outage {
+    Outage { give_up_after: Duration::from_secs(process.give_up_after), ..Outage::standard() }
 }
 
 /// How many offsets the source topics hold: about how many records there are to read.
@@ -167,7 +167,7 @@ pub(super) fn settings(manifest: &Manifest, process: &Process, until_end: bool) 
         commit_interval: Duration::from_millis(pipeline.commit_interval_ms),
         epoch_records_max: usize::try_from(pipeline.epoch_records_max).unwrap_or(usize::MAX),
         session_timeout: Duration::from_secs(process.session_timeout),
-        retry: retry(process),
+        outage: outage(process),
         alignment: pipeline.max_drift_ms.map(|ms| Alignment::within(Duration::from_millis(ms))),
         trial: trial(&manifest.config.upgrade),
         until_end,
