@@ -210,7 +210,7 @@ impl Admin {
         // Those that nobody sends stay as they are. A running one that is no longer whole is missed below, by its name.
         let mut components = running.components()?.unwrap_or_default();
         components.extend(sent);
-        let wanted = running.weigh(components)?;
+        let wanted = running.weigh(components, &change.resets)?;
         if change.is_plan {
             return Ok(reloaded(200, &self.manifest, &wanted, None, None));
         }

@@ -129,6 +129,9 @@ pub(crate) struct Run {
     /// Take components that are built anew while the pipeline runs, as `reel reload` does.
     #[arg(long)]
     pub(crate) watch: bool,
+    /// Forget what this stage keeps before it begins; may be given several times. Every start with it forgets again: leave it out of scripts.
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) reset: Vec<String>,
     #[command(flatten)]
     pub(crate) serve: admin::Serve,
 }

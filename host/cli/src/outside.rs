@@ -64,7 +64,14 @@ pub(crate) fn problems_of_run(config: &Config, error: RunError) -> Result<Proble
         RunError::History(why) => Ok(config.backfill_stuck(&why).help(help_with_history(&why)).into()),
         RunError::Files { sink, why } => files_problem(config, &sink, &why),
         RunError::Recovery { task, why: RecoveryError::State(why) } if why.is_of_another_plan() => {
-            Ok(config.plan_changed(format!("{task}: {why}")).into())
+            let problem = config.plan_changed(format!("{task}: {why}"));
+            Ok(match why.can_be_reset() {
+                Some(stage) => problem.help(format!(
+                    "undo the change, give the pipeline a new name, or forget what the stage keeps: `reel run --reset {stage}`"
+                )),
+                None => problem,
+            }
+            .into())
         }
         error => Err(Failure::new(exit_of(error.who()), &error)),
     }

@@ -8,21 +8,21 @@ use reelflow_core::{
     schema::FieldType,
 };
 
-use failing::StageFailing;
-use history::History;
-
 use crate::code::Code;
 use crate::problem::{At, Problem, Span};
+use failing::StageFailing;
+use history::History;
 
 pub mod failing;
 pub mod history;
 pub mod test;
+pub mod upgrade;
 
-/// A valid manifest. Lists are in the order of the text; names are unique, sources and stages share one space of names, and
-/// the stages form no cycle.
+/// A valid manifest. Lists are in the order of the text; names are unique, sources and stages share one space of names, and the stages form no cycle.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub pipeline: Pipeline,
+    pub upgrade: upgrade::Upgrade,
     pub log: Log,
     /// Where the schemas of sources are asked for that name none.
     pub registry: Option<Registry>,

@@ -201,6 +201,7 @@ fn assemble(
         dead_letter_topic: config.pipeline.dead_letters.value.as_str().into(),
         side_partitions: partitions.side,
         changelog_topic: format!("reel.{name}.changelog").into(),
+        resets: Default::default(),
         name,
     }
 }

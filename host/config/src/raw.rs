@@ -5,7 +5,7 @@ use toml::de::DeTable;
 
 use crate::{
     code::Code,
-    config::{Config, Log, Pipeline, Plugin, Registry, Sink, Source, Stage, test::Test},
+    config::{Config, Log, Pipeline, Plugin, Registry, Sink, Source, Stage, test::Test, upgrade::Upgrade},
     problem::{At, Problem, Problems, Span, Valid},
     value,
     walk::{Entry, Table, read_text, wrong_type},
@@ -22,6 +22,7 @@ mod lookup;
 mod pipeline;
 mod sink;
 mod test;
+mod upgrade;
 mod window;
 mod zoned;
 
@@ -32,6 +33,7 @@ pub(crate) use sink::check_paths;
 #[derive(Default)]
 pub(crate) struct RawConfig {
     pub pipeline: Option<Pipeline>,
+    pub upgrade: Option<Upgrade>,
     pub log: Option<Log>,
     /// Its inside is `None` where something in it is wrong.
     pub registry: Option<At<Option<Registry>>>,
@@ -184,8 +186,10 @@ fn first_key(text: &str, end: usize, key: &str) -> Option<Span> {
 impl RawConfig {
     fn read(root: &DeTable<'_>, problems: &mut Problems) -> RawConfig {
         let mut root = Table::new("the manifest", root, 0..0);
+        let pipeline = pipeline::pipeline(&mut root, problems);
         let mut raw = RawConfig {
-            pipeline: pipeline::pipeline(&mut root, problems),
+            upgrade: Some(upgrade::upgrade(&mut root, pipeline.as_ref(), problems)),
+            pipeline,
             log: pipeline::log(&mut root, problems),
             registry: format::registry(&mut root, problems),
             ..RawConfig::default()

@@ -16,6 +16,7 @@ use history::History;
 use sinks::Sink;
 use stages::Stage;
 use test::Test;
+use upgrade::Upgrade;
 
 mod failing;
 mod formats;
@@ -23,6 +24,7 @@ mod history;
 mod sinks;
 mod stages;
 mod test;
+mod upgrade;
 mod windows;
 
 /// The schema as JSON text (draft-07), with a line break at its end.
@@ -66,6 +68,7 @@ fn without_null(schema: &mut Value) {
 #[schemars(deny_unknown_fields)]
 struct Manifest {
     pipeline: Pipeline,
+    upgrade: Option<Upgrade>,
     /// Where records are read from and written to. Default: on local disk, in `data/log` beside the manifest.
     log: Option<Log>,
     /// Who has the schemas of Avro and Protobuf, where sources name none. See [formats](formats.md).

@@ -34,6 +34,7 @@ pub(crate) fn check(raw: RawConfig, problems: &mut Problems) -> Option<Config> {
     of_tests::check(&raw, problems);
     let config = Config {
         pipeline: raw.pipeline?,
+        upgrade: raw.upgrade?,
         log: raw.log?,
         registry: raw.registry.map_or(Some(None), |registry| registry.value.map(Some))?,
         sources: raw.sources.into_iter().map(|source| source.built).collect::<Option<_>>()?,

@@ -3,11 +3,12 @@
 //! `reelflow-config` makes a [`Plan`] from a manifest and the declarations of its plugins; the core only reads it. All indices
 //! point into the lists of the plan they stand in. Stages are in topological order.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     format::SourceFormat,
     plugin::StateVersion,
+    record::Offset,
     schema::{Field, FieldType, Schema},
 };
 
@@ -48,6 +49,9 @@ pub struct Plan {
     pub side_partitions: u32,
     /// Where state changes go: `reel.<name>.changelog`.
     pub changelog_topic: Arc<str>,
+    /// Stages that shall begin anew: state from before the record of the control topic at this offset is forgotten when it is read. Not of the
+    /// manifest: somebody asked for it ([`crate::upgrade`]).
+    pub resets: BTreeMap<StageIdx, Offset>,
 }
 
 /// Who reads the rows of a stream.

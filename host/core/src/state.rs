@@ -9,6 +9,8 @@
 //!
 //! A body is written and read by its stage alone, with the primitives of [`ByteWriter`] and [`ChangeReader`].
 
+use crate::task::may_change_with_a_reset;
+
 /// The format that this build writes.
 pub const CHUNK_VERSION: u8 = 1;
 /// A body is cut into a new section, and sections into a new chunk, once it is longer than this: brokers refuse records over 1 MB.
@@ -35,6 +37,9 @@ pub enum StateError {
     /// The plugin of a stage was replaced by one that cannot read what is kept.
     #[error("stage \"{stage}\" keeps state {keeps}, its plugin reads {plugin}")]
     OtherState { stage: String, keeps: String, plugin: String },
+    /// Somebody had the stage begin anew, and whoever reads its state does not know of that.
+    #[error("stage \"{0}\" began anew, by a record of the control topic that was not read")]
+    Ahead(String),
 }
 
 impl StateError {
@@ -45,8 +50,23 @@ impl StateError {
             | StateError::ReadApart(..)
             | StateError::Renamed { .. }
             | StateError::OtherTerms { .. }
-            | StateError::OtherState { .. } => true,
+            | StateError::OtherState { .. }
+            | StateError::Ahead(_) => true,
             StateError::Version { .. } | StateError::Damaged(_) => false,
+        }
+    }
+
+    /// The stage that could go on if it began anew ([`crate::plan::Plan::resets`]).
+    pub fn can_be_reset(&self) -> Option<&str> {
+        match self {
+            StateError::OtherTerms { stage, term, .. } => may_change_with_a_reset(term).then_some(stage),
+            StateError::OtherState { stage, .. } => Some(stage),
+            StateError::UnknownStage(_)
+            | StateError::ReadApart(..)
+            | StateError::Renamed { .. }
+            | StateError::Ahead(_)
+            | StateError::Version { .. }
+            | StateError::Damaged(_) => None,
         }
     }
 }
@@ -193,6 +213,11 @@ impl<'a> ChangeReader<'a> {
 
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
+    }
+
+    /// What is left to read.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
     }
 
     pub fn u8(&mut self) -> Result<u8, StateError> {

@@ -34,6 +34,7 @@ use crate::{
     watermark::{InputMark, LowWatermark},
 };
 
+mod anew;
 mod failing;
 mod feeds;
 mod files;
@@ -51,8 +52,11 @@ mod versions;
 
 pub use failing::{Exceeded, RowFailure, RowPlace, StageFailure};
 pub use input::SourceCounts;
+pub(crate) use terms::{OtherTerm, may_change_with_a_reset, other_terms};
+
 pub use migrating::{FAILURES_MAX, Migration, StageMigration, Unmigrated};
 
+use anew::Restoring;
 use feeds::Feeds;
 use files::FedFiles;
 use flow::Waiting;
@@ -148,7 +152,7 @@ pub struct Task {
     migrating: Option<Migration>,
     outputs: Outputs,
     outbox: Outbox,
-    /// The task's memory as it was last written.
+    /// The task's memory as the log has it.
     written: Vec<u8>,
     /// Bytes of changes since the last base.
     n_bytes_since_base: usize,
@@ -229,17 +233,21 @@ impl Task {
         }
     }
 
-    /// Applies a chunk of an earlier life. The chunks of a [`crate::checkpoint::chain`] come in its order, before any input.
+    /// Applies a chunk of an earlier life. The chunks of a [`crate::checkpoint::chain`] come in its order, before any input, and then
+    /// [`Task::restored`].
     pub fn restore(&mut self, chunk: &[u8]) -> Result<(), StateError> {
         for (name, mut body) in sections(chunk)? {
             if name == memory::SECTION {
+                self.written = body.rest().to_vec();
                 self.memory().read(&mut body)?;
                 continue;
             }
             let stage = self.stages.iter_mut().find(|stage| *self.plan.stages[stage.idx].name == *name);
-            stage.ok_or_else(|| StateError::UnknownStage(name.to_owned()))?.state.operator().restore(&mut body)?;
+            let stage = stage.ok_or_else(|| StateError::UnknownStage(name.to_owned()))?;
+            if stage.restoring != Restoring::Skipped {
+                stage.state.operator().restore(&mut body)?;
+            }
         }
-        self.written = self.memory().write();
         self.n_bytes_since_base += chunk.len();
         Ok(())
     }
@@ -253,9 +261,14 @@ impl Task {
     /// Between epochs only. O(state). The task itself stays as it was.
     pub fn under(&mut self, plan: Arc<Plan>) -> Result<Task, StateError> {
         let mut task = Task::new(plan, self.fragment, self.partition);
-        for chunk in self.image() {
+        let in_log = self.written.clone();
+        let image = self.image();
+        self.written.clone_from(&in_log);
+        for chunk in image {
             task.restore(&chunk)?;
         }
+        task.restored();
+        task.written = in_log;
         task.n_bytes_since_base = self.n_bytes_since_base;
         Ok(task)
     }

@@ -36,8 +36,9 @@ pub struct CodeSet(pub BTreeMap<Arc<str>, Digest>);
 /// What one record of the control topic says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
-    /// `components_from`: the offset in the topic of components from which on all of them are found.
-    Proposed { code: CodeSet, how: How, by: Arc<str>, components_from: Offset },
+    /// `components_from`: the offset in the topic of components from which on all of them are found. `resets`: the stages whose state is forgotten if
+    /// the code is accepted.
+    Proposed { code: CodeSet, how: How, resets: BTreeSet<Arc<str>>, by: Arc<str>, components_from: Offset },
     /// The code of the proposal at that offset did its trial on these partitions.
     Passed { proposal: Offset, partitions: Vec<Partition> },
     /// It must not be used.
@@ -70,6 +71,7 @@ pub struct Entry {
     pub at: WallTime,
     pub code: CodeSet,
     pub how: How,
+    pub resets: BTreeSet<Arc<str>>,
     pub by: Arc<str>,
     pub components_from: Offset,
     pub verdict: Verdict,
@@ -95,18 +97,6 @@ pub enum Verdict {
     },
 }
 
-/// What a record changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    Nothing,
-    /// This code is the pipeline's from now on, without a trial.
-    Started,
-    TrialBegan,
-    Accepted,
-    RolledBack,
-    Refused,
-}
-
 /// The control topic as far as it was read.
 #[derive(Clone, Debug)]
 pub struct Ledger {
@@ -115,6 +105,8 @@ pub struct Ledger {
     entries: VecDeque<Entry>,
     /// Proposal whose code is the pipeline's.
     current: Option<Offset>,
+    /// Stages whose state was forgotten, and the last accepted proposal that said so: also one whose entry is forgotten.
+    resets: BTreeMap<Arc<str>, Offset>,
 }
 
 impl CodeSet {
@@ -149,18 +141,30 @@ pub fn short(digest: &str) -> &str {
 impl Ledger {
     /// Before any record. `n_partitions`: of the pipeline's sources; each must pass.
     pub fn new(n_partitions: u32) -> Ledger {
-        Ledger { n_partitions, entries: VecDeque::new(), current: None }
+        Ledger { n_partitions, entries: VecDeque::new(), current: None, resets: BTreeMap::new() }
     }
 
     /// The next record of the topic, at `offset`, written at `at`. What makes no sense where it stands is ignored: everybody ignores the same.
-    pub fn apply(&mut self, offset: Offset, at: WallTime, said: Said) -> Change {
+    pub fn apply(&mut self, offset: Offset, at: WallTime, said: Said) {
         match said {
-            Said::Proposed { code, how, by, components_from } => self.proposed((offset, at), code, how, by, components_from),
+            Said::Proposed { code, how, resets, by, components_from } => {
+                self.proposed(Entry {
+                    proposal: offset,
+                    at,
+                    code,
+                    how,
+                    resets,
+                    by,
+                    components_from,
+                    verdict: Verdict::Accepted,
+                    decided_at: at,
+                });
+            }
             Said::Passed { proposal, partitions } => self.passed(proposal, at, partitions),
             Said::Failed { proposal, why, by } => {
-                let Some(entry) = self.open_mut(proposal) else { return Change::Nothing };
-                entry.decide(at, Verdict::RolledBack { why, by });
-                Change::RolledBack
+                if let Some(entry) = self.open_mut(proposal) {
+                    entry.decide(at, Verdict::RolledBack { why, by });
+                }
             }
         }
     }
@@ -168,6 +172,18 @@ impl Ledger {
     /// What the pipeline runs. `None`: nobody has said anything yet.
     pub fn current(&self) -> Option<&Entry> {
         self.current.and_then(|proposal| self.entry(proposal))
+    }
+
+    /// The stages that the pipeline's code begins anew, each with the last proposal that asked for it. State from before that is not theirs any more.
+    pub fn resets(&self) -> &BTreeMap<Arc<str>, Offset> {
+        &self.resets
+    }
+
+    /// [`Ledger::resets`] as they are if `entry` is accepted.
+    pub fn resets_with(&self, entry: &Entry) -> BTreeMap<Arc<str>, Offset> {
+        let mut resets = self.resets.clone();
+        resets.extend(entry.resets.iter().map(|stage| (stage.clone(), entry.proposal)));
+        resets
     }
 
     /// The trial that is under way.
@@ -203,48 +219,44 @@ impl Ledger {
         in_use.chain(self.entries.iter().rev().take(KEPT)).map(|entry| entry.components_from).min()
     }
 
-    fn proposed(
-        &mut self,
-        (proposal, at): (Offset, WallTime),
-        code: CodeSet,
-        how: How,
-        by: Arc<str>,
-        components_from: Offset,
-    ) -> Change {
-        let (verdict, change) = match (how, self.current(), self.trial()) {
-            (How::Started, _, _) | (_, None, None) => (Verdict::Accepted, Change::Started),
+    /// `entry`: what was proposed, whose verdict is to be found.
+    fn proposed(&mut self, mut entry: Entry) {
+        entry.verdict = match (entry.how, self.current(), self.trial()) {
+            (How::Started, _, _) | (_, None, None) => Verdict::Accepted,
             (_, _, Some(trial)) => {
                 let why = format!("the trial of {} is under way; try again when it is over", trial.code);
-                (Verdict::Refused { why: why.into() }, Change::Refused)
+                Verdict::Refused { why: why.into() }
             }
-            (_, Some(current), None) if current.code == code => {
-                (Verdict::Refused { why: "the pipeline runs this code already".into() }, Change::Refused)
+            (_, Some(current), None) if current.code == entry.code && entry.resets.is_empty() => {
+                Verdict::Refused { why: "the pipeline runs this code already".into() }
             }
-            (How::Reloaded { .. }, Some(_), None) => (Verdict::Open { passed: BTreeSet::new() }, Change::TrialBegan),
+            (How::Reloaded { .. }, Some(_), None) => Verdict::Open { passed: BTreeSet::new() },
         };
-        if change == Change::Started {
+        if entry.verdict == Verdict::Accepted {
             // Whoever starts with code of its own ends a trial: what was tried is not what will run.
             if let Some(trial) = self.entries.iter_mut().find(|entry| matches!(entry.verdict, Verdict::Open { .. })) {
-                trial.decide(at, Verdict::RolledBack { why: "a process was started with other code".into(), by: by.clone() });
+                let why = "a process was started with other code".into();
+                trial.decide(entry.at, Verdict::RolledBack { why, by: entry.by.clone() });
             }
-            self.current = Some(proposal);
+            self.current = Some(entry.proposal);
+            self.resets = self.resets_with(&entry);
         }
-        self.entries.push_back(Entry { proposal, at, code, how, by, components_from, verdict, decided_at: at });
+        self.entries.push_back(entry);
         self.forget();
-        change
     }
 
-    fn passed(&mut self, proposal: Offset, at: WallTime, partitions: Vec<Partition>) -> Change {
+    fn passed(&mut self, proposal: Offset, at: WallTime, partitions: Vec<Partition>) {
         let n_partitions = self.n_partitions;
-        let Some(entry) = self.open_mut(proposal) else { return Change::Nothing };
-        let Verdict::Open { passed } = &mut entry.verdict else { return Change::Nothing };
+        let Some(entry) = self.open_mut(proposal) else { return };
+        let Verdict::Open { passed } = &mut entry.verdict else { return };
         passed.extend(partitions.into_iter().filter(|partition| *partition < n_partitions));
         if passed.len() < n_partitions as usize {
-            return Change::Nothing;
+            return;
         }
         entry.decide(at, Verdict::Accepted);
+        let entry = entry.clone();
         self.current = Some(proposal);
-        Change::Accepted
+        self.resets = self.resets_with(&entry);
     }
 
     fn open_mut(&mut self, proposal: Offset) -> Option<&mut Entry> {
@@ -273,20 +285,42 @@ mod tests {
     /// A topic of two partitions that runs `v1`.
     fn running() -> Ledger {
         let mut ledger = Ledger::new(2);
-        assert_eq!(propose(&mut ledger, 0, "v1", How::Started), Change::Started);
+        assert_eq!(propose(&mut ledger, 0, "v1", How::Started), "accepted");
         ledger
     }
 
     const NOW: WallTime = WallTime(0);
     const RELOADED: How = How::Reloaded { migration: Migration::Lazy };
 
-    fn proposed(digest: &str, how: How, components_from: Offset) -> Said {
-        Said::Proposed { code: code(digest), how, by: "a".into(), components_from }
+    fn proposed(digest: &str, how: How, components_from: Offset, resets: &[&str]) -> Said {
+        let resets = resets.iter().map(|stage| Arc::from(*stage)).collect();
+        Said::Proposed { code: code(digest), how, resets, by: "a".into(), components_from }
     }
 
     /// Proposes at `offset` + 1.
-    fn propose(ledger: &mut Ledger, offset: Offset, digest: &str, how: How) -> Change {
-        ledger.apply(offset + 1, NOW, proposed(digest, how, 100 * offset))
+    fn propose(ledger: &mut Ledger, offset: Offset, digest: &str, how: How) -> &'static str {
+        ledger.apply(offset + 1, NOW, proposed(digest, how, 100 * offset, &[]));
+        verdict(ledger, offset + 1)
+    }
+
+    /// Applies `said` at `offset`; gives what has become of the proposal that it is about.
+    fn say(ledger: &mut Ledger, offset: Offset, said: Said) -> &'static str {
+        let about = match &said {
+            Said::Proposed { .. } => offset,
+            Said::Passed { proposal, .. } | Said::Failed { proposal, .. } => *proposal,
+        };
+        ledger.apply(offset, NOW, said);
+        verdict(ledger, about)
+    }
+
+    fn verdict(ledger: &Ledger, proposal: Offset) -> &'static str {
+        match ledger.entry(proposal).map(|entry| &entry.verdict) {
+            None => "unknown",
+            Some(Verdict::Open { .. }) => "open",
+            Some(Verdict::Accepted) => "accepted",
+            Some(Verdict::RolledBack { .. }) => "rolled back",
+            Some(Verdict::Refused { .. }) => "refused",
+        }
     }
 
     fn passed(proposal: Offset, partitions: &[Partition]) -> Said {
@@ -304,12 +338,12 @@ mod tests {
     #[test]
     fn code_is_accepted_once_every_partition_has_passed() {
         let mut ledger = running();
-        assert_eq!(propose(&mut ledger, 2, "v2", RELOADED), Change::TrialBegan);
-        assert_eq!(ledger.apply(4, NOW, passed(3, &[1, 1, 7])), Change::Nothing, "twice is not two, and 7 is nobody's");
+        assert_eq!(propose(&mut ledger, 2, "v2", RELOADED), "open");
+        assert_eq!(say(&mut ledger, 4, passed(3, &[1, 1, 7])), "open", "twice is not two, and 7 is nobody's");
         assert_eq!(current(&ledger), &code("v1"));
-        assert_eq!(ledger.apply(5, NOW, passed(3, &[0])), Change::Accepted);
+        assert_eq!(say(&mut ledger, 5, passed(3, &[0])), "accepted");
         assert_eq!(current(&ledger), &code("v2"));
-        assert_eq!(ledger.apply(6, NOW, failed(3, "too late")), Change::Nothing, "a verdict never changes");
+        assert_eq!(say(&mut ledger, 6, failed(3, "too late")), "accepted", "a verdict never changes");
         assert_eq!(current(&ledger), &code("v2"));
     }
 
@@ -317,21 +351,21 @@ mod tests {
     fn one_failure_before_that_rolls_back() {
         let mut ledger = running();
         propose(&mut ledger, 2, "v2", RELOADED);
-        ledger.apply(4, NOW, passed(3, &[0]));
-        assert_eq!(ledger.apply(5, NOW, failed(3, "trap")), Change::RolledBack);
-        assert_eq!(ledger.apply(6, NOW, passed(3, &[1])), Change::Nothing);
+        say(&mut ledger, 4, passed(3, &[0]));
+        assert_eq!(say(&mut ledger, 5, failed(3, "trap")), "rolled back");
+        assert_eq!(say(&mut ledger, 6, passed(3, &[1])), "rolled back");
         assert_eq!(current(&ledger), &code("v1"));
         let why = ledger.entry(3).map(|entry| entry.verdict.clone());
         assert_eq!(why, Some(Verdict::RolledBack { why: "trap".into(), by: "a".into() }));
-        assert_eq!(propose(&mut ledger, 7, "v2", RELOADED), Change::TrialBegan, "it may be tried again");
+        assert_eq!(propose(&mut ledger, 7, "v2", RELOADED), "open", "it may be tried again");
     }
 
     #[test]
     fn what_cannot_be_tried_is_refused() {
         let mut ledger = running();
-        assert_eq!(propose(&mut ledger, 3, "v1", RELOADED), Change::Refused, "it runs already");
+        assert_eq!(propose(&mut ledger, 3, "v1", RELOADED), "refused", "it runs already");
         propose(&mut ledger, 5, "v2", RELOADED);
-        assert_eq!(propose(&mut ledger, 7, "v3", RELOADED), Change::Refused, "one trial at a time");
+        assert_eq!(propose(&mut ledger, 7, "v3", RELOADED), "refused", "one trial at a time");
         assert_eq!(ledger.trial().map(|entry| entry.proposal), Some(6));
     }
 
@@ -339,9 +373,32 @@ mod tests {
     fn a_start_with_other_code_ends_a_trial() {
         let mut ledger = running();
         propose(&mut ledger, 2, "v2", RELOADED);
-        assert_eq!(propose(&mut ledger, 4, "v3", How::Started), Change::Started);
+        assert_eq!(propose(&mut ledger, 4, "v3", How::Started), "accepted");
         assert_eq!((current(&ledger), ledger.trial()), (&code("v3"), None));
-        assert_eq!(ledger.apply(6, NOW, passed(3, &[0, 1])), Change::Nothing);
+        assert_eq!(say(&mut ledger, 6, passed(3, &[0, 1])), "rolled back");
+    }
+
+    #[test]
+    fn a_reset_counts_with_its_verdict_and_for_ever() {
+        let mut ledger = running();
+        let resets = |ledger: &Ledger| -> Vec<(String, Offset)> {
+            ledger.resets().iter().map(|(stage, proposal)| (stage.to_string(), *proposal)).collect()
+        };
+        // The same code, to forget what a stage keeps.
+        assert_eq!(say(&mut ledger, 2, proposed("v1", RELOADED, 0, &["count"])), "open");
+        assert_eq!(resets(&ledger), []);
+        assert_eq!(ledger.resets_with(ledger.entry(2).unwrap()).len(), 1, "its trial has it");
+        say(&mut ledger, 3, failed(2, "trap"));
+        assert_eq!(resets(&ledger), [], "nothing came of it");
+        say(&mut ledger, 4, proposed("v2", RELOADED, 0, &["count", "sum"]));
+        say(&mut ledger, 5, passed(4, &[0, 1]));
+        assert_eq!(resets(&ledger), [("count".to_owned(), 4), ("sum".to_owned(), 4)]);
+        assert_eq!(say(&mut ledger, 6, proposed("v2", How::Started, 0, &["sum"])), "accepted");
+        for n in 0..2 * ENTRIES_MAX as Offset {
+            say(&mut ledger, 7 + n, proposed(&format!("v{n}"), How::Started, 0, &[]));
+        }
+        assert_eq!(ledger.entry(6), None, "the entry is forgotten");
+        assert_eq!(resets(&ledger), [("count".to_owned(), 4), ("sum".to_owned(), 6)]);
     }
 
     #[test]
@@ -381,7 +438,7 @@ mod tests {
         let how = prop_oneof![4 => Just(RELOADED), 1 => Just(How::Started)];
         let digest = prop_oneof![Just("v1"), Just("v2"), Just("v3")];
         prop_oneof![
-            (digest, how).prop_map(|(digest, how)| proposed(digest, how, 0)),
+            (digest, how).prop_map(|(digest, how)| proposed(digest, how, 0, &[])),
             (0..40_i64, proptest::collection::vec(0..4_u32, 0..4))
                 .prop_map(|(proposal, partitions)| Said::Passed { proposal, partitions }),
             (0..40_i64).prop_map(|proposal| failed(proposal, "trap")),

@@ -205,6 +205,7 @@ fn plan() -> Plan {
         dead_letter_topic: "dead.bases".into(),
         side_partitions: 1,
         changelog_topic: "reel.bases.changelog".into(),
+        resets: Default::default(),
     }
 }
 

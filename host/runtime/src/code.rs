@@ -24,6 +24,7 @@ const DIGITS: usize = 16;
 pub type Components = BTreeMap<Arc<str>, Arc<[u8]>>;
 
 /// A plan and the plugins that it was made for.
+#[derive(Clone)]
 pub struct Program {
     pub plan: Arc<Plan>,
     /// In the order of the plan's [`PluginIdx`].
@@ -31,6 +32,8 @@ pub struct Program {
     /// Their names in the manifest.
     pub names: Vec<Arc<str>>,
     pub set: CodeSet,
+    /// The stages that it begins anew: see [`Ledger::resets`](reelflow_core::upgrade::Ledger::resets).
+    pub resets: BTreeMap<Arc<str>, Offset>,
     /// For each sink of the plan the headers of its records.
     pub stamps: Vec<Arc<[Header]>>,
 }
@@ -55,7 +58,20 @@ impl Program {
             maker(&plan, sink).map(header).into_iter().collect()
         };
         let stamps = (0..plan.sinks.len()).map(stamp).collect();
-        Program { plan: Arc::new(plan), plugins, names, set, stamps }
+        Program { plan: Arc::new(plan), plugins, names, set, resets: BTreeMap::new(), stamps }
+    }
+
+    /// This program, which begins the stages of `resets` anew. What the plan does not have is left out: a manifest may be newer than a reset.
+    pub(crate) fn with_resets(self, resets: BTreeMap<Arc<str>, Offset>) -> Program {
+        let mut plan = (*self.plan).clone();
+        let place = |name: &str| plan.stages.iter().position(|stage| *stage.name == *name);
+        plan.resets = resets.iter().filter_map(|(name, offset)| Some((place(name)?, *offset))).collect();
+        Program { plan: Arc::new(plan), resets, ..self }
+    }
+
+    /// Whether it is what the pipeline runs with `code` and `resets`.
+    pub(crate) fn is(&self, code: &CodeSet, resets: &BTreeMap<Arc<str>, Offset>) -> bool {
+        self.set == *code && self.resets == *resets
     }
 
     /// Which plugins are others than in `before`.

@@ -6,7 +6,11 @@
 //!
 //! Compiling happens here, beside the workers, which learn of new code by the [`Board`] when it is ready.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use reelflow_core::{
     record::{Offset, Outgoing},
@@ -29,7 +33,7 @@ mod ask;
 mod thread;
 mod wire;
 
-pub use ask::{Answer, Upgrader, components, follow, history, propose};
+pub use ask::{Answer, Proposal, Upgrader, components, follow, history, propose};
 pub use thread::enter;
 pub(crate) use thread::{spawn, start};
 
@@ -42,6 +46,8 @@ pub struct Started {
     pub code: Arc<Program>,
     pub components: Components,
     pub loader: Arc<dyn Loader>,
+    /// The stages whose state shall be forgotten.
+    pub resets: BTreeSet<Arc<str>>,
 }
 
 /// One process's control.
@@ -103,7 +109,7 @@ impl ControlTopic {
         self.log.scan(&self.at, from, end, &mut |record| {
             next = record.offset + 1;
             match wire::read(&record) {
-                Some(said) => drop(ledger.apply(record.offset, WallTime(record.timestamp_ms), said)),
+                Some(said) => ledger.apply(record.offset, WallTime(record.timestamp_ms), said),
                 None => warn!(offset = record.offset, "a record of the control topic says nothing that this build knows"),
             }
             true
@@ -118,8 +124,15 @@ impl ControlTopic {
         self.log.write(&to)
     }
 
-    /// Writes the components and, once they are there, that they should be used.
-    pub(crate) fn propose(&self, components: &Components, code: &CodeSet, how: How, by: &Arc<str>) -> Result<(), LogError> {
+    /// Writes the components and, once they are there, that they should be used, with the state of `resets` forgotten.
+    pub(crate) fn propose(
+        &self,
+        components: &Components,
+        code: &CodeSet,
+        how: How,
+        resets: &BTreeSet<Arc<str>>,
+        by: &Arc<str>,
+    ) -> Result<(), LogError> {
         let now_ms = self.clock.now().0;
         let (_, components_from) = self.log.offsets(&self.components_at)?;
         for (name, component) in components {
@@ -128,7 +141,7 @@ impl ControlTopic {
             wire::push_component(&mut to, now_ms, &code.0[name], component);
             self.log.write(&to)?;
         }
-        self.say(&Said::Proposed { code: code.clone(), how, by: by.clone(), components_from })
+        self.say(&Said::Proposed { code: code.clone(), how, resets: resets.clone(), by: by.clone(), components_from })
     }
 
     /// The components of a proposal, read back. An error says which one is not whole.
@@ -164,20 +177,25 @@ impl Control {
         observer: Arc<dyn Observer>,
         upgrader: Upgrader,
     ) -> Result<Control, RunError> {
-        let Started { code, components, loader } = started;
+        let Started { code, components, loader, resets } = started;
         let mut ledger = Ledger::new(n_partitions);
         topic.read(&mut ledger)?;
         let code = match stale(&topic, &ledger, &code.set, &**loader)? {
+            Some(_) if !resets.is_empty() => {
+                let why =
+                    "its components were replaced by a reload; forget state with `reel reload --reset`, or bring those that run";
+                return Err(RunError::Code { why: why.to_owned() });
+            }
             Some((running, event)) => {
                 observer.event(&event);
                 Arc::new(running)
             }
             None => {
-                if ledger.current().is_none_or(|current| current.code != code.set) {
-                    topic.propose(components, &code.set, How::Started, by)?;
+                if ledger.current().is_none_or(|current| current.code != code.set) || !resets.is_empty() {
+                    topic.propose(components, &code.set, How::Started, resets, by)?;
                     topic.read(&mut ledger)?;
                 }
-                code.clone()
+                Arc::new(Program::clone(code).with_resets(ledger.resets().clone()))
             }
         };
         let board = Arc::new(Board::new(code));
@@ -216,11 +234,15 @@ impl Control {
         let posted = self.board.look();
         let decided = posted.trial.as_ref().and_then(|trial| self.verdict(trial.proposal));
         let current = match self.ledger.current() {
-            Some(entry) if entry.code != posted.current.set => {
-                let tried = posted.trial.as_ref().filter(|trial| trial.code.set == entry.code);
+            Some(entry) if !posted.current.is(&entry.code, self.ledger.resets()) => {
+                let resets = self.ledger.resets();
+                let tried = posted.trial.as_ref().filter(|trial| trial.code.is(&entry.code, resets));
                 match tried {
                     Some(trial) => Some(trial.code.clone()),
-                    None => Some(Arc::new(self.load(entry)?.map_err(|why| RunError::Code { why })?)),
+                    None => {
+                        let program = self.load(entry)?.map_err(|why| RunError::Code { why })?;
+                        Some(Arc::new(program.with_resets(resets.clone())))
+                    }
                 }
             }
             _ => None,
@@ -293,7 +315,8 @@ impl Control {
             How::Started => Migration::Lazy,
         };
         self.observer.event(&Event::TrialBegan { proposal, code: entry.code.clone(), by: entry.by.clone() });
-        let fitting = self.load(entry)?.and_then(|code| fits(&self.board.current(), code));
+        let fitting = self.load(entry)?.and_then(|code| fits(&self.board.current(), code, &entry.resets));
+        let fitting = fitting.map(|code| code.with_resets(self.ledger.resets_with(entry)));
         match fitting {
             Ok(code) => self.board.post(|board| board.trial = Some(Trial { proposal, code: Arc::new(code), migration })),
             Err(why) => self.unsaid.push(Said::Failed { proposal, why: why.into(), by: self.by.clone() }),
@@ -309,7 +332,7 @@ impl Control {
         }
         if let Some(code) = request.set_beside(&self.board.current().set) {
             let how = How::Reloaded { migration: request.migration };
-            self.topic.propose(&request.components, &code, how, &self.by)?;
+            self.topic.propose(&request.components, &code, how, &BTreeSet::new(), &self.by)?;
         }
         self.upgrader.done(&request);
         Ok(())
@@ -340,7 +363,7 @@ fn stale(
     match load(topic, current, loader)? {
         Ok(code) => {
             let event = Event::FilesStale { files: files.clone(), running: current.code.clone() };
-            Ok(Some((code, event)))
+            Ok(Some((code.with_resets(ledger.resets().clone()), event)))
         }
         Err(why) => {
             warn!(%why, "the pipeline's code does not fit this manifest, so the manifest's own files are used");
@@ -358,9 +381,13 @@ fn load(topic: &ControlTopic, entry: &Entry, loader: &dyn Loader) -> Result<Resu
     }))
 }
 
-/// Whether a running pipeline can take `new` in place of `current`.
-fn fits(current: &Program, new: Program) -> Result<Program, String> {
+/// Whether a running pipeline can take `new` in place of `current`, when the state of `resets` is forgotten.
+fn fits(current: &Program, new: Program, resets: &BTreeSet<Arc<str>>) -> Result<Program, String> {
+    let has = |name: &&Arc<str>| new.plan.stages.iter().any(|stage| stage.name == **name);
+    if let Some(unknown) = resets.iter().find(|name| !has(name)) {
+        return Err(format!("the pipeline has no stage \"{unknown}\" whose state could be forgotten"));
+    }
     let differences = current.plan.differences(&new.plan);
-    let blocking = differences.iter().find_map(|one| one.blocks().map(|instead| format!("{one}; {instead}")));
+    let blocking = differences.iter().find_map(|one| one.blocks(resets).map(|instead| format!("{one}; {instead}")));
     blocking.map_or(Ok(new), Err)
 }

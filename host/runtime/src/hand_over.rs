@@ -65,7 +65,7 @@ impl HandOver {
     /// Moves the tasks, whose history is processed. Waits until nobody else is in the group.
     pub fn run(&self) -> Result<(), RunError> {
         let clock = &self.job.clock;
-        let mut patience = Patience::new(self.job.settings.retry);
+        let mut patience = Patience::new(self.job.settings.outage);
         loop {
             match self.is_done() {
                 Ok(true) => return Ok(()),

@@ -56,17 +56,17 @@ impl TaskState {
         self.stages.iter().find(|one| one.idx == stage).map_or(&[], |one| &one.versions)
     }
 
-    /// The calls that find out whether all states can be migrated to the versions that the plan's plugins write; see [`Task::rehearsal`].
-    pub fn rehearsal(&self, can_migrate: &dyn Fn(PluginIdx) -> bool) -> Migration {
-        self.task.rehearsal(can_migrate)
+    /// The calls that find out whether all states can be migrated to the versions that the plan's plugins write; see [`Task::dry_run`].
+    pub fn dry_run(&self, can_migrate: &dyn Fn(PluginIdx) -> bool) -> Migration {
+        self.task.dry_run(can_migrate)
     }
 
     /// Makes these calls. `plugins`: by the plan's index. Nothing changes.
-    pub fn rehearse(&self, mut rehearsal: Migration, plugins: &mut [Box<dyn PluginInstance>]) -> Vec<StageMigration> {
-        while let Some((plugin, request)) = rehearsal.next_call(&self.task) {
-            rehearsal.returned(plugins[plugin].call(&request), |_, _, _| {});
+    pub fn run_dry(&self, mut dry_run: Migration, plugins: &mut [Box<dyn PluginInstance>]) -> Vec<StageMigration> {
+        while let Some((plugin, request)) = dry_run.next_call(&self.task) {
+            dry_run.returned(plugins[plugin].call(&request), |_, _, _| {});
         }
-        rehearsal.finish()
+        dry_run.finish()
     }
 
     /// Shows all that the task's stages keep, each with its place in the plan.

@@ -106,7 +106,7 @@ impl Loader {
             life: None,
             // Measured first: a life before may have been ahead.
             unmeasured: LEAD_EVERY,
-            patience: Patience::new(job.settings.retry),
+            patience: Patience::new(job.settings.outage),
             job,
             is_ended: false,
         }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use reelflow_core::time::WallTime;
 use reelflow_ports::log::LogError;
 
-use crate::{error::RunError, settings::Retry};
+use crate::{error::RunError, settings::Outage};
 
 /// Counts the failures of one thing that is tried again and again.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    retry: Retry,
+    outage: Outage,
     failing: Option<Failing>,
 }
 
@@ -26,20 +26,20 @@ struct Failing {
 pub struct Wait {
     pub failing_for: Duration,
     pub after: Duration,
-    /// It has been failing for longer than [`Retry::give_up_after`].
+    /// It has been failing for longer than [`Outage::give_up_after`].
     pub is_over: bool,
 }
 
 impl Patience {
-    pub fn new(retry: Retry) -> Patience {
-        Patience { retry, failing: None }
+    pub fn new(outage: Outage) -> Patience {
+        Patience { outage, failing: None }
     }
 
     pub fn succeeded(&mut self) {
         self.failing = None;
     }
 
-    /// It failed with `error`, at `now`. [`RunError::GaveUp`] if it has been failing for longer than [`Retry::give_up_after`].
+    /// It failed with `error`, at `now`. [`RunError::GaveUp`] if it has been failing for longer than [`Outage::give_up_after`].
     pub fn failed(&mut self, now: WallTime, error: &LogError) -> Result<Wait, RunError> {
         let wait = self.wait(now);
         match wait.is_over {
@@ -50,11 +50,11 @@ impl Patience {
 
     /// It failed, at `now`; how it failed is the caller's to say.
     pub fn wait(&mut self, now: WallTime) -> Wait {
-        let failing = self.failing.get_or_insert(Failing { since: now, backoff: self.retry.backoff_min });
+        let failing = self.failing.get_or_insert(Failing { since: now, backoff: self.outage.backoff_min });
         let after = failing.backoff;
-        failing.backoff = (after * 2).min(self.retry.backoff_max);
+        failing.backoff = (after * 2).min(self.outage.backoff_max);
         let failing_for = Duration::from_millis((now.0 - failing.since.0).max(0) as u64);
-        Wait { failing_for, after, is_over: failing_for > self.retry.give_up_after }
+        Wait { failing_for, after, is_over: failing_for > self.outage.give_up_after }
     }
 }
 
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn waits_double_up_to_a_limit_and_a_success_forgets_them() {
         let secs = Duration::from_secs;
-        let mut patience = Patience::new(Retry { backoff_min: secs(1), backoff_max: secs(3), give_up_after: secs(10) });
+        let mut patience = Patience::new(Outage { backoff_min: secs(1), backoff_max: secs(3), give_up_after: secs(10) });
         let error = LogError::Unavailable("nobody answers".to_owned());
         let waits = |patience: &mut Patience, at: &[i64]| -> Vec<u64> {
             at.iter().map(|at| patience.failed(WallTime(*at), &error).expect("not yet").after.as_secs()).collect()

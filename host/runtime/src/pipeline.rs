@@ -148,7 +148,7 @@ impl Pipeline {
         let statuses: Vec<Arc<Mutex<WorkerStatus>>> = (0..job.settings.n_workers).map(|_| Arc::default()).collect();
         let threads: Vec<JoinHandle<Result<(), RunError>>> =
             (0..).zip(&statuses).map(|(idx, status)| spawn(idx, &job, status, &stopper)).collect();
-        let controlling = control.map(|control| control::spawn(control, job.settings.retry, stopper.clone()));
+        let controlling = control.map(|control| control::spawn(control, job.settings.outage, stopper.clone()));
         let publishing = publish::spawn(publisher, statuses.clone(), stopper.clone());
         let is_loaded = if let Until::Loaded(is_loaded) = &until { is_loaded.clone() } else { Arc::default() };
         let loading = history.map(|history| load::spawn(job.clone(), history, hand_over.is_some(), is_loaded, stopper.clone()));
@@ -204,7 +204,7 @@ fn publish_rest(
 
 /// Tries `prepare` again and again while the log does not answer. A stop in between leaves the rest to the next run.
 pub(crate) fn patiently(job: &Job, stopper: &Stopper, mut prepare: impl FnMut() -> Result<(), RunError>) -> Result<(), RunError> {
-    let mut patience = Patience::new(job.settings.retry);
+    let mut patience = Patience::new(job.settings.outage);
     while !stopper.is_stopped() {
         match prepare() {
             Err(RunError::Log(error)) if error.ends_only_the_session() => {

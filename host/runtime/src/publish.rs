@@ -99,7 +99,7 @@ impl Publisher {
         for (sink, files) in &sinks {
             files.prepare().map_err(|why| of_sink(&job.plan.sinks[*sink], why))?;
         }
-        let patience = Patience::new(job.settings.retry);
+        let patience = Patience::new(job.settings.outage);
         Ok(Publisher { job, sinks, parts: BTreeMap::new(), patience, totals: Totals::default() })
     }
 

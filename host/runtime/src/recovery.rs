@@ -70,6 +70,14 @@ pub(crate) fn recover(
     Ok(recovered)
 }
 
+/// Refuses tasks with a reset of which `plan` does not know: whoever recovers is behind those who do.
+pub(crate) fn not_ahead(plan: &Plan, recovered: &[Recovered]) -> Result<(), RunError> {
+    recovered.iter().try_for_each(|one| {
+        let fail = |why: StateError| RunError::Recovery { task: name(plan, one.fragment, one.partition), why: why.into() };
+        one.task.not_ahead().map_err(fail)
+    })
+}
+
 /// The greatest incarnation that `recovered` was sealed by.
 pub(crate) fn last_incarnation(recovered: &[Recovered]) -> Incarnation {
     recovered.iter().map(|one| one.point.incarnation).max().unwrap_or(0)
@@ -147,6 +155,7 @@ fn one_task(
                 task.restore(&changes.chunks[*idx]).map_err(unreadable)?;
             }
         }
+        task.restored();
         n_changes = on_chain.len();
         changelog_bytes = on_chain.first().map_or(0, |first| changes.chunks[*first..].iter().map(Vec::len).sum());
         (point, committed) = (found.point, found.positions);

@@ -116,7 +116,7 @@ impl Retrier {
             session_timeout: settings.session_timeout,
             transaction_timeout: settings.transaction_timeout,
         };
-        let (letters, patience) = (plan.dead_letter_topic.clone(), Patience::new(settings.retry));
+        let (letters, patience) = (plan.dead_letter_topic.clone(), Patience::new(settings.outage));
         Retrier { log, clock, letters, marks, spec, life: None, patience }
     }
 

@@ -31,7 +31,7 @@ pub struct Settings {
     pub trim_slack_bytes: usize,
     /// A task is asked for a base once all tasks of its partition have written more than this, and than twice their state, since its last.
     pub base_after_bytes: usize,
-    pub retry: Retry,
+    pub outage: Outage,
     pub alignment: Option<Alignment>,
     pub trial: TrialRules,
     /// Stop once everything is processed that was in the source topics at the start.
@@ -44,6 +44,8 @@ pub struct TrialRules {
     /// A trial lasts for so many commit intervals, and for no more than a third of the transaction timeout; at least 1. Nothing of it is committed
     /// before it is over.
     pub n_epochs: u32,
+    /// Rows gather for so many commit intervals in front of it, and for no longer than a trial may last; 0: they do not.
+    pub n_epochs_gathering: u32,
     /// The share of rows that the new code may refuse, or break by, beyond that of the old code. Where the old code never broke, the first fault
     /// ends the trial.
     pub bad_share_max: f64,
@@ -52,8 +54,9 @@ pub struct TrialRules {
 }
 
 impl TrialRules {
-    /// Three epochs, 1 % more rows refused, 8 s.
-    pub const STANDARD: TrialRules = TrialRules { n_epochs: 3, bad_share_max: 0.01, verdict_max: Duration::from_secs(8) };
+    /// Three epochs behind three in which rows gather, 1 % more rows refused, 8 s.
+    pub const STANDARD: TrialRules =
+        TrialRules { n_epochs: 3, n_epochs_gathering: 3, bad_share_max: 0.01, verdict_max: Duration::from_secs(8) };
 }
 
 /// Source partitions of a worker are read side by side in event time.
@@ -67,7 +70,7 @@ pub struct Alignment {
 
 /// What to do when a session with the log ends by an error that a new session may not have.
 #[derive(Clone, Copy, Debug)]
-pub struct Retry {
+pub struct Outage {
     /// The wait before the first new session; doubles each time.
     pub backoff_min: Duration,
     pub backoff_max: Duration,
@@ -90,7 +93,7 @@ impl Settings {
             trim_slack: 1_000,
             trim_slack_bytes: 16 << 20,
             base_after_bytes: BASE_AFTER_BYTES,
-            retry: Retry::standard(),
+            outage: Outage::standard(),
             alignment: None,
             trial: TrialRules::STANDARD,
             until_end: false,
@@ -104,10 +107,10 @@ impl Alignment {
     }
 }
 
-impl Retry {
+impl Outage {
     /// From 100 ms to 5 s, for two minutes.
-    pub fn standard() -> Retry {
-        Retry {
+    pub fn standard() -> Outage {
+        Outage {
             backoff_min: Duration::from_millis(100),
             backoff_max: Duration::from_secs(5),
             give_up_after: Duration::from_secs(120),

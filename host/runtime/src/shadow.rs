@@ -41,7 +41,7 @@ use crate::{
     error::{RecoveryError, RunError, StageError},
     patience::Patience,
     recovery::{self, Recovered},
-    settings::Retry,
+    settings::Outage,
     shadow::{passing::Passing, side::Side},
     usage::CallUsage,
     worker::{self, Step},
@@ -69,7 +69,7 @@ pub struct Reading {
     /// That of the pipeline.
     pub guarantee: Guarantee,
     /// How long to go on while the log, or a registry, does not answer.
-    pub retry: Retry,
+    pub outage: Outage,
     /// How many differences of each outlet, or stage, are kept.
     pub first_max: usize,
     /// Stop where the topics end now.
@@ -140,7 +140,7 @@ impl Shadow {
     pub fn begin(reading: Reading, old: &Program, new: &Program) -> Result<Shadow, RunError> {
         let now = reading.clock.now();
         let mut shadow = Shadow {
-            patience: Patience::new(reading.retry),
+            patience: Patience::new(reading.outage),
             sides: [Side::new(old, &reading)?, Side::new(new, &reading)?],
             fragments: if reading.is_alone { all_fragments(new) } else { differing_fragments(old, new) },
             inputs: Vec::new(),

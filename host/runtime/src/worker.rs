@@ -126,7 +126,7 @@ impl Worker {
         let following = Following::new(&job);
         let plugins = Plugins::new(&job)?;
         status.lock().unwrap_or_else(PoisonError::into_inner).calls = plugins.usage().to_vec();
-        let (spec, joined, patience) = (job.member(idx), job.clock.now(), Patience::new(job.settings.retry));
+        let (spec, joined, patience) = (job.member(idx), job.clock.now(), Patience::new(job.settings.outage));
         Ok(Worker { idx, job, spec, plugins, life: None, incarnation: 0, patience, joined, status, following })
     }
 
@@ -179,7 +179,7 @@ impl Worker {
         self.use_current()?;
         let session = self.job.log.join(&self.spec)?;
         self.joined = self.job.clock.now();
-        let asking = Asking::new(self.idx, self.job.settings.retry);
+        let asking = Asking::new(self.idx, self.job.settings.outage);
         Ok(Life::new(session, asking, self.following.stamps(), self.joined))
     }
 
@@ -241,6 +241,7 @@ impl Worker {
         let begin = self.job.clock.now();
         let guarantee = self.job.settings.guarantee;
         let recovered = recovery::recover(&*self.job.log, &self.job.plan, &self.spec.group, guarantee, partitions)?;
+        recovery::not_ahead(&self.job.plan, &recovered)?;
         let last = recovery::last_incarnation(&recovered).max(self.incarnation);
         self.incarnation = recovery::next_incarnation(&self.spec.member, last, begin);
         let n_changes = recovered.iter().map(|one| one.n_changes).sum();

@@ -76,6 +76,7 @@ impl Builder {
             dead_letter_topic: "dead".into(),
             side_partitions: 1,
             changelog_topic: "reel.case.changelog".into(),
+            resets: Default::default(),
         };
         Ok(Builder { plan, plugins: Vec::new(), streams: BTreeMap::new(), n_fragments: 0 })
     }

@@ -19,7 +19,7 @@ use reelflow_runtime::{
     finish::Goal,
     observe::{Event as Seen, Observer},
     pipeline,
-    settings::{Alignment, Retry, Settings},
+    settings::{Alignment, Outage, Settings},
     summary::Summary,
     worker::{Job, Step, Worker},
 };
@@ -31,6 +31,8 @@ use crate::{
     shape::{FOR_EVER_MS, Kind, Shape},
     upgrades::Upgrades,
 };
+
+pub mod resets;
 
 /// A run that takes longer than this will not end.
 const STEPS_MAX: usize = 200_000;
@@ -185,7 +187,7 @@ impl Run {
                 max_drift: Duration::from_millis(rng.random_range(1..100_000)),
                 piece_records: rng.random_range(1..5),
             }),
-            retry: Retry { give_up_after: Duration::from_secs(1_000_000), ..Settings::standard("sim".into()).retry },
+            outage: Outage { give_up_after: Duration::from_secs(1_000_000), ..Settings::standard("sim".into()).outage },
             until_end: true,
             ..Settings::standard("sim".into())
         };
@@ -204,8 +206,18 @@ impl Run {
         Run { rng, shape, job, clock, log, slots, zombies: Vec::new(), watch, n_crashes: 0, upgrades: None }
     }
 
-    /// Writes all inputs while everything goes wrong that the seed wants.
+    /// Writes all inputs, and their ends, while everything goes wrong that the seed wants.
     fn chaos(&mut self, events: &[Event]) -> usize {
+        let n_steps = self.write(events);
+        for source in &self.job.plan.sources {
+            self.log.write(&input::ends(&source.topic, self.shape.n_partitions)).expect("the model takes records");
+        }
+        let n_more = self.rng.random_range(0..300);
+        (0..n_more).for_each(|_| self.step());
+        n_steps + n_more
+    }
+
+    fn write(&mut self, events: &[Event]) -> usize {
         let mut rest = events;
         let mut n_steps = 0;
         while !rest.is_empty() {
@@ -225,12 +237,7 @@ impl Run {
                 _ => self.step(),
             }
         }
-        for source in &self.job.plan.sources {
-            self.log.write(&input::ends(&source.topic, self.shape.n_partitions)).expect("the model takes records");
-        }
-        let n_more = self.rng.random_range(0..300);
-        (0..n_more).for_each(|_| self.step());
-        n_steps + n_more
+        n_steps
     }
 
     /// Lets the workers finish undisturbed.

@@ -55,6 +55,24 @@ pub fn check(shape: &Shape, guarantee: Guarantee, events: &[Event], outcome: &Ou
     }
 }
 
+/// Panics unless `outcome` is what comes of a last stage that has forgotten the first `n_forgotten` of `events`, of which nothing was final yet. What was
+/// told of them before may stand.
+pub fn check_forgotten(shape: &Shape, events: &[Event], n_forgotten: usize, outcome: &Outcome) {
+    assert!(shape.lateness_ms == FOR_EVER_MS && outcome.late.is_empty(), "nothing is late in complete mode");
+    let forgotten: BTreeSet<*const Event> = events[..n_forgotten].iter().map(std::ptr::from_ref).collect();
+    let (before, after): (Vec<&Event>, Vec<&Event>) =
+        unique(events).into_iter().partition(|event| forgotten.contains(&std::ptr::from_ref(*event)));
+    let (before, after) = (answer_of(shape, &before, &BTreeSet::new()), answer_of(shape, &after, &BTreeSet::new()));
+    let mut last = last_revisions(shape, &outcome.rows);
+    for (key, expected) in &after {
+        let (fields, _, is_final) = last.remove(key).unwrap_or_else(|| panic!("no result of {key:?}"));
+        assert_eq!((&fields, is_final != Some(false)), (expected, true), "the result of {key:?}");
+    }
+    for (key, told) in last {
+        assert!(before.contains_key(&key) && told.2 == Some(false), "{key:?} was told before, or never: {told:?}");
+    }
+}
+
 /// Panics unless every record had exactly one fate.
 pub fn check_fates(shape: &Shape, guarantee: Guarantee, events: &[Event], outcome: &Outcome, summary: &Summary) {
     let n = |wanted: &dyn Fn(&Event) -> bool| events.iter().filter(|event| wanted(event)).count() as u64;
@@ -85,16 +103,19 @@ fn unique(events: &[Event]) -> Vec<&Event> {
 
 fn answer(shape: &Shape, events: &[Event], late: &[Value]) -> Answer {
     let late: BTreeSet<(String, Option<i64>)> = late.iter().map(|row| (late_id(row), row["window_end"].as_i64())).collect();
-    let rows = unique(events);
+    answer_of(shape, &unique(events), &late)
+}
+
+fn answer_of(shape: &Shape, rows: &[&Event], late: &BTreeSet<(String, Option<i64>)>) -> Answer {
     match shape.kind {
-        Kind::Tumbling => tallies(&rows, &late, TUMBLING_MS, TUMBLING_MS, &|event| event.profile.clone(), "profile"),
+        Kind::Tumbling => tallies(rows, late, TUMBLING_MS, TUMBLING_MS, &|event| event.profile.clone(), "profile"),
         Kind::Hopping => {
             let (size_ms, slide_ms) = HOPPING_MS;
-            tallies(&rows, &late, size_ms, slide_ms, &|event| event.country.clone(), "country")
+            tallies(rows, late, size_ms, slide_ms, &|event| event.country.clone(), "country")
         }
-        Kind::Session | Kind::Union => sessions(&rows, &late),
-        Kind::Process => rolling(&rows, &late),
-        Kind::Join => pairs(&rows, &late),
+        Kind::Session | Kind::Union => sessions(rows, late),
+        Kind::Process => rolling(rows, late),
+        Kind::Join => pairs(rows, late),
     }
 }
 
@@ -206,9 +227,12 @@ fn key_of(shape: &Shape, row: &Value) -> Vec<String> {
     }
 }
 
+/// A row without `rev` and `final`, and these.
+type Told = (Value, Option<u64>, Option<bool>);
+
 /// The last row of each key. No row may be there twice: revisions rise by one, final rows are the last.
-fn exactly_once(shape: &Shape, rows: &[Value]) -> Answer {
-    let mut last: BTreeMap<Vec<String>, (Value, Option<u64>, Option<bool>)> = BTreeMap::new();
+fn last_revisions(shape: &Shape, rows: &[Value]) -> BTreeMap<Vec<String>, Told> {
+    let mut last: BTreeMap<Vec<String>, Told> = BTreeMap::new();
     for row in rows {
         let (fields, rev, is_final) = split(row);
         let key = key_of(shape, &fields);
@@ -223,6 +247,12 @@ fn exactly_once(shape: &Shape, rows: &[Value]) -> Answer {
         }
         last.insert(key, (fields, rev, is_final));
     }
+    last
+}
+
+/// The last rows, all of which are final.
+fn exactly_once(shape: &Shape, rows: &[Value]) -> Answer {
+    let last = last_revisions(shape, rows);
     if shape.emission == Emission::Upsert {
         let open: Vec<_> = last.iter().filter(|(_, (_, _, is_final))| *is_final != Some(true)).collect();
         assert!(open.is_empty(), "everything is final at the end: {open:?}");

@@ -116,6 +116,7 @@ impl Shape {
             dead_letter_topic: "dead.sim".into(),
             side_partitions: 1,
             changelog_topic: "reel.sim.changelog".into(),
+            resets: Default::default(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Code that changes while everything else goes wrong: what processes are started with, what is proposed, and what must not be seen of it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use reelflow_core::{
     plan::StageKind,
     plugin::{Declaration, PluginFault, Request, Response, StateVersion},
-    upgrade::{Ledger, Migration, Verdict},
+    upgrade::{Entry, Ledger, Migration, Verdict},
 };
 use reelflow_ports::{
     clock::Clock,
@@ -23,7 +23,7 @@ use reelflow_ports::{
 };
 use reelflow_runtime::{
     code::{Components, Loader, MADE_BY, Program},
-    control::{self, Control, Started, Upgrader},
+    control::{self, Control, Proposal, Started, Upgrader},
     error::RunError,
     worker::Job,
 };
@@ -148,7 +148,8 @@ impl Upgrades {
     pub fn enter(&mut self, slot: usize, job: &Job) -> Option<Job> {
         let components = self.components("v1");
         let program = Arc::new(self.loader.load(&components).expect("the first version loads"));
-        let started = Started { code: program, components, loader: self.loader.clone() };
+        let (loader, resets) = (self.loader.clone(), BTreeSet::new());
+        let started = Started { code: program, components, loader, resets };
         let mut job = Job { settings: job.settings.clone(), ..job.clone() };
         match control::enter(&mut job, &started, Upgrader::default()) {
             Ok(control) => {
@@ -176,7 +177,7 @@ impl Upgrades {
         }
         // Nobody can act on a verdict before its control has read it.
         if let Some(ledger) = self.ledger() {
-            let is_bad = |entry: &&reelflow_core::upgrade::Entry| entry.code.0.values().any(|digest| digest.ends_with(BAD));
+            let is_bad = |entry: &&Entry| entry.code.0.values().any(|digest| digest.ends_with(BAD));
             if ledger.entries().filter(is_bad).any(|entry| entry.verdict == Verdict::Accepted) {
                 self.loader.traps.store(false, Ordering::Relaxed);
             }
@@ -186,12 +187,38 @@ impl Upgrades {
     /// Somebody wants other code.
     pub fn propose(&mut self) {
         let version = if self.rng.random_bool(0.4) { BAD } else { GOOD[self.rng.random_range(0..GOOD.len())] };
+        self.propose_version(version, &[]);
+    }
+
+    /// Somebody wants `stage` to forget what it keeps, unless it is being tried: with the same code, newer one, or older one that could not read it.
+    pub fn propose_reset(&mut self, stage: &str) {
+        if self.ledger().is_some_and(|ledger| ledger.trial().is_none()) {
+            let version = GOOD[self.rng.random_range(0..GOOD.len())];
+            self.propose_version(version, &[stage]);
+        }
+    }
+
+    /// Whether a reset was accepted; `None`: none has been tried to its end.
+    pub fn reset_verdict(&self) -> Option<bool> {
+        let ledger = self.ledger()?;
+        let verdict = |entry: &Entry| match entry.verdict {
+            Verdict::Accepted => Some(true),
+            Verdict::RolledBack { .. } => Some(false),
+            Verdict::Open { .. } | Verdict::Refused { .. } => None,
+        };
+        ledger.entries().filter(|entry| !entry.resets.is_empty()).find_map(verdict)
+    }
+
+    /// Somebody wants `version`, with the state of `resets` forgotten.
+    pub fn propose_version(&mut self, version: &str, resets: &[&str]) {
+        let resets = resets.iter().map(|stage| Arc::from(*stage)).collect();
         let components = self.components(version);
         let set = self.loader.load(&components).expect("every version loads").set;
         let (name, n_partitions) = (self.pipeline.0.as_str(), self.pipeline.1);
         self.n_proposed += 1;
         let by = format!("proposer {}", self.n_proposed).into();
-        match control::propose(&self.log, &self.clock, (name, n_partitions), &components, &set, Migration::Lazy, &by) {
+        let proposal = Proposal { components: &components, code: &set, migration: Migration::Lazy, resets: &resets, by: &by };
+        match control::propose(&self.log, &self.clock, (name, n_partitions), proposal) {
             Ok(_) => {}
             Err(error) if error.ends_only_the_session() || matches!(error, reelflow_ports::log::LogError::TopicMissing(_)) => {}
             Err(error) => panic!("a proposal cannot be written: {error}"),

@@ -69,6 +69,7 @@ fn plan() -> Plan {
         dead_letter_topic: "dead.sim".into(),
         side_partitions: 1,
         changelog_topic: "reel.sim.changelog".into(),
+        resets: Default::default(),
     }
 }
 

@@ -19,7 +19,7 @@ use reelflow_runtime::{
     load::Loader,
     observe::Blind,
     pipeline,
-    settings::{Retry, Settings},
+    settings::{Outage, Settings},
     worker::{Job, Step},
 };
 use reelflow_simulation::{
@@ -51,8 +51,8 @@ fn job(log: &SimulatedLog, clock: &Arc<VirtualClock>) -> Job {
     };
     let (plan, plugins) = shape.build();
     // No failure is final here.
-    let retry = Retry { give_up_after: Duration::from_secs(1 << 20), ..Retry::standard() };
-    let settings = Settings { epoch_records_max: 7, retry, ..Settings::standard("load".into()) };
+    let outage = Outage { give_up_after: Duration::from_secs(1 << 20), ..Outage::standard() };
+    let settings = Settings { epoch_records_max: 7, outage, ..Settings::standard("load".into()) };
     let (log, clock, observer) = (Arc::new(log.clone()), clock.clone(), Arc::new(Blind));
     let job = Job {
         plan: Arc::new(plan.of_history()),

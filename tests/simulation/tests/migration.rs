@@ -175,13 +175,13 @@ impl Life {
     }
 
     /// The same calls, whose answers are dropped.
-    fn rehearse(&mut self) -> Vec<StageMigration> {
-        let mut rehearsal = self.task.rehearsal(&|_| true);
-        assert_eq!(rehearsal.plugins(), [1].into(), "the plugin that has the states");
-        while let Some((plugin, request)) = rehearsal.next_call(&self.task) {
-            rehearsal.returned(self.plugins[plugin].call(&request), |_, _, _| {});
+    fn run_dry(&mut self) -> Vec<StageMigration> {
+        let mut dry_run = self.task.dry_run(&|_| true);
+        assert_eq!(dry_run.plugins(), [1].into(), "the plugin that has the states");
+        while let Some((plugin, request)) = dry_run.next_call(&self.task) {
+            dry_run.returned(self.plugins[plugin].call(&request), |_, _, _| {});
         }
-        rehearsal.finish()
+        dry_run.finish()
     }
 }
 
@@ -208,18 +208,18 @@ fn migrated_when_read_or_all_at_once_the_same_is_kept_and_comes_out() {
         let n_states = never.kept().len() as u64;
         let mut lazy = Life::recovered(keeper, V2, &never.chunks).expect("it reads version 1");
         let mut eager = Life::recovered(keeper, V2, &never.chunks).expect("it reads version 1");
-        let rehearsed = eager.rehearse();
-        assert_eq!(eager.kept(), never.kept(), "{keeper:?}: a rehearsal changes nothing");
+        let of_dry_run = eager.run_dry();
+        assert_eq!(eager.kept(), never.kept(), "{keeper:?}: a dry run changes nothing");
         let found = eager.migrate();
-        assert_eq!(found, rehearsed, "{keeper:?}");
+        assert_eq!(found, of_dry_run, "{keeper:?}");
         let by_version = [(1, n_states)].into();
         let all = StageMigration { stage: STAGE, version: 2, by_version, n_failed: 0, failures: Vec::new() };
         assert_eq!((found[0].n_migrated(), found), (n_states, vec![all]), "{keeper:?}");
-        assert_eq!((lazy.versions(), eager.versions()), (vec![1, 2], vec![2]), "{keeper:?}: what may be kept");
+        assert_eq!((lazy.versions(), eager.versions()), (vec![1], vec![2]), "{keeper:?}: what may be kept");
         assert_ne!(lazy.kept(), eager.kept(), "{keeper:?}: nothing was read yet");
         assert!(eager.task.migration().plugins().is_empty(), "{keeper:?}: nothing is left to migrate");
         assert_eq!(eager.migrate(), [], "{keeper:?}");
-        let seen = eager.rehearse();
+        let seen = eager.run_dry();
         assert_eq!((&seen[0].by_version, seen[0].n_migrated()), (&[(2, n_states)].into(), 0), "{keeper:?}: all can be read");
 
         for life in [&mut never, &mut lazy, &mut eager] {
@@ -253,11 +253,11 @@ fn the_states_that_cannot_be_migrated_are_found_and_nothing_else_is_lost() {
         for on_99 in [On99::Refuses, On99::Traps] {
             let version = Version(2, &[1], on_99);
             let mut life = Life::recovered(keeper, version, &before.chunks).expect("it reads version 1");
-            let rehearsed = life.rehearse();
-            assert_eq!(life.kept(), before.kept(), "{keeper:?}: a rehearsal changes nothing");
+            let of_dry_run = life.run_dry();
+            assert_eq!(life.kept(), before.kept(), "{keeper:?}: a dry run changes nothing");
             life.n_calls = 0;
             let found = life.migrate();
-            assert_eq!(found, rehearsed, "{keeper:?} {on_99:?}");
+            assert_eq!(found, of_dry_run, "{keeper:?} {on_99:?}");
             let [found] = &found[..] else { panic!("{found:?}") };
             assert_eq!((found.n_migrated(), found.n_failed), (2_498, 2), "{keeper:?} {on_99:?}");
             let mut names = Vec::new();

@@ -21,7 +21,7 @@ use reelflow_ports::{
 use reelflow_runtime::{
     error::RunError,
     retry::{PutBack, RetriedError, Retrier, Step, retried},
-    settings::{Retry, Settings},
+    settings::{Outage, Settings},
 };
 use reelflow_simulation::{
     chaos::Chaos,
@@ -64,8 +64,8 @@ impl World {
         }
         log.write(&letters).expect("the topic is there");
         // No failure is final here.
-        let retry = Retry { give_up_after: Duration::from_secs(1 << 20), ..Retry::standard() };
-        let settings = Settings { retry, ..Settings::standard("0".into()) };
+        let outage = Outage { give_up_after: Duration::from_secs(1 << 20), ..Outage::standard() };
+        let settings = Settings { outage, ..Settings::standard("0".into()) };
         World { plan, log, clock, settings }
     }
 

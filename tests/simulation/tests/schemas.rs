@@ -119,6 +119,7 @@ fn plan() -> Plan {
         dead_letter_topic: "dead.sim".into(),
         side_partitions: 1,
         changelog_topic: "reel.sim.changelog".into(),
+        resets: Default::default(),
     }
 }
 

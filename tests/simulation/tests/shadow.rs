@@ -28,7 +28,7 @@ use reelflow_runtime::{
     finish::Goal,
     observe::Blind,
     pipeline,
-    settings::{Retry, Settings},
+    settings::{Outage, Settings},
     shadow::{Reading, Report, Shadow},
     worker::{Job, Step, Worker},
 };
@@ -155,7 +155,7 @@ impl World {
             schemas: Arc::new(KnownSchemas::default()),
             clock: self.clock.clone(),
             guarantee: Guarantee::ExactlyOnce,
-            retry: Retry::standard(),
+            outage: Outage::standard(),
             first_max: 1_000,
             until_end: is_alone,
             is_alone,

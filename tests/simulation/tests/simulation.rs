@@ -2,10 +2,10 @@
 
 use std::panic;
 
-use reelflow_simulation::driver::{Report, run, run_with_upgrades};
+use reelflow_simulation::driver::{Report, resets::run_with_reset, run, run_with_upgrades};
 
 /// Runs each of `seeds` on a few threads; panics with the first failing seed.
-fn run_all(seeds: std::ops::Range<u64>, run: Runner) -> Vec<Report> {
+fn run_all<T: Send + 'static>(seeds: std::ops::Range<u64>, run: fn(u64, bool) -> T) -> Vec<T> {
     let seeds: Vec<u64> = seeds.collect();
     let half = seeds.len().div_ceil(2).max(1);
     let threads: Vec<_> = seeds
@@ -18,9 +18,7 @@ fn run_all(seeds: std::ops::Range<u64>, run: Runner) -> Vec<Report> {
     threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic))).collect()
 }
 
-type Runner = fn(u64, bool) -> Report;
-
-fn run_one(seed: u64, is_loud: bool, run: Runner) -> Report {
+fn run_one<T>(seed: u64, is_loud: bool, run: fn(u64, bool) -> T) -> T {
     panic::catch_unwind(|| run(seed, is_loud)).unwrap_or_else(|panic| {
         eprintln!("\nseed {seed} failed; replay it with\n  REEL_SEED={seed} cargo test -p reelflow-simulation -- --nocapture\n");
         panic::resume_unwind(panic)
@@ -71,4 +69,18 @@ fn upgrades_change_nothing_but_the_code() {
     let (accepted, rolled_back) = (sum(|report| report.n_accepted), sum(|report| report.n_rolled_back));
     eprintln!("{accepted} programs accepted, {rolled_back} rolled back, {} crashes", sum(|report| report.n_crashes));
     assert!(accepted > reports.len() && rolled_back > 0, "the seeds try something");
+}
+
+/// I-14: a reset is done in all partitions or in none, and once: what comes of it is what a batch job gives over what was not forgotten.
+#[test]
+fn a_reset_forgets_once_whatever_fails() {
+    if let Some(seed) = number("REEL_SEED") {
+        eprintln!("{:?}", run_one(seed, true, run_with_reset));
+        return;
+    }
+    let reports = run_all(0..number("REEL_SEEDS").unwrap_or(100), run_with_reset);
+    let n_accepted = reports.iter().filter(|(is_accepted, _)| *is_accepted).count();
+    let n_crashes: usize = reports.iter().map(|(_, n_crashes)| n_crashes).sum();
+    eprintln!("{n_accepted} of {} resets accepted, {n_crashes} crashes around them", reports.len());
+    assert!(n_accepted > reports.len() / 2 && n_crashes > 0, "the seeds try something");
 }

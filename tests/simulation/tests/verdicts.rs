@@ -48,7 +48,14 @@ fn set(components: &Components) -> CodeSet {
 
 fn program(components: &Components) -> Program {
     let (plan, plugins) = SHAPE.build();
-    Program { plan: Arc::new(plan), plugins, names: Vec::new(), set: set(components), stamps: Vec::new() }
+    Program {
+        plan: Arc::new(plan),
+        plugins,
+        names: Vec::new(),
+        set: set(components),
+        stamps: Vec::new(),
+        resets: Default::default(),
+    }
 }
 
 fn components(text: &str) -> Components {
@@ -92,7 +99,7 @@ fn enter(log: &Arc<dyn Log>, clock: &Arc<dyn Clock>, instance: &str) -> (Control
         observer: heard.clone(),
         board: None,
     };
-    let started = Started { code, components: components("v1"), loader: Arc::new(Picky) };
+    let started = Started { code, components: components("v1"), loader: Arc::new(Picky), resets: Default::default() };
     (control::enter(&mut job, &started, Upgrader::default()).expect("nothing fails here"), heard)
 }
 
@@ -106,7 +113,9 @@ fn code_that_does_not_load_is_rolled_back_aloud() {
     let mut processes = [enter(&log, &clock, "a"), enter(&log, &clock, "b")];
     let name = SHAPE.build().0.name;
     let unfit = components("unfit");
-    control::propose(&log, &clock, (&name, 1), &unfit, &set(&unfit), Migration::Lazy, &"somebody".into()).expect("it is written");
+    let (code, resets, by) = (set(&unfit), Default::default(), "somebody".into());
+    let proposal = control::Proposal { components: &unfit, code: &code, migration: Migration::Lazy, resets: &resets, by: &by };
+    control::propose(&log, &clock, (&name, 1), proposal).expect("it is written");
     for _ in 0..3 {
         for (control, _) in &mut processes {
             control.step().expect("nothing fails here");

@@ -13,6 +13,8 @@ pub(super) struct Change {
     /// The body is the component of this plugin. `None`: it says which.
     pub plugin: Option<String>,
     pub migration: Migration,
+    /// The stages whose state is forgotten.
+    pub resets: Vec<String>,
     pub is_breaking_allowed: bool,
     pub is_plan: bool,
     /// For the verdict.
@@ -26,6 +28,7 @@ impl Change {
         let mut change = Change {
             plugin: None,
             migration: Migration::Lazy,
+            resets: Vec::new(),
             is_breaking_allowed: false,
             is_plan: false,
             wait: Duration::from_secs(WAIT_S),
@@ -47,6 +50,7 @@ impl Change {
                         _ => return Err(wrong("lazy or eager")),
                     }
                 }
+                "reset" => change.resets.push(value.clone()),
                 "allow_breaking" => change.is_breaking_allowed = yes()?,
                 "plan" => change.is_plan = yes()?,
                 "wait" => match value.parse() {
@@ -57,7 +61,7 @@ impl Change {
                 "by" => return Err(wrong("a name of up to 100 characters")),
                 _ => {
                     return Err(format!(
-                        "there is no parameter \"{name}\", but plugin, migration, allow_breaking, plan, wait and by"
+                        "there is no parameter \"{name}\", but plugin, migration, reset, allow_breaking, plan, wait and by"
                     ));
                 }
             }
@@ -70,6 +74,9 @@ impl Change {
         let mut query = form_urlencoded::Serializer::new(String::new());
         if let Some(plugin) = &self.plugin {
             query.append_pair("plugin", plugin);
+        }
+        for stage in &self.resets {
+            query.append_pair("reset", stage);
         }
         let migration = match self.migration {
             Migration::Lazy => "lazy",
@@ -106,12 +113,16 @@ mod tests {
         let all = Change {
             plugin: Some("count".to_owned()),
             migration: Migration::Eager,
+            resets: vec!["sum".to_owned(), "join".to_owned()],
             is_breaking_allowed: true,
             is_plan: true,
             wait: Duration::from_secs(600),
             by: "Jo & Al".to_owned(),
         };
-        check("plugin=count&migration=eager&allow_breaking=true&plan&wait=600&by=Jo+%26+Al", Ok(all.clone()));
+        check(
+            "plugin=count&migration=eager&reset=sum&reset=join&allow_breaking=true&plan&wait=600&by=Jo+%26+Al",
+            Ok(all.clone()),
+        );
         check(&all.query(), Ok(all));
         check(&plain.query(), Ok(plain));
         check("migration=soon", Err("\"migration\" is lazy or eager, not \"soon\""));

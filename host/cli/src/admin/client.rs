@@ -36,6 +36,7 @@ pub(crate) fn reload(address: SocketAddr, components: &Components, args: &Reload
     let change = Change {
         plugin: None,
         migration: args.trying.migration(),
+        resets: args.reset.clone(),
         is_breaking_allowed: args.allow_breaking,
         is_plan: args.plan,
         wait: Duration::from_secs(args.trying.wait),

@@ -9,7 +9,7 @@ use super::{Format, ManifestArg, admin::Ask};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  reel reload --plan\n  reel reload pipeline.toml --wait 60\n  reel reload --eager\n  reel reload --admin http://127.0.0.1:7070\n\nProposes the components that the manifest names to the processes that run its pipeline. They try them on all partitions, and keep them if all goes well. A pipeline on the embedded log belongs to one process: ask that with --admin (`reel run --admin`), or run it with `reel run --watch`.\n\nExit codes: 0 accepted, 1 rolled back or refused, 2 the code does not fit, 3 nobody answers, or the pipeline has never run."
+    after_help = "Examples:\n  reel reload --plan\n  reel reload pipeline.toml --wait 60\n  reel reload --eager\n  reel reload --plan --reset count\n  reel reload --admin http://127.0.0.1:7070\n\nProposes the components that the manifest names to the processes that run its pipeline. They try them on all partitions, and keep them if all goes well. A pipeline on the embedded log belongs to one process: ask that with --admin (`reel run --admin`), or run it with `reel run --watch`.\n\nExit codes: 0 accepted, 1 rolled back or refused, 2 the code does not fit, 3 nobody answers, or the pipeline has never run."
 )]
 pub(crate) struct Reload {
     #[command(flatten)]
@@ -20,6 +20,9 @@ pub(crate) struct Reload {
     /// Also take what readers of the results may break by: fields of a sink that go or get another type.
     #[arg(long)]
     pub(crate) allow_breaking: bool,
+    /// Forget what this stage keeps, in the trial of the new code; may be given several times. Where the code is the same, that is all that happens.
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) reset: Vec<String>,
     #[command(flatten)]
     pub(crate) trying: Trying,
     #[command(flatten)]

@@ -1,6 +1,6 @@
 //! `reel reload`, `reel history`, and the loading of code by manifest that a running process needs for them.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
 
 use reelflow_config::{Code, Problems};
 use reelflow_core::{
@@ -14,7 +14,7 @@ use reelflow_ports::{
 };
 use reelflow_runtime::{
     code::{Components, Loader, Program},
-    control::{self, Answer},
+    control::{self, Answer, Proposal},
 };
 
 use crate::{
@@ -23,8 +23,10 @@ use crate::{
     manifest::Manifest,
     outside,
 };
+use forgotten::Forgotten;
 use told::{Changed, Entry, Replaced};
 
+mod forgotten;
 mod remote;
 pub(crate) mod told;
 
@@ -55,6 +57,8 @@ pub(crate) struct Wanted {
     /// Of the manifest with this code.
     pub(crate) warnings: Problems,
     components: Components,
+    /// The stages whose state is forgotten.
+    resets: BTreeSet<Arc<str>>,
     pub(super) new: Program,
     /// What the pipeline runs; or why this manifest has no use for it.
     pub(super) was: Result<Program, String>,
@@ -100,22 +104,24 @@ impl Running {
         })
     }
 
-    /// Compiles `components` and compares them with what runs.
-    pub(crate) fn weigh(&self, components: Components) -> Result<Wanted, Failure> {
+    /// Compiles `components` and compares them with what runs. `resets`: the stages that are to begin anew.
+    pub(crate) fn weigh(&self, components: Components, resets: &[String]) -> Result<Wanted, Failure> {
         let (new, warnings) = self.manifest.code(&components, self.n_partitions)?;
         let was = self.components()?.and_then(|components| {
             let loaded = self.manifest.code(&components, self.n_partitions);
             loaded.map(|(code, _)| code).map_err(|failure| failure.text())
         });
-        let planned = Planned::new(&self.current()?.code, was.as_ref().map_err(String::as_str), &new);
-        Ok(Wanted { planned, warnings, components, new, was })
+        let resets = super::state::keeping(&new.plan, resets)?;
+        let mut planned = Planned::new(&self.current()?.code, was.as_ref().map_err(String::as_str), &new);
+        planned.forgotten = forgotten::count(&self.manifest, &*self.log, was.as_ref().ok(), &resets)?;
+        Ok(Wanted { planned, warnings, components, resets, new, was })
     }
 
     /// Asks the pipeline to try it.
     pub(crate) fn propose(&self, wanted: &Wanted, migration: Migration, by: &str) -> Result<Offset, Failure> {
-        let Wanted { components, new, .. } = wanted;
-        control::propose(&self.log, &self.clock, self.name(), components, &new.set, migration, &by.into())
-            .map_err(|error| self.manifest.log_failure(error))
+        let Wanted { components, resets, new, .. } = wanted;
+        let proposal = Proposal { components, code: &new.set, migration, resets, by: &by.into() };
+        control::propose(&self.log, &self.clock, self.name(), proposal).map_err(|error| self.manifest.log_failure(error))
     }
 
     /// Asks the pipeline to try it, and says what came of that. `command`: who asks, if nobody else is named.
@@ -175,7 +181,7 @@ pub(crate) fn reload(args: &Reload) -> Result<(), Failure> {
         return remote::reload(address, &manifest, args);
     }
     let running = Running::open(manifest)?;
-    let wanted = running.weigh(running.manifest.components()?)?;
+    let wanted = running.weigh(running.manifest.components()?, &args.reset)?;
     super::run::warn(&running.manifest, &wanted.warnings);
     let planned = wanted.planned.told();
     if args.plan {
@@ -202,6 +208,8 @@ pub(crate) struct Planned {
     differences: Vec<Difference>,
     /// Why the pipeline's own code cannot be compared.
     incomparable: Option<String>,
+    /// What the stages keep that begin anew.
+    forgotten: Vec<Forgotten>,
 }
 
 impl Planned {
@@ -211,10 +219,15 @@ impl Planned {
         };
         let plugins = new.set.changed_from(current).map(of_plugin).collect();
         let differences = was.map(|was| was.plan.differences(&new.plan)).unwrap_or_default();
-        Planned { plugins, differences, incomparable: was.err().map(str::to_owned) }
+        Planned { plugins, differences, incomparable: was.err().map(str::to_owned), forgotten: Vec::new() }
+    }
+
+    fn resets(&self) -> BTreeSet<Arc<str>> {
+        self.forgotten.iter().map(|one| one.stage.clone()).collect()
     }
 
     pub(crate) fn told(&self) -> told::Plan {
+        let resets = self.resets();
         let plugin = |(name, was, is): &(Arc<str>, String, String)| Replaced {
             plugin: name.to_string(),
             was: was.clone(),
@@ -222,25 +235,27 @@ impl Planned {
         };
         told::Plan {
             plugins: self.plugins.iter().map(plugin).collect(),
-            differences: self.differences.iter().map(Changed::of).collect(),
+            differences: self.differences.iter().map(|one| Changed::of(one, &resets)).collect(),
             incomparable: self.incomparable.clone(),
+            resets: self.forgotten.iter().map(Forgotten::told).collect(),
         }
     }
 
     /// An error for what should not even be tried.
     pub(crate) fn refuse(&self, is_breaking_allowed: bool) -> Result<(), Failure> {
-        if self.plugins.is_empty() {
+        let resets = self.resets();
+        if self.plugins.is_empty() && resets.is_empty() {
             return Err(
                 Failure::new(Exit::User, "the pipeline runs this code already").help("Build the plugin first: `reel build`.")
             );
         }
-        if let Some((one, instead)) = self.differences.iter().find_map(|one| Some((one, one.blocks()?))) {
+        if let Some((one, instead)) = self.differences.iter().find_map(|one| Some((one, one.blocks(&resets)?))) {
             return Err(Failure::new(Exit::User, format!("a running pipeline cannot take this: {one}")).help(instead));
         }
-        let breaking = |one: &&Difference| one.is_breaking();
+        let breaking = |one: &&Difference| one.is_breaking(&resets);
         match self.differences.iter().find(breaking) {
-            Some(one @ Difference::State { .. }) => Err(Failure::new(Exit::User, format!("the state that is kept would be unreadable: {one}"))
-                .help("Let the new plugin migrate it (docs/plugins.md), or start a pipeline of another name from the beginning of its topics.")),
+            Some(one @ Difference::State { stage, .. }) => Err(Failure::new(Exit::User, format!("the state that is kept would be unreadable: {one}"))
+                .help(format!("Let the new plugin migrate it (docs/plugins.md), start a pipeline of another name from the beginning of its topics, or forget it: `--reset {stage}`."))),
             Some(one) if !is_breaking_allowed => Err(Failure::new(Exit::User, format!("readers of the results may break: {one}"))
                 .help("If they are ready for it, give --allow-breaking.")),
             _ => Ok(()),

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use reelflow_config::config::upgrade::Upgrade;
 use reelflow_ports::{
     clock::{Clock, SystemClock},
     log::{Log, LogError, TopicPartition},
@@ -18,14 +19,14 @@ use reelflow_runtime::{
     observe::Observer,
     patience::Patience,
     pipeline::Pipeline,
-    settings::{Alignment, Retry, Settings},
+    settings::{Alignment, Outage, Settings, TrialRules},
     worker::Job,
 };
 
 use crate::{
     admin::Admin,
     args::{Format, Process, Run},
-    commands::reload::ManifestLoader,
+    commands::{reload::ManifestLoader, state},
     failure::{Exit, Failure},
     manifest::Manifest,
     metrics::{Both, Metrics},
@@ -46,6 +47,7 @@ pub(crate) fn run(args: &Run) -> Result<(), Failure> {
     let components = manifest.components()?;
     let (code, warnings) = manifest.code(&components, n_partitions)?;
     warn(&manifest, &warnings);
+    let resets = state::keeping(&code.plan, &args.reset)?;
     let code = Arc::new(code);
     let settings = settings(&manifest, &args.process, args.until_end);
     let total = if args.until_end {
@@ -69,7 +71,8 @@ pub(crate) fn run(args: &Run) -> Result<(), Failure> {
     };
     let files = manifest.file_sinks(&job.plan);
     let loader = Arc::new(ManifestLoader { manifest: manifest.clone(), n_partitions });
-    let pipeline = Pipeline::new(job).with_files(files).with_upgrades(Started { code, components, loader });
+    let pipeline = Pipeline::new(job).with_files(files).with_upgrades(Started { code, components, loader, resets });
+    args.reset.iter().for_each(|stage| progress.say(&format!("state of stage \"{stage}\": RESET: what it keeps is forgotten")));
     if args.watch {
         watch::spawn(manifest.clone(), n_partitions, pipeline.upgrader(), pipeline.stopper());
     }
@@ -150,7 +153,7 @@ pub(super) fn banner(manifest: &Manifest, log: &dyn Log, n_partitions: u32, n_wo
 
 /// Tries again while the log does not answer, with a visible message, for as long as the user said.
 fn patient<T>(process: &Process, manifest: &Manifest, mut attempt: impl FnMut() -> Result<T, LogError>) -> Result<T, Failure> {
-    let mut patience = Patience::new(retry(process));
+    let mut patience = Patience::new(outage(process));
     loop {
         match attempt() {
             Err(error @ LogError::Unavailable(_)) => {
@@ -164,8 +167,8 @@ fn patient<T>(process: &Process, manifest: &Manifest, mut attempt: impl FnMut() 
 }
 
 /// How long to go on while the log fails: the user says when to give up.
-fn retry(process: &Process) -> Retry {
-    Retry { give_up_after: Duration::from_secs(process.give_up_after), ..Retry::standard() }
+fn outage(process: &Process) -> Outage {
+    Outage { give_up_after: Duration::from_secs(process.give_up_after), ..Outage::standard() }
 }
 
 /// How many offsets the source topics hold: about how many records there are to read.
@@ -189,10 +192,20 @@ pub(super) fn settings(manifest: &Manifest, process: &Process, until_end: bool) 
         commit_interval: Duration::from_millis(pipeline.commit_interval_ms),
         epoch_records_max: usize::try_from(pipeline.epoch_records_max).unwrap_or(usize::MAX),
         session_timeout: Duration::from_secs(process.session_timeout),
-        retry: retry(process),
+        outage: outage(process),
         alignment: pipeline.max_drift_ms.map(|ms| Alignment::within(Duration::from_millis(ms))),
+        trial: trial(&manifest.config.upgrade),
         until_end,
         ..standard
+    }
+}
+
+fn trial(upgrade: &Upgrade) -> TrialRules {
+    TrialRules {
+        n_epochs: upgrade.trial_intervals,
+        n_epochs_gathering: upgrade.gather_intervals,
+        bad_share_max: f64::from(upgrade.bad_share_max) / 10_000.0,
+        verdict_max: Duration::from_millis(upgrade.verdict_wait_ms),
     }
 }
 
@@ -213,4 +226,17 @@ pub(super) fn on_signal(text: &'static str, first: impl Fn() + Send + 'static) -
         first();
     })
     .map_err(|why| Failure::new(Exit::Environment, format!("signals cannot be handled: {why}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_without_upgrade_tries_new_code_by_the_standard() {
+        assert_eq!(format!("{:?}", trial(&Upgrade::STANDARD)), format!("{:?}", TrialRules::STANDARD));
+        let other = Upgrade { trial_intervals: 5, gather_intervals: 0, verdict_wait_ms: 1_500, bad_share_max: 25 };
+        let TrialRules { n_epochs, n_epochs_gathering, bad_share_max, verdict_max } = trial(&other);
+        assert_eq!((n_epochs, n_epochs_gathering, bad_share_max, verdict_max.as_millis()), (5, 0, 0.0025, 1_500));
+    }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use reelflow_runtime::{
-    settings::Retry,
+    settings::Outage,
     shadow::{Reading, Report, Shadow},
     worker::Step,
 };
@@ -42,7 +42,7 @@ pub(crate) fn shadow(args: &Args) -> Result<(), Failure> {
         );
     }
     let running = Running::open(manifest)?;
-    let candidate = running.weigh(running.manifest.components()?)?;
+    let candidate = running.weigh(running.manifest.components()?, &[])?;
     run::warn(&running.manifest, &candidate.warnings);
     // Who only looks breaks nobody.
     candidate.planned.refuse(args.allow_breaking || !args.promote)?;
@@ -90,7 +90,7 @@ fn watch(args: &Args, running: &Running, candidate: &Wanted) -> Result<Report, F
         schemas: manifest.schemas()?,
         clock: clock.clone(),
         guarantee: manifest.guarantee(),
-        retry: Retry::standard(),
+        outage: Outage::standard(),
         first_max: args.show.into(),
         until_end,
         is_alone: manifest.has_own_log(),

@@ -1,6 +1,6 @@
 //! `reel state`: what a pipeline keeps, as it was committed last.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use reelflow_config::{Partitions, closest};
 use reelflow_core::{
@@ -56,29 +56,42 @@ impl Committed {
 
     /// All tasks as they were committed last, in the order of partition and fragment. None: nothing was ever committed.
     pub(super) fn tasks(&self) -> Result<Vec<TaskState>, Failure> {
-        let Committed { manifest, log, plan, .. } = self;
-        match log.n_partitions(&plan.changelog_topic).map_err(|error| manifest.log_failure(error))? {
-            None => Ok(Vec::new()),
-            Some(_) => inspect(&**log, plan, manifest.guarantee()).map_err(|error| manifest.run_failure(error)),
-        }
+        tasks(&self.manifest, &*self.log, &self.plan)
     }
 
     /// The place in the plan of the stage called `name`, which must keep something.
     fn stage(&self, name: &str) -> Result<StageIdx, Failure> {
-        let keeping = || self.plan.stages.iter().filter(|stage| keeps(stage)).map(|stage| &*stage.name);
-        let list = || match keeping().collect::<Vec<_>>() {
-            none if none.is_empty() => "no stage of this pipeline keeps anything".to_owned(),
-            names => format!("what keeps something is {}", names.join(", ")),
-        };
-        let fail = |message: String, help: String| Err(Failure::new(Exit::User, message).help(help));
-        let pipeline = &self.plan.name;
-        match self.plan.stages.iter().position(|stage| *stage.name == *name) {
-            Some(idx) if keeps(&self.plan.stages[idx]) => Ok(idx),
-            Some(_) => fail(format!("stage \"{name}\" is a transform, which keeps nothing"), list()),
-            None => {
-                let meant = closest(name, keeping()).map(|meant| format!("did you mean \"{meant}\"?"));
-                fail(format!("pipeline \"{pipeline}\" has no stage \"{name}\""), meant.unwrap_or_else(list))
-            }
+        stage(&self.plan, name)
+    }
+}
+
+/// As [`Committed::tasks`], of a `plan` that `manifest` has with other components than it names.
+pub(super) fn tasks(manifest: &Manifest, log: &dyn Log, plan: &Arc<Plan>) -> Result<Vec<TaskState>, Failure> {
+    match log.n_partitions(&plan.changelog_topic).map_err(|error| manifest.log_failure(error))? {
+        None => Ok(Vec::new()),
+        Some(_) => inspect(log, plan, manifest.guarantee()).map_err(|error| manifest.run_failure(error)),
+    }
+}
+
+/// The stages called `names`, which must keep something.
+pub(super) fn keeping(plan: &Plan, names: &[String]) -> Result<BTreeSet<Arc<str>>, Failure> {
+    names.iter().map(|name| stage(plan, name).map(|idx| plan.stages[idx].name.clone())).collect()
+}
+
+fn stage(plan: &Plan, name: &str) -> Result<StageIdx, Failure> {
+    let keeping = || plan.stages.iter().filter(|stage| keeps(stage)).map(|stage| &*stage.name);
+    let list = || match keeping().collect::<Vec<_>>() {
+        none if none.is_empty() => "no stage of this pipeline keeps anything".to_owned(),
+        names => format!("what keeps something is {}", names.join(", ")),
+    };
+    let fail = |message: String, help: String| Err(Failure::new(Exit::User, message).help(help));
+    let pipeline = &plan.name;
+    match plan.stages.iter().position(|stage| *stage.name == *name) {
+        Some(idx) if keeps(&plan.stages[idx]) => Ok(idx),
+        Some(_) => fail(format!("stage \"{name}\" is a transform, which keeps nothing"), list()),
+        None => {
+            let meant = closest(name, keeping()).map(|meant| format!("did you mean \"{meant}\"?"));
+            fail(format!("pipeline \"{pipeline}\" has no stage \"{name}\""), meant.unwrap_or_else(list))
         }
     }
 }

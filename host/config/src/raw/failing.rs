@@ -71,7 +71,7 @@ fn errors_max(table: &mut Table<'_>, problems: &mut Problems) -> Option<ErrorsMa
 }
 
 /// Reads `5%` or `0.25%`, in hundredths of a percent.
-fn share(text: &str) -> Result<u32, Wrong> {
+pub(super) fn share(text: &str) -> Result<u32, Wrong> {
     let wrong =
         |instead: Option<String>| Wrong { why: "a share is above 0% and below 100%, such as 5% or 0.25%".to_owned(), instead };
     let number = text.strip_suffix('%').ok_or_else(|| wrong(value::plain_number(text).map(|number| format!("{number}%"))))?;

@@ -33,7 +33,7 @@ pub(super) struct ErrorsMax {
 
 /// A share: a number of at most two decimals and `%`, above 0% and below 100%.
 #[derive(JsonSchema)]
-struct Share(#[schemars(regex(pattern = "^[0-9]{1,2}([.][0-9]{1,2})?%$"))] String);
+pub(super) struct Share(#[schemars(regex(pattern = "^[0-9]{1,2}([.][0-9]{1,2})?%$"))] String);
 
 /// How often a call of a single row or group that ran into its deadline is made again; at most 5. Default 3.
 #[derive(JsonSchema)]

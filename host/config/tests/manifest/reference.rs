@@ -117,6 +117,7 @@ fn page() -> String {
     let mut page = Page { schema: &schema, text: INTRODUCTION.to_owned() };
     for (title, name) in [
         ("[pipeline]", "Pipeline"),
+        ("[upgrade]", "Upgrade"),
         ("[log]", "Log"),
         ("[registry]", "Registry"),
         ("[source.NAME]", "Source"),

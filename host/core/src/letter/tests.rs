@@ -149,6 +149,7 @@ fn plan(consumers: &[Consumer], behind: &[Consumer]) -> Plan {
         dead_letter_topic: "dead.test".into(),
         side_partitions: 2,
         changelog_topic: "reel.test.changelog".into(),
+        resets: Default::default(),
     }
 }
 

@@ -1,11 +1,12 @@
 //! What new code changes in a plan, and whether a running pipeline can take it.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use crate::{
     plan::{Plan, StagePlan},
     plugin::StateVersion,
     schema::{Field, Schema},
+    task::{OtherTerm, may_change_with_a_reset, other_terms},
 };
 
 /// One thing that differs between a plan and the same manifest's plan with other code.
@@ -22,6 +23,13 @@ pub enum Difference {
         stage: Arc<str>,
         was: Option<StateVersion>,
         is: Option<StateVersion>,
+    },
+    /// What decides the results of a stage, as far as it comes of the code: fields that a join keeps of its rows.
+    Terms {
+        stage: Arc<str>,
+        term: &'static str,
+        was: String,
+        is: String,
     },
     /// A running pipeline cannot take it: this would have to be the same.
     Shape {
@@ -45,11 +53,16 @@ pub enum StreamOf {
 }
 
 impl Difference {
-    /// Whether a running pipeline cannot take it, with what to do instead.
+    /// Whether a running pipeline cannot take it, with what to do instead. `resets`: the stages whose state is forgotten.
     ///
     /// Rows in a shuffle, or on their way into files, were written with the old fields: the new plan would not read them.
-    pub fn blocks(&self) -> Option<&'static str> {
+    pub fn blocks(&self, resets: &BTreeSet<Arc<str>>) -> Option<&'static str> {
         match self {
+            Difference::Terms { stage, term, .. } => match (may_change_with_a_reset(term), resets.contains(stage)) {
+                (true, true) => None,
+                (true, false) => Some("forget what the stage keeps with --reset, or give the new code another name"),
+                (false, _) => Some("rows that were sent by the old one are under way; give the new code another name"),
+            },
             Difference::Shape { .. } => Some("start the pipeline again with the new code"),
             Difference::Fields { of: StreamOf::Shuffle(_), .. } => {
                 Some("rows with the old fields are under way; let the pipeline end (`__end`), or give the new one another name")
@@ -61,16 +74,17 @@ impl Difference {
         }
     }
 
-    /// Whether readers of the pipeline's results may break by it.
-    pub fn is_breaking(&self) -> bool {
+    /// Whether readers of the pipeline's results may break by it, or state would be unreadable that is not of `resets`.
+    pub fn is_breaking(&self, resets: &BTreeSet<Arc<str>>) -> bool {
         match self {
+            Difference::State { stage, .. } if resets.contains(stage) => false,
             Difference::Fields { of: StreamOf::Sink { .. }, removed, retyped, .. } => !removed.is_empty() || !retyped.is_empty(),
             Difference::State { was, is, .. } => match (was, is) {
                 (Some(was), Some(is)) => !is.can_read(&was.name, was.version),
                 (Some(_), None) => true,
                 (None, _) => false,
             },
-            Difference::Fields { .. } | Difference::Shape { .. } => false,
+            Difference::Fields { .. } | Difference::Terms { .. } | Difference::Shape { .. } => false,
         }
     }
 }
@@ -87,12 +101,15 @@ impl Plan {
             found.extend(fields(StreamOf::Source(was.name.clone()), &was.stream.schema, &is.stream.schema));
         }
         for (was, is) in self.stages.iter().zip(&new.stages) {
+            let stage = &was.name;
             for (was_out, is_out) in was.outputs.iter().zip(&is.outputs) {
                 found.extend(fields(StreamOf::Stage(was.name.clone()), &was_out.schema, &is_out.schema));
             }
             if was.state != is.state {
                 found.push(Difference::State { stage: was.name.clone(), was: was.state.clone(), is: is.state.clone() });
             }
+            let of_terms = |OtherTerm { term, was, is }| Difference::Terms { stage: stage.clone(), term, was, is };
+            found.extend(other_terms(was, is).into_iter().map(of_terms));
         }
         for (was, is) in self.shuffles.iter().zip(&new.shuffles) {
             // A frame knows its columns by their places.
@@ -199,6 +216,7 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Difference::Shape { what } => write!(f, "{what} would be others"),
+            Difference::Terms { stage, term, was, is } => write!(f, "stage \"{stage}\" had {term} = {was}, now it is {is}"),
             Difference::State { stage, was, is } => {
                 let of = |state: &Option<StateVersion>| state.as_ref().map_or_else(|| "none".to_owned(), StateVersion::to_string);
                 write!(f, "stage \"{stage}\" keeps {} → {}", of(was), of(is))
@@ -241,20 +259,33 @@ mod tests {
             int = type_text(&was.fields[0])
         );
         assert_eq!(found.to_string(), text);
-        assert!(found.is_breaking() && found.blocks().is_none(), "readers may break, the pipeline does not");
+        let none = BTreeSet::new();
+        assert!(found.is_breaking(&none) && found.blocks(&none).is_none(), "readers may break, the pipeline does not");
         assert_eq!(fields(of(), &was, &was), None);
         let more = fields(StreamOf::Sink { name: "out".into(), is_files: true }, &was, &schema(&[("a", FieldType::Int, true)]));
-        assert!(more.is_some_and(|more| more.blocks().is_some()), "rows that wait to become files have the old fields");
+        assert!(more.is_some_and(|more| more.blocks(&none).is_some()), "rows that wait to become files have the old fields");
+    }
+
+    #[test]
+    fn a_reset_makes_other_terms_possible_but_not_another_key() {
+        let of = |term| Difference::Terms { stage: "s".into(), term, was: "1".into(), is: "2".into() };
+        let resets = |stage: &str| BTreeSet::from([Arc::from(stage)]);
+        assert!(of("fields of the right").blocks(&resets("t")).is_some_and(|instead| instead.contains("--reset")));
+        assert_eq!(of("fields of the right").blocks(&resets("s")), None);
+        assert!(of("left_key").blocks(&resets("s")).is_some_and(|instead| !instead.contains("--reset")));
     }
 
     #[test]
     fn a_state_that_cannot_be_read_is_a_breaking_change() {
         let version = |version, reads: &[u32]| Some(StateVersion { name: "S".to_owned(), version, reads: reads.to_vec() });
         let state = |was, is| Difference::State { stage: "s".into(), was, is };
-        assert!(state(version(1, &[]), version(2, &[])).is_breaking());
-        assert!(state(version(1, &[]), None).is_breaking());
-        assert!(!state(version(1, &[]), version(2, &[1])).is_breaking());
-        assert!(!state(None, version(2, &[])).is_breaking());
+        let (none, of_stage) = (BTreeSet::new(), BTreeSet::from(["s".into()]));
+        assert!(state(version(1, &[]), version(2, &[])).is_breaking(&none));
+        assert!(!state(version(1, &[]), version(2, &[])).is_breaking(&of_stage), "it is forgotten");
+        assert!(state(version(1, &[]), version(2, &[])).is_breaking(&BTreeSet::from(["t".into()])), "another stage's is");
+        assert!(state(version(1, &[]), None).is_breaking(&none));
+        assert!(!state(version(1, &[]), version(2, &[1])).is_breaking(&none));
+        assert!(!state(None, version(2, &[])).is_breaking(&none));
         assert_eq!(state(version(1, &[]), version(2, &[1])).to_string(), "stage \"s\" keeps S 1 → S 2 and migrates 1");
     }
 }

@@ -41,6 +41,7 @@ fn plan() -> Arc<Plan> {
         dead_letter_topic: "dead.p".into(),
         side_partitions: 1,
         changelog_topic: "reel.p.changelog".into(),
+        resets: Default::default(),
     })
 }
 

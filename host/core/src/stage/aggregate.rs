@@ -48,6 +48,7 @@ use revisions::Revisions;
 use trails::Trails;
 
 mod adding;
+mod anew;
 mod calls;
 mod early;
 mod firing;

@@ -4,11 +4,12 @@
 //! are named, so that a pipeline may get new sources, shuffles and stages. (I-10)
 //!
 //! ```text
-//! memory   = version u8 (5) | low | n varint, source* | n varint, inward* | n varint, stage* | n varint, outward*
+//! memory   = version u8 (6) | low | n varint, source* | n varint, inward* | n varint, stage* | n varint, outward*
 //! source   = name | watermark | 3 counts
 //! inward   = topic | low | n varint, mark* | 3 counts         (a shuffle that leads here)
-//! stage    = name | n varint, term* | versions | low | table | 11 counts | block
-//!                            (version 2 had no `versions`, version 3 no `table`, version 4 no `block` and 9 counts)
+//! stage    = name | reset | n varint, term* | versions | low | table | 11 counts | block
+//!                            (version 2 had no `versions`, version 3 no `table`, version 4 no `block` and 9 counts, version 5 no `reset`)
+//! reset    = offset + 1, varint, or 0                         (when it began anew, see `anew`)
 //! table    = watermark                                       (of a lookup's table; the least one, if it is none)
 //! term     = name | value                                     (what decides its results, see `terms`)
 //! versions                                                    (of its plugin's state, see `versions`)
@@ -20,10 +21,12 @@
 
 use crate::{
     plan::Plan,
+    record::Offset,
     stage::StageCounts,
     state::{ByteWriter, ChangeReader, StateError},
     task::{
         Outward,
+        anew::Restoring,
         failing::Block,
         input::{InputState, SourceCounts},
         stages::Stage,
@@ -34,7 +37,7 @@ use crate::{
 
 /// No stage may have this name.
 pub(super) const SECTION: &str = "@task";
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 
 /// The parts of a task that are remembered here.
 pub(super) struct Memory<'a> {
@@ -69,6 +72,7 @@ impl Memory<'_> {
         to.varint(self.stages.len() as u64);
         for stage in self.stages.iter_mut() {
             to.bytes(self.plan.stages[stage.idx].name.as_bytes());
+            to.varint(stage.reset.map_or(0, |offset| offset as u64 + 1));
             stage.terms.write(&mut to);
             stage.versions.write(stage.state.state_bytes() > 0, &mut to);
             to.signed(stage.low.watermark().0);
@@ -115,9 +119,13 @@ impl Memory<'_> {
             let name = read_name(from)?;
             let stage =
                 self.stages.iter_mut().find(|stage| *plan.stages[stage.idx].name == *name).ok_or_else(|| unknown(name))?;
-            stage.terms.check(name, from)?;
-            if version > 2 {
-                stage.versions.check(name, from)?;
+            let reset = if version > 5 { read_reset(from)? } else { None };
+            let others = stage.terms.read_others(from)?;
+            stage.begin_restoring(name, reset, others)?;
+            match stage.restoring {
+                _ if version == 2 => {}
+                Restoring::Whole => stage.versions.check(name, from)?,
+                Restoring::Forgotten | Restoring::Skipped => stage.versions.forget(from)?,
             }
             stage.low.restore(Watermark(from.signed()?));
             if version > 3 {
@@ -146,6 +154,11 @@ fn unknown(name: &str) -> StateError {
 
 fn read_name<'a>(from: &mut ChangeReader<'a>) -> Result<&'a str, StateError> {
     std::str::from_utf8(from.bytes()?).map_err(|_| StateError::Damaged("a name"))
+}
+
+fn read_reset(from: &mut ChangeReader<'_>) -> Result<Option<Offset>, StateError> {
+    let next = i64::try_from(from.varint()?).map_err(|_| StateError::Damaged("the offset of a reset"))?;
+    Ok((next > 0).then(|| next - 1))
 }
 
 fn write_mark(to: &mut ByteWriter, mark: InputMark) {

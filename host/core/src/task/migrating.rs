@@ -1,7 +1,7 @@
-//! All states of a task brought to the version that its plugins write, or a rehearsal of that.
+//! All states of a task brought to the version that its plugins write, or a dry run of that.
 //!
 //! A [`Migration`] is a list of calls over what a task keeps. It takes the answers and counts; what becomes of a migrated state is for
-//! those who drive it: [`super::Input::Migrate`] puts it in its place, a rehearsal drops it. A call that breaks the plugin is cut down to the states
+//! those who drive it: [`super::Input::Migrate`] puts it in its place, a dry run drops it. A call that breaks the plugin is cut down to the states
 //! that do. What is found does not depend on how states are cut into calls.
 //!
 //! States are replaced while the calls go on, and the task does not remember those of before: it must be dropped when one of them cannot be
@@ -195,7 +195,7 @@ impl Task {
     }
 
     /// The same, and the states of all other stages whose plugin can migrate: to see whether it reads what it declares. O(states).
-    pub fn rehearsal(&self, can_migrate: &dyn Fn(PluginIdx) -> bool) -> Migration {
+    pub fn dry_run(&self, can_migrate: &dyn Fn(PluginIdx) -> bool) -> Migration {
         self.migration_of(|stage| stage.versions.to_migrate().is_some() || self.plugin_of(stage).is_some_and(can_migrate))
     }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     plan::{FragmentPlan, JoinKind, Matching, Plan, StageIdx, StageKind, StagePlan, WindowSpec},
+    record::Offset,
     stage::{
         Batch, Operator, StageCounts,
         aggregate::Aggregate,
@@ -14,7 +15,7 @@ use crate::{
         states::PluginStates,
         transform::Transform,
     },
-    task::{failing::Block, feeds::Feeds, input::InputState, terms::Terms, versions::Versions},
+    task::{anew::Restoring, failing::Block, feeds::Feeds, input::InputState, terms::Terms, versions::Versions},
     time::{WallTime, Watermark},
     watermark::{InputMark, LowWatermark},
 };
@@ -30,6 +31,9 @@ pub(super) struct Stage {
     pub block: Block,
     pub terms: Terms,
     pub versions: Versions,
+    /// The record for which its state was forgotten last.
+    pub reset: Option<Offset>,
+    pub restoring: Restoring,
     /// The minimum over what feeds it: it judges the rows that come in.
     pub low: LowWatermark,
     pub feeds: Feeds,
@@ -62,7 +66,7 @@ pub(super) enum StageState {
 }
 
 impl StageState {
-    fn new(plan: &StagePlan) -> StageState {
+    pub fn new(plan: &StagePlan) -> StageState {
         match &plan.kind {
             StageKind::Transform { columns, .. } => StageState::Transform(Transform::new(columns)),
             StageKind::Dedup { id, horizon_ms } => StageState::Dedup(Dedup::new(*id, *horizon_ms)),
@@ -178,6 +182,8 @@ impl Stage {
                 block: Block::default(),
                 terms: Terms::of(&plan.stages[*idx]),
                 versions: Versions::new(plan.stages[*idx].state.clone()),
+                reset: plan.resets.get(idx).copied(),
+                restoring: Restoring::Whole,
                 low: LowWatermark::default(),
                 feeds: Feeds::of_stage(plan, fragment, *idx, &stages),
                 table: matches!(plan.stages[*idx].kind, StageKind::Lookup { .. }).then(|| TableFeed {

@@ -11,6 +11,29 @@ use crate::{
     time::duration_text,
 };
 
+/// Terms by which rows find the task that keeps what they belong to. Rows that were sent by other ones are under way: a stage that begins anew may
+/// have other terms than before, but not these.
+const PLACES: [&str; 8] = ["kind", "key", "id", "left_key", "right_key", "on", "key of the table", "broadcast"];
+
+/// A term that is not what it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OtherTerm {
+    pub term: &'static str,
+    pub was: String,
+    pub is: String,
+}
+
+/// Whether a stage that begins anew may have another one.
+pub(crate) fn may_change_with_a_reset(term: &str) -> bool {
+    !PLACES.contains(&term)
+}
+
+/// What is not the same in two plans of a stage, in the order of its terms.
+pub(crate) fn other_terms(was: &StagePlan, is: &StagePlan) -> Vec<OtherTerm> {
+    let was = Terms::of(was);
+    Terms::of(is).others(was.0.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
+}
+
 /// (what manifests call it, its value), beginning with the kind of the stage, which decides which others there are.
 #[derive(Debug)]
 pub(super) struct Terms(Vec<(&'static str, String)>);
@@ -58,20 +81,30 @@ impl Terms {
         }
     }
 
-    /// Reads what [`Terms::write`] wrote for `stage`. [`StateError::OtherTerms`] names the first one that is not the same.
-    pub fn check(&self, stage: &str, from: &mut ChangeReader<'_>) -> Result<(), StateError> {
+    /// Reads what [`Terms::write`] wrote. Those that are not the same, in their order.
+    pub fn read_others(&self, from: &mut ChangeReader<'_>) -> Result<Vec<OtherTerm>, StateError> {
         let mut written = Vec::new();
         for _ in 0..from.varint()? {
             written.push((from.bytes()?, from.bytes()?));
         }
-        for (term, is) in &self.0 {
-            let was = written.iter().find(|(name, _)| *name == term.as_bytes()).map_or(&b"nothing"[..], |(_, value)| value);
-            if was != is.as_bytes() {
-                let (stage, was) = (stage.to_owned(), String::from_utf8_lossy(was).into_owned());
-                return Err(StateError::OtherTerms { stage, term, was, is: is.clone() });
-            }
-        }
-        Ok(())
+        Ok(self.others(written.iter().copied()))
+    }
+
+    /// What is not as it is among `written`: names and values.
+    fn others<'a>(&self, written: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone) -> Vec<OtherTerm> {
+        let other = |(term, is): &(&'static str, String)| {
+            let was = written.clone().find(|(name, _)| *name == term.as_bytes()).map_or(&b"nothing"[..], |(_, value)| value);
+            let was = String::from_utf8_lossy(was).into_owned();
+            (was != *is).then(|| OtherTerm { term, was, is: is.clone() })
+        };
+        self.0.iter().filter_map(other).collect()
+    }
+}
+
+impl OtherTerm {
+    pub(crate) fn refused(self, stage: &str) -> StateError {
+        let OtherTerm { term, was, is } = self;
+        StateError::OtherTerms { stage: stage.to_owned(), term, was, is }
     }
 }
 
@@ -227,7 +260,8 @@ mod tests {
         terms(was).write(&mut bytes);
         let bytes = bytes.into_bytes();
         let mut reader = ChangeReader::new(&bytes);
-        terms(is).check("tested", &mut reader).map_err(|why| why.to_string())
+        let others = terms(is).read_others(&mut reader).expect("it was just written");
+        others.into_iter().next().map_or(Ok(()), |other| Err(other.refused("tested").to_string()))
     }
 
     #[test]
@@ -407,7 +441,7 @@ mod tests {
         let mut bytes = ByteWriter::default();
         Terms(vec![("kind", "dedup".to_owned())]).write(&mut bytes);
         let bytes = bytes.into_bytes();
-        let refused = terms.check("ids", &mut ChangeReader::new(&bytes)).unwrap_err();
-        assert_eq!(refused.to_string(), "stage \"ids\" had horizon = nothing, now it is 1d");
+        let others = terms.read_others(&mut ChangeReader::new(&bytes)).unwrap();
+        assert_eq!(others, [OtherTerm { term: "horizon", was: "nothing".to_owned(), is: "1d".to_owned() }]);
     }
 }

@@ -12,6 +12,8 @@ use crate::{
     schema::{Field, FieldType, Schema},
 };
 
+mod resets;
+
 const NOW: WallTime = WallTime(5_000_000);
 const N_PARTITIONS: u32 = 4;
 
@@ -83,6 +85,7 @@ fn plan() -> Arc<Plan> {
         dead_letter_topic: "dead.test".into(),
         side_partitions: 2,
         changelog_topic: "reel.test.changelog".into(),
+        resets: Default::default(),
     })
 }
 
@@ -309,8 +312,14 @@ fn the_bytes_of_every_version() {
                     05407461736b5e050e0105706c6179730e020200000106756e6971756503046b696e640564656475700269640c2869643a20737472696e67 \
                     2907686f72697a6f6e023173000effffffffffffffffff01020200000000020000000000000104617761790e0006756e6971756538018601 \
                     18b702f1cb6281c513e35ffe7637c86c9e7203725d958d6b14018601184da3836cc103757edf5ec0b95aaea51f4c4d07c8c9d3edc7";
-    assert_eq!(chunks, [bytes(memory_5)]);
     read(&bytes(memory_5));
+    // With when a stage began anew.
+    let memory_6 = "01 134a5529 \
+                    05407461736b5f060e0105706c6179730e020200000106756e697175650003046b696e640564656475700269640c2869643a20737472696e \
+                    672907686f72697a6f6e023173000effffffffffffffffff01020200000000020000000000000104617761790e0006756e69717565380186 \
+                    0118b702f1cb6281c513e35ffe7637c86c9e7203725d958d6b14018601184da3836cc103757edf5ec0b95aaea51f4c4d07c8c9d3edc7";
+    assert_eq!(chunks, [bytes(memory_6)]);
+    read(&bytes(memory_6));
 }
 
 #[test]

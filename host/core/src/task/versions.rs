@@ -59,12 +59,8 @@ impl Versions {
     /// Reads what [`Versions::write`] wrote for `stage`. [`StateError::OtherState`] when the plugin cannot read one of them.
     pub fn check(&mut self, stage: &str, from: &mut ChangeReader<'_>) -> Result<(), StateError> {
         self.kept.clear();
-        if from.u8()? == 0 {
-            return Ok(());
-        }
-        let name = std::str::from_utf8(from.bytes()?).map_err(|_| StateError::Damaged("the name of a state"))?;
-        for _ in 0..from.varint()? {
-            let version = u32::try_from(from.varint()?).map_err(|_| StateError::Damaged("the version of a state"))?;
+        let (name, versions) = read(from)?;
+        for version in versions {
             let is_read = self.plugin.as_ref().is_some_and(|plugin| plugin.can_read(name, version));
             if !is_read {
                 let plugin = self.plugin.as_ref().map_or_else(|| "no state".to_owned(), StateVersion::to_string);
@@ -74,6 +70,23 @@ impl Versions {
         }
         Ok(())
     }
+
+    /// Reads what [`Versions::write`] wrote, of a state that is forgotten.
+    pub fn forget(&mut self, from: &mut ChangeReader<'_>) -> Result<(), StateError> {
+        self.kept.clear();
+        read(from).map(drop)
+    }
+}
+
+/// The name of a state, and the versions that are kept of it.
+fn read<'a>(from: &mut ChangeReader<'a>) -> Result<(&'a str, Vec<u32>), StateError> {
+    if from.u8()? == 0 {
+        return Ok(("", Vec::new()));
+    }
+    let name = std::str::from_utf8(from.bytes()?).map_err(|_| StateError::Damaged("the name of a state"))?;
+    let version = |version| u32::try_from(version).map_err(|_| StateError::Damaged("the version of a state"));
+    let versions = (0..from.varint()?).map(|_| from.varint().and_then(version)).collect::<Result<_, _>>()?;
+    Ok((name, versions))
 }
 
 #[cfg(test)]

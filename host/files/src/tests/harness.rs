@@ -56,6 +56,7 @@ pub fn plan(format: FileFormat, divided: Divided) -> Plan {
         dead_letter_topic: "dead.p".into(),
         side_partitions: 2,
         changelog_topic: "reel.p.changelog".into(),
+        resets: Default::default(),
     }
 }
 

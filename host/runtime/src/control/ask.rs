@@ -1,6 +1,7 @@
 //! How somebody asks for other code, and hears what came of it.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -62,22 +63,32 @@ pub enum Answer {
     Undecided,
 }
 
-/// Proposes `components` to the pipeline `name`, which others run. Gives where the proposal lies.
+/// What somebody proposes to a pipeline that others run.
+#[derive(Clone, Copy)]
+pub struct Proposal<'a> {
+    pub components: &'a Components,
+    /// The digests of the components.
+    pub code: &'a CodeSet,
+    pub migration: Migration,
+    /// The stages whose state is forgotten if it is accepted.
+    pub resets: &'a BTreeSet<Arc<str>>,
+    pub by: &'a Arc<str>,
+}
+
+/// Proposes other code to the pipeline `name`. Gives where the proposal lies.
 pub fn propose(
     log: &Arc<dyn Log>,
     clock: &Arc<dyn Clock>,
     (name, n_partitions): (&str, u32),
-    components: &Components,
-    code: &CodeSet,
-    migration: Migration,
-    by: &Arc<str>,
+    proposal: Proposal<'_>,
 ) -> Result<Offset, LogError> {
+    let Proposal { components, code, migration, resets, by } = proposal;
     let mut topic = ControlTopic::new(log.clone(), clock.clone(), name);
     let mut ledger = Ledger::new(n_partitions);
     topic.read(&mut ledger)?;
-    topic.propose(components, code, How::Reloaded { migration }, by)?;
+    topic.propose(components, code, How::Reloaded { migration }, resets, by)?;
     topic.read(&mut ledger)?;
-    let is_ours = |entry: &&Entry| entry.code == *code && entry.by == *by;
+    let is_ours = |entry: &&Entry| entry.code == *code && entry.resets == *resets && entry.by == *by;
     let found = ledger.entries().rev().find(is_ours).map(|entry| entry.proposal);
     found.ok_or_else(|| LogError::Unavailable("the proposal does not show in the control topic yet".to_owned()))
 }

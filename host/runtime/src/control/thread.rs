@@ -10,7 +10,7 @@ use crate::{
     error::RunError,
     patience::Patience,
     pipeline::{self, Stopper},
-    settings::Retry,
+    settings::Outage,
     worker::Job,
 };
 
@@ -45,9 +45,9 @@ pub(crate) fn start(
 }
 
 /// Follows the topic until `stopper` stops everything; stops it when this process cannot go on with the pipeline's code.
-pub(crate) fn spawn(mut control: Control, retry: Retry, stopper: Stopper) -> JoinHandle<Result<(), RunError>> {
+pub(crate) fn spawn(mut control: Control, outage: Outage, stopper: Stopper) -> JoinHandle<Result<(), RunError>> {
     let run = move || {
-        let mut patience = Patience::new(retry);
+        let mut patience = Patience::new(outage);
         while !stopper.is_stopped() {
             let wait = match control.step() {
                 Ok(wait) => {
@@ -57,7 +57,7 @@ pub(crate) fn spawn(mut control: Control, retry: Retry, stopper: Stopper) -> Joi
                 Err(RunError::Log(error)) if error.ends_only_the_session() => {
                     warn!(%error, "the control topic cannot be reached");
                     // The workers see the same trouble, and know when to give up.
-                    patience.failed(SystemClock.now(), &error).map_or(retry.backoff_max, |wait| wait.after)
+                    patience.failed(SystemClock.now(), &error).map_or(outage.backoff_max, |wait| wait.after)
                 }
                 Err(error) => {
                     stopper.stop();

@@ -3,6 +3,7 @@
 //! ```text
 //! control: key   value
 //! proposed       {"format":1,"plugins":{NAME:DIGEST},"how":"started"|"reloaded","migration":"lazy"|"eager","by":TEXT,"components_from":OFFSET}
+//!                format 2 has "resets":[STAGE] as well: a build that knows nothing of it must not take such a proposal for one without
 //! passed         {"format":1,"proposal":OFFSET,"partitions":[P]}
 //! failed         {"format":1,"proposal":OFFSET,"why":TEXT,"by":TEXT}
 //!
@@ -12,7 +13,10 @@
 //!
 //! What cannot be read is skipped, by everybody alike.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use reelflow_core::{
     record::{Offset, Outgoing, Partition, Record},
@@ -23,6 +27,8 @@ use serde::{Deserialize, Serialize};
 /// Bytes of a component in one record: brokers take 1 MB.
 const PART_BYTES: usize = 512 << 10;
 const FORMAT: u32 = 1;
+/// Of a proposal that resets stages.
+const FORMAT_RESETS: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Proposed {
@@ -31,6 +37,8 @@ struct Proposed {
     how: WireHow,
     #[serde(default)]
     migration: WireMigration,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    resets: BTreeSet<String>,
     by: String,
     components_from: Offset,
 }
@@ -68,15 +76,22 @@ struct Failed {
 /// Appends `said`.
 pub(super) fn push(to: &mut Outgoing, timestamp_ms: i64, said: &Said) {
     let (key, value) = match said {
-        Said::Proposed { code, how, by, components_from } => {
+        Said::Proposed { code, how, resets, by, components_from } => {
             let plugins = code.0.iter().map(|(name, digest)| (name.to_string(), digest.to_string())).collect();
             let (how, migration) = match how {
                 How::Started => (WireHow::Started, WireMigration::Lazy),
                 How::Reloaded { migration: Migration::Lazy } => (WireHow::Reloaded, WireMigration::Lazy),
                 How::Reloaded { migration: Migration::Eager } => (WireHow::Reloaded, WireMigration::Eager),
             };
-            let proposed =
-                Proposed { format: FORMAT, plugins, how, migration, by: by.to_string(), components_from: *components_from };
+            let proposed = Proposed {
+                format: if resets.is_empty() { FORMAT } else { FORMAT_RESETS },
+                plugins,
+                how,
+                migration,
+                resets: resets.iter().map(|stage| stage.to_string()).collect(),
+                by: by.to_string(),
+                components_from: *components_from,
+            };
             ("proposed", json(&proposed))
         }
         Said::Passed { proposal, partitions } => {
@@ -107,10 +122,10 @@ pub(super) fn read(record: &Record<'_>) -> Option<Said> {
     let value = record.value?;
     match key {
         "proposed" => {
-            let Proposed { format: FORMAT, plugins, how, migration, by, components_from } = serde_json::from_slice(value).ok()?
-            else {
+            let Proposed { format, plugins, how, migration, resets, by, components_from } = serde_json::from_slice(value).ok()?;
+            if format != FORMAT && format != FORMAT_RESETS {
                 return None;
-            };
+            }
             let migration = match migration {
                 WireMigration::Lazy => Migration::Lazy,
                 WireMigration::Eager => Migration::Eager,
@@ -120,7 +135,8 @@ pub(super) fn read(record: &Record<'_>) -> Option<Said> {
                 WireHow::Reloaded => How::Reloaded { migration },
             };
             let code = plugins.into_iter().map(|(name, digest)| (name.into(), digest.into())).collect();
-            Some(Said::Proposed { code: CodeSet(code), how, by: by.into(), components_from })
+            let resets = resets.into_iter().map(Arc::from).collect();
+            Some(Said::Proposed { code: CodeSet(code), how, resets, by: by.into(), components_from })
         }
         "passed" => {
             let Passed { format: FORMAT, proposal, partitions } = serde_json::from_slice(value).ok()? else { return None };
@@ -197,15 +213,15 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let code = CodeSet(BTreeMap::from([("count".into(), "abc".into()), ("sort".into(), "def".into())]));
+        let proposed = |how, resets: &[&str]| {
+            let resets = resets.iter().map(|stage| Arc::from(*stage)).collect();
+            Said::Proposed { code: code.clone(), how, resets, by: "one".into(), components_from: 7 }
+        };
         for said in [
-            Said::Proposed { code: code.clone(), how: How::Started, by: "one".into(), components_from: 7 },
-            Said::Proposed {
-                code: code.clone(),
-                how: How::Reloaded { migration: Migration::Lazy },
-                by: "one".into(),
-                components_from: 7,
-            },
-            Said::Proposed { code, how: How::Reloaded { migration: Migration::Eager }, by: "one".into(), components_from: 7 },
+            proposed(How::Started, &[]),
+            proposed(How::Started, &["count"]),
+            proposed(How::Reloaded { migration: Migration::Lazy }, &[]),
+            proposed(How::Reloaded { migration: Migration::Eager }, &["count", "sum"]),
             Said::Passed { proposal: 8, partitions: vec![0, 3] },
             Said::Failed { proposal: 8, why: "plugin \"count\" trapped".into(), by: "two".into() },
         ] {
@@ -213,9 +229,9 @@ mod tests {
         }
     }
 
-    /// Version 1 as it was first written: a later build must read it.
+    /// Each version as it was first written: a later build must read it.
     #[test]
-    fn format_1_is_read() {
+    fn formats_1_and_2_are_read() {
         let record = |key: &'static str, value: &'static str| {
             let mut to = Outgoing::new("t".into());
             to.push(0, 0, Some(key.as_bytes()), Some(value.as_bytes()), &[]);
@@ -225,7 +241,13 @@ mod tests {
         let proposed =
             r#"{"format":1,"plugins":{"count":"abc"},"how":"reloaded","migration":"eager","by":"host","components_from":9}"#;
         let how = How::Reloaded { migration: Migration::Eager };
-        assert_eq!(record("proposed", proposed), Some(Said::Proposed { code, how, by: "host".into(), components_from: 9 }));
+        let said = |resets: &[&str]| {
+            let resets = resets.iter().map(|stage| Arc::from(*stage)).collect();
+            Some(Said::Proposed { code: code.clone(), how, resets, by: "host".into(), components_from: 9 })
+        };
+        assert_eq!(record("proposed", proposed), said(&[]));
+        let resetting = r#"{"format":2,"plugins":{"count":"abc"},"how":"reloaded","migration":"eager","resets":["sum"],"by":"host","components_from":9}"#;
+        assert_eq!(record("proposed", resetting), said(&["sum"]));
         let passed = Some(Said::Passed { proposal: 3, partitions: vec![0, 1] });
         assert_eq!(record("passed", r#"{"format":1,"proposal":3,"partitions":[0,1]}"#), passed);
         let failed = Some(Said::Failed { proposal: 3, why: "trap".into(), by: "host".into() });

@@ -23,7 +23,7 @@ impl Shadow {
     }
 
     fn ask(&self, id: u32) -> Result<SchemaAnswer, RunError> {
-        let mut patience = Patience::new(self.reading.retry);
+        let mut patience = Patience::new(self.reading.outage);
         loop {
             match self.reading.schemas.writer(id) {
                 Ok(answer) => return Ok(answer),

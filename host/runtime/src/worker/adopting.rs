@@ -4,32 +4,52 @@ use reelflow_core::{
     plan::{FragmentInput, FragmentPlan, Plan},
     record::Partition,
     state::StateError,
-    time::Watermark,
+    task::Input,
+    time::{WallTime, Watermark},
 };
 use reelflow_ports::log::TopicPartition;
 
-use super::life::{Life, OwnedTask};
-use crate::{code::Program, error::RunError};
+use super::{
+    calls::Plugins,
+    life::{Life, OwnedTask},
+};
+use crate::{code::Program, error::RunError, worker::Job};
 
 impl Life {
     /// Puts all tasks under `code`, or none. Between epochs only. `was`: the plan that they have.
     ///
-    /// O(1) where nothing but code changes, otherwise O(state).
-    pub fn adopt(&mut self, was: &Plan, code: &Program) -> Result<(), (String, StateError)> {
+    /// O(1) where nothing but code changes, otherwise O(state). What the log does not say of them yet is to be sealed from `now` on.
+    pub fn adopt(&mut self, was: &Plan, code: &Program, now: WallTime) -> Result<(), (String, StateError)> {
         if *was != *code.plan {
             let mut adopted = Vec::new();
             for owned in &mut self.tasks {
                 let of_task = |why| (format!("task \"{}\" [{}]", was.fragments[owned.fragment].name, owned.partition), why);
                 adopted.push(owned.task.under(code.plan.clone()).map_err(of_task)?);
             }
-            for (owned, task) in self.tasks.iter_mut().zip(adopted) {
+            for (owned, mut task) in self.tasks.iter_mut().zip(adopted) {
+                if task.owes_seal() {
+                    owned.changed = true;
+                    self.open.since.get_or_insert(now);
+                }
                 owned.task = task;
-                owned.at_end.fill(false);
             }
             self.job_watermarks.values_mut().for_each(|watermark| *watermark = Watermark::UNKNOWN);
         }
         self.stamps = code.stamps.clone();
         self.tasks.iter_mut().for_each(|owned| owned.task.stamp(&code.stamps));
+        Ok(())
+    }
+
+    /// Tells tasks that are new to this life what a log says once: which inputs were read to their end. A quiet partition would never be idle again.
+    pub fn tell_again(&mut self, job: &Job, plugins: &mut Plugins) -> Result<(), RunError> {
+        let now = job.clock.now();
+        for task_idx in 0..self.tasks.len() {
+            self.give(job, plugins, task_idx, Input::ClockRead { now })?;
+            for input in 0..self.tasks[task_idx].at_end.len() {
+                let is_at_end = self.tasks[task_idx].at_end[input];
+                self.give(job, plugins, task_idx, Input::Reading { input, is_at_end })?;
+            }
+        }
         Ok(())
     }
 

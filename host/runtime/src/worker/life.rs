@@ -128,7 +128,8 @@ impl Life {
                 self.by_input.insert(at.clone(), (self.tasks.len(), input_idx));
             }
             let watermark_sealed = one.task.watermark();
-            if one.is_forgotten {
+            let is_due = one.is_forgotten || one.task.owes_base();
+            if is_due {
                 self.open.since.get_or_insert_with(|| job.clock.now());
             }
             self.tasks.push(OwnedTask {
@@ -141,7 +142,7 @@ impl Life {
                 inputs,
                 committed: one.positions.clone(),
                 positions: one.positions,
-                changed: one.is_forgotten,
+                changed: is_due,
                 changelog_bytes: one.changelog_bytes,
                 watermark_sealed,
             });

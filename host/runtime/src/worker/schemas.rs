@@ -14,7 +14,7 @@ use crate::{
     error::RunError,
     observe::Event,
     patience::{Patience, Wait},
-    settings::Retry,
+    settings::Outage,
     worker::Job,
 };
 
@@ -45,8 +45,8 @@ impl Life {
 }
 
 impl Asking {
-    pub fn new(worker: usize, retry: Retry) -> Asking {
-        Asking { worker, patience: Patience::new(retry), again: None }
+    pub fn new(worker: usize, outage: Outage) -> Asking {
+        Asking { worker, patience: Patience::new(outage), again: None }
     }
 
     fn ask(&mut self, job: &Job, id: u32) -> Result<Option<SchemaAnswer>, RunError> {

@@ -136,7 +136,7 @@ impl Worker {
             return Ok(());
         }
         let posted = board.look();
-        if self.following.code.as_ref().is_none_or(|code| code.set != posted.current.set) {
+        if self.following.code.as_ref().is_none_or(|code| !code.is(&posted.current.set, &posted.current.resets)) {
             self.switch(life, posted.current)?;
         }
         match posted.trial.filter(|trial| self.following.given_up != Some(trial.proposal)) {
@@ -148,13 +148,13 @@ impl Worker {
         Ok(())
     }
 
-    /// What a trial sends through a change of key cannot be read before it is committed. So the code before does not read such rows for as long as a
-    /// trial takes: they are there then for the new code to be tried on.
+    /// What a trial sends through a change of key cannot be read before it is committed. So the code before does not read such rows for a
+    /// while: they are there then for the new code to be tried on.
     fn has_gathered(&mut self, life: &mut Life, trial: &Trial) -> Result<bool, RunError> {
         let now = self.job.clock.now();
         match &self.following.gathering {
             Some(gathering) if gathering.proposal == trial.proposal => {
-                if now.0 - gathering.since.0 < self.job.trial_ms() {
+                if now.0 - gathering.since.0 < self.job.intervals_ms(self.job.settings.trial.n_epochs_gathering) {
                     return Ok(false);
                 }
                 self.stop_gathering(life)?;
@@ -164,7 +164,7 @@ impl Worker {
                 self.stop_gathering(life)?;
                 let Some(current) = &self.following.code else { return Ok(true) };
                 let inputs = life.shuffles_of(&current.plan, &trial.code.changed_from(current));
-                if inputs.is_empty() {
+                if inputs.is_empty() || self.job.settings.trial.n_epochs_gathering == 0 {
                     return Ok(true);
                 }
                 life.pause(&inputs, true)?;
@@ -184,10 +184,11 @@ impl Worker {
         self.seal(life)?;
         let begin = self.job.clock.now();
         let instances = instances(&code.plugins)?;
-        life.adopt(&self.job.plan, &code)
+        life.adopt(&self.job.plan, &code, begin)
             .map_err(|(task, why)| RunError::Recovery { task: task.to_string(), why: why.into() })?;
         self.plugins.replace(instances);
         self.set(code);
+        life.tell_again(&self.job, &mut self.plugins)?;
         self.job.observer.event(&Event::Switched { worker: self.idx, is_trial: false, pause: self.since(begin) });
         Ok(())
     }
@@ -199,7 +200,7 @@ impl Worker {
         self.seal(life)?;
         let begin = self.job.clock.now();
         let ready = instances(&code.plugins).map_err(|why| why.to_string());
-        let adopted = ready.and_then(|instances| match life.adopt(&before.plan, &code) {
+        let adopted = ready.and_then(|instances| match life.adopt(&before.plan, &code, begin) {
             Ok(()) => Ok(instances),
             Err((task, why)) => Err(format!("the state of {task} cannot be used: {why}")),
         });
@@ -223,6 +224,7 @@ impl Worker {
         });
         life.is_trial = true;
         self.set(code);
+        life.tell_again(&self.job, &mut self.plugins)?;
         if migration == Migration::Eager
             && let Err(why) = self.migrate(life)?
         {
@@ -265,7 +267,7 @@ impl Worker {
         let proposal = running.proposal;
         let elapsed_ms = |since: WallTime| now.0 - since.0;
         // At the end of its time, and of what comes while the others are awaited: a few rows say little.
-        let is_over = elapsed_ms(running.since) >= self.job.trial_ms();
+        let is_over = elapsed_ms(running.since) >= self.job.intervals_ms(rules.n_epochs);
         let too_many_bad = || running.too_many_bad(&life.tally, rules.bad_share_max).filter(|_| is_over);
         if let Some(why) = running.fault(&life.tally).or_else(too_many_bad) {
             return self.give_up(life, board, Some(why));
@@ -387,8 +389,9 @@ impl Running {
 }
 
 impl Job {
-    fn trial_ms(&self) -> i64 {
+    /// How long so many commit intervals are: at most as long as a trial may last.
+    fn intervals_ms(&self, n: u32) -> i64 {
         let third = i64::try_from(self.settings.transaction_timeout.as_millis()).unwrap_or(i64::MAX) / 3;
-        (self.commit_interval_ms().saturating_mul(i64::from(self.settings.trial.n_epochs))).min(third)
+        self.commit_interval_ms().saturating_mul(i64::from(n)).min(third)
     }
 }

@@ -8,14 +8,18 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use reelflow_broker_tests::Broker;
 use reelflow_pipelines::said;
+use serde_json::Value;
 
 use crate::project::{Project, TOKEN};
 
 /// Breaks on one record in a hundred.
 const BREAKS: &str = "if play.profile_id % 100 == 7 {\n            panic!(\"seven\");\n        }\n        state.plays += 1;";
+
+/// What refuses one record in ten, and what the template has in its place.
+const REFUSES: (&str, &str) = ("play.profile_id % 10 == 3", "play.profile_id <= 0");
 
 fn reload(project: &Project, args: &[&str]) -> Result<Output> {
     let mut command = project.command(&project.path(), &[&["reload", "--wait", "40"], args].concat());
@@ -33,7 +37,8 @@ fn bad_code_is_rolled_back_and_good_code_stays() -> Result<()> {
     project.write_plays(1..2_000)?;
     let running = project.start()?;
     project.wait_for("stop with ctrl-c")?;
-    given_up(&project, &broker.bootstrap())?;
+    let next = given_up(&project, &broker.bootstrap())?;
+    refusing_too_much(&project, &broker.bootstrap(), next)?;
     running.leave()?;
     leaves_what_an_undisturbed_run_leaves(&project, &broker.bootstrap(), &first)?;
 
@@ -48,31 +53,74 @@ fn bad_code_is_rolled_back_and_good_code_stays() -> Result<()> {
     let running = project.start()?;
     project.write_plays(900_000..900_010)?;
     thread::sleep(Duration::from_secs(2));
+    forgotten(&project)?;
+    breaking(&project)?;
     running.leave()?;
+    unanswered(&project)?;
     let history = project.reel(&project.path(), &["history"])?;
     ensure!(["rolled back", "accepted", "seven"].iter().all(|word| history.contains(word)), "{history}");
+    Ok(())
+}
 
+/// A sink that loses a field asks first.
+fn breaking(project: &Project) -> Result<()> {
     project.edit(&[
         ("plays: i64,\n    viewers", "played: i64,\n    viewers"),
         ("plays: state.plays as i64", "played: state.plays as i64"),
     ])?;
-    let breaking = said(&reload(&project, &[])?);
-    ensure!(breaking.contains("readers of the results may break") && breaking.contains("- plays: "), "{breaking}");
+    let refused = reload(project, &[])?;
+    let says = said(&refused);
+    ensure!(refused.status.code() == Some(2) && says.contains("readers of the results may break"), "{}: {says}", refused.status);
+    ensure!(says.contains("- plays: ") && says.contains("--allow-breaking"), "{says}");
+    let taken = reload(project, &["--allow-breaking", "--format", "json"])?;
+    ensure!(taken.status.success(), "{}{}", said(&taken), project.run_log());
+    let entry: Value = serde_json::from_slice(&taken.stdout)?;
+    ensure!(entry["verdict"] == "accepted" && entry["how"] == "reloaded" && entry["plugins"]["swapped"].is_string(), "{entry}");
     Ok(())
 }
 
+/// The pipeline does not run any more. What it could not take is refused all the same; what it could is proposed, and nobody answers.
+fn unanswered(project: &Project) -> Result<()> {
+    project.edit(&[("    profile_id: i64,\n}", "    profile_id: i64,\n    device: Option<i64>,\n}")])?;
+    let blocked = reload(project, &[])?;
+    let says = said(&blocked);
+    ensure!(blocked.status.code() == Some(2), "{}: {says}", blocked.status);
+    ensure!(
+        says.contains("a running pipeline cannot take this") && says.contains("rows with the old fields are under way"),
+        "{says}"
+    );
+    let planned: Value = serde_json::from_slice(&reload(project, &["--plan", "--format", "json"])?.stdout)?;
+    let differences = planned["differences"].as_array().context("a list")?;
+    ensure!(differences.iter().any(|one| one["blocks"].is_string()) && planned["plugins"][0]["plugin"] == "swapped", "{planned}");
+    project.edit(&[("    device: Option<i64>,\n", ""), ("\"not a profile\"", "\"no profile\"")])?;
+    let alone = project.command(&project.path(), &["reload", "--wait", "1", "--format", "json"]).output()?;
+    ensure!(
+        alone.status.code() == Some(3) && said(&alone).contains("no verdict within 1 s"),
+        "{}: {}",
+        alone.status,
+        said(&alone)
+    );
+    ensure!(alone.stdout.is_empty(), "there is no verdict to print");
+    Ok(())
+}
+
+/// Reloads while plays come in, of profiles from `next` on. Gives the next profile as well.
+fn reload_fed(project: &Project, brokers: &str, next: i64, args: &[&str]) -> Result<(Output, i64)> {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let feeding = scope.spawn(|| project.feed(brokers, next, &stop));
+        let output = reload(project, args);
+        stop.store(true, Ordering::Relaxed);
+        let next = feeding.join().expect("the feeder does not panic")?;
+        Ok((output?, next))
+    })
+}
+
 /// While records come in. Asked for over HTTP: the verdict is the same, and the process that was asked says it as well.
-fn given_up(project: &Project, brokers: &str) -> Result<()> {
+fn given_up(project: &Project, brokers: &str) -> Result<i64> {
     let admin = project.admin()?;
     project.edit(&[("state.plays += 1;", BREAKS)])?;
-    let stop = AtomicBool::new(false);
-    let refused = thread::scope(|scope| -> Result<Output> {
-        let feeding = scope.spawn(|| project.feed(brokers, 2_000, &stop));
-        let refused = reload(project, &["--admin", &admin]);
-        stop.store(true, Ordering::Relaxed);
-        println!("{} plays", feeding.join().expect("the feeder does not panic")?);
-        refused
-    })?;
+    let (refused, next) = reload_fed(project, brokers, 2_000, &["--admin", &admin])?;
     let text = said(&refused);
     ensure!(refused.status.code() == Some(1), "it ended with {}: {text}{}", refused.status, project.run_log());
     ensure!(text.contains("plugin \"swapped\": plugin trapped: panicked at src/lib.rs") && text.contains("seven"), "{text}");
@@ -82,6 +130,16 @@ fn given_up(project: &Project, brokers: &str) -> Result<()> {
     let top =
         project.reel(&project.path(), &["top", "--once", "--every", "1", "--metrics", admin.trim_start_matches("http://")])?;
     ensure!(top.contains("ROLLED BACK 1 trials of new code"), "{top}");
+    Ok(next)
+}
+
+/// Code that refuses one record in ten, where the one before refused none.
+fn refusing_too_much(project: &Project, brokers: &str, next: i64) -> Result<()> {
+    project.edit(&[(BREAKS, "state.plays += 1;"), (REFUSES.1, REFUSES.0)])?;
+    let (refused, _) = reload_fed(project, brokers, next, &[])?;
+    let text = said(&refused);
+    ensure!(refused.status.code() == Some(1), "it ended with {}: {text}{}", refused.status, project.run_log());
+    ensure!(text.contains("plugin \"swapped\" refused ") && text.contains("% of its rows, the one before 0.0 %"), "{text}");
     Ok(())
 }
 
@@ -109,12 +167,39 @@ fn leaves_what_an_undisturbed_run_leaves(project: &Project, brokers: &str, first
     Ok(())
 }
 
+/// The first file lies there, which cannot read the state of version 2: refused, unless that is forgotten.
+fn forgotten(project: &Project) -> Result<()> {
+    let refused = reload(project, &[])?;
+    let says = said(&refused);
+    ensure!(
+        refused.status.code() == Some(2) && says.contains("would be unreadable") && says.contains("`--reset result`"),
+        "{says}"
+    );
+    let planned: Value =
+        serde_json::from_str(&project.reel(&project.path(), &["reload", "--plan", "--reset", "result", "--format", "json"])?)?;
+    let keeps = &planned["resets"][0]["forgotten"];
+    ensure!(keeps["keys"].as_u64() > Some(0) && keeps["windows"].as_u64() > Some(0), "{planned}");
+    ensure!(planned["differences"][0]["breaking"] == false, "{planned}");
+    let taken = reload(project, &["--reset", "result"])?;
+    let says = said(&taken);
+    ensure!(taken.status.success(), "{says}{}", project.run_log());
+    ensure!(says.contains("state of stage \"result\": RESET: ") && says.contains(" open windows are forgotten"), "{says}");
+    // The trial is committed when the processes have read the verdict.
+    for _ in 0..100 {
+        if project.state()?.is_empty() {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+    bail!("it was to be forgotten: {}", project.state()?)
+}
+
 /// State of version 2, which migrates that of version 1.
 fn accepted(project: &Project) -> Result<()> {
     let migration = "#[derive(State)]\n#[state(version = 1)]\npub struct ViewsV1 {\n    plays: u64,\n    viewers: BTreeSet<i64>,\n}\n\n\
                      fn from_v1(old: ViewsV1) -> Views {\n    Views { plays: old.plays, trailers: 0, viewers: old.viewers }\n}\n\n#[derive(Config)]";
     project.edit(&[
-        (BREAKS, "state.plays += 1;"),
+        REFUSES,
         ("#[state(version = 1)]", "#[state(version = 2, migrate(1 => from_v1))]"),
         ("    plays: u64,\n    viewers", "    plays: u64,\n    trailers: u64,\n    viewers"),
         ("#[derive(Config)]", migration),

@@ -19,6 +19,7 @@ use reelflow_broker_tests::Broker;
 use reelflow_pipelines::{Job, Lateness, LogKind, prepared, said, variant, workload};
 use serde_json::Value;
 
+mod anew;
 #[path = "../feeder/mod.rs"]
 mod feeder;
 mod life;
@@ -26,10 +27,10 @@ mod life;
 mod processes;
 mod project;
 mod readers;
+mod watched;
 
 use feeder::Feeder;
 use processes::{Process, create_topics, finish, leave, log_end, start};
-use project::Running;
 use readers::Reader;
 
 /// Gives the job a folder of components of its own, which may be changed.
@@ -81,6 +82,14 @@ fn makers(job: &Job, topic: &str) -> Result<BTreeMap<u64, Vec<String>>> {
         }
     }
     Ok(found)
+}
+
+/// How many records the topic of components has.
+fn n_component_records(job: &Job) -> Result<u64> {
+    let topics: Value = serde_json::from_str(&job.read(&["topic", "list", "--format", "json"])?)?;
+    let mut topics = topics["topics"].as_array().context("a list of topics")?.iter();
+    let found = topics.find(|topic| topic["topic"] == "reel.personalization.components");
+    found.and_then(|topic| topic["offsets"].as_u64()).context("the topic of components is there")
 }
 
 /// What the processes said of their pauses, in ms.
@@ -136,6 +145,7 @@ fn twenty_swaps_under_load_change_no_row() -> Result<()> {
     let feeding = feed(Feeder::new(&broker.bootstrap(), &data)?, 1_500, 60, is_enough.clone());
     let reader = Reader::start(&broker.bootstrap(), "clean_playback_events")?;
     let mut swaps = Vec::new();
+    let mut n_half_way = 0;
     for nth in 0..N_SWAPS {
         swap(&job, &originals, nth)?;
         reader.await_commits(5);
@@ -143,9 +153,17 @@ fn twenty_swaps_under_load_change_no_row() -> Result<()> {
         let output = reload(&job, &["--wait", "60"])?;
         ensure!(output.status.success(), "swap {nth}: {}{}{}", said(&output), log_end(&job, "a"), log_end(&job, "b"));
         swaps.push((begin, Instant::now()));
+        if nth + 1 == N_SWAPS / 2 {
+            n_half_way = n_component_records(&job)?;
+        }
     }
     reader.await_commits(5);
     let seen = reader.stop()?;
+    let n_now = n_component_records(&job)?;
+    ensure!(
+        0 < n_now && n_now <= n_half_way,
+        "components of old proposals stay: {n_half_way} records after half of the swaps, now {n_now}"
+    );
     is_enough.store(true, Ordering::Relaxed);
     let mut feeder = feeding.join().expect("the feeder does not panic")?;
     feeder.wait_until_read()?;
@@ -221,36 +239,4 @@ fn kills_in_the_middle_of_swaps_change_no_row() -> Result<()> {
     job.oracle("personalization", &data)?;
     makers(&job, "clean_playback_events")?;
     Ok(())
-}
-
-/// One process on the embedded log takes what is built beside it.
-#[test]
-fn a_watched_component_is_taken() -> Result<()> {
-    let job = Job::example("flights", &LogKind::Embedded, &[])?;
-    own_components(&job)?;
-    job.read(&["topic", "create", "departures", "--partitions", "2"])?;
-    let component = job.path().join("plugins/flight_delays.wasm");
-    let original = fs::read(&component)?;
-    let log = fs::File::create(job.path().join("run.log"))?;
-    let running = Running(job.reel(&["run", "--watch"]).stdout(std::process::Stdio::null()).stderr(log).spawn()?);
-    let wait_for = |words: &str, n: usize| -> Result<()> {
-        let begin = Instant::now();
-        loop {
-            let text = fs::read_to_string(job.path().join("run.log"))?;
-            if text.matches(words).count() == n {
-                return Ok(());
-            }
-            ensure!(begin.elapsed() < Duration::from_secs(60), "it did not say {words:?} {n} times:\n{text}");
-            thread::sleep(Duration::from_millis(50));
-        }
-    };
-    wait_for("stop with ctrl-c", 1)?;
-    thread::sleep(Duration::from_secs(1));
-    fs::write(&component, variant(&original, 1))?;
-    wait_for("accepted: flight-delays ", 1)?;
-    fs::write(&component, b"no component")?;
-    wait_for("the new code cannot be used", 1)?;
-    fs::write(&component, &original)?;
-    wait_for("accepted: flight-delays ", 2)?;
-    running.leave()
 }

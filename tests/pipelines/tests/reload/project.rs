@@ -33,14 +33,20 @@ pub struct Project {
 
 impl Project {
     pub fn new(brokers: &str) -> Result<Project> {
-        let folder = tempfile::Builder::new().prefix("reelflow-").tempdir()?;
-        let project = Project { folder };
-        project.reel(project.folder.path(), &["new", "swapped", "--kind", "aggregate"])?;
+        let project = Project::embedded()?;
         let manifest = project.path().join("reel.toml");
         let text = fs::read_to_string(&manifest)?;
         let embedded = "kind = \"embedded\"\npath = \".reel/log\"";
         ensure!(text.contains(embedded), "the template has another [log]:\n{text}");
         fs::write(&manifest, text.replace(embedded, &format!("kind = \"kafka\"\nbrokers = \"{brokers}\"")))?;
+        Ok(project)
+    }
+
+    /// As the template has it, on the embedded log.
+    pub fn embedded() -> Result<Project> {
+        let folder = tempfile::Builder::new().prefix("reelflow-").tempdir()?;
+        let project = Project { folder };
+        project.reel(project.folder.path(), &["new", "swapped", "--kind", "aggregate"])?;
         Ok(project)
     }
 
@@ -101,8 +107,12 @@ impl Project {
     }
 
     pub fn start(&self) -> Result<Running> {
+        self.start_with(&["--workers", "2", "--admin", "0"])
+    }
+
+    pub fn start_with(&self, args: &[&str]) -> Result<Running> {
         let log = fs::File::options().create(true).append(true).open(self.path().join("run.log"))?;
-        let mut command = self.command(&self.path(), &["run", "--workers", "2", "--admin", "0"]);
+        let mut command = self.command(&self.path(), &[&["run"], args].concat());
         command.env("REEL_ADMIN_TOKEN", TOKEN);
         Ok(Running(command.stdout(Stdio::null()).stderr(log).spawn()?))
     }

@@ -1,6 +1,9 @@
 //! What is said of code that changes, for programs and for people: the same whether the log was asked or the process that runs the pipeline.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use reelflow_core::{
     plan::Difference,
@@ -26,6 +29,26 @@ pub(crate) struct Plan {
     pub differences: Vec<Changed>,
     /// Why the pipeline's own code cannot be compared.
     pub incomparable: Option<String>,
+    /// What the stages keep that begin anew.
+    pub resets: Vec<Reset>,
+}
+
+/// A stage whose state is forgotten.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reset {
+    pub stage: String,
+    /// For people.
+    pub text: String,
+    /// How much of each sort is kept. `None`: the code that runs cannot be used here, so nobody can count it.
+    pub forgotten: Option<Kept>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    pub keys: u64,
+    pub windows: u64,
+    /// What belongs to no window, by what it is called.
+    pub others: BTreeMap<String, u64>,
 }
 
 /// A plugin with another component; the first digits of both.
@@ -54,6 +77,9 @@ pub(crate) struct Entry {
     /// The digest of each plugin's component.
     pub plugins: BTreeMap<String, String>,
     pub how: String,
+    /// The stages whose state it forgets.
+    #[serde(default)]
+    pub resets: Vec<String>,
     pub by: String,
     pub verdict: Verdict,
     pub why: Option<String>,
@@ -75,9 +101,10 @@ pub(crate) enum Verdict {
 }
 
 impl Changed {
-    pub(crate) fn of(difference: &Difference) -> Changed {
-        let blocks = difference.blocks().map(|instead| instead.to_string());
-        Changed { text: difference.to_string(), breaking: difference.is_breaking(), blocks }
+    /// `resets`: the stages that begin anew.
+    pub(crate) fn of(difference: &Difference, resets: &BTreeSet<Arc<str>>) -> Changed {
+        let blocks = difference.blocks(resets).map(|instead| instead.to_string());
+        Changed { text: difference.to_string(), breaking: difference.is_breaking(resets), blocks }
     }
 }
 
@@ -107,6 +134,7 @@ impl Plan {
         if let Some(why) = &self.incomparable {
             output.line(&format!("the code that runs cannot be compared: {why}"))?;
         }
+        self.resets.iter().try_for_each(|reset| output.line(&reset.text))?;
         if !self.plugins.is_empty() && self.differences.is_empty() && self.incomparable.is_none() {
             output.line("nothing else changes: fields, outputs and state are the same")?;
         }
@@ -132,6 +160,7 @@ impl Entry {
             decided_at_ms: entry.decided_at.0,
             plugins: entry.code.0.iter().map(|(name, digest)| (name.to_string(), digest.to_string())).collect(),
             how: how.to_owned(),
+            resets: entry.resets.iter().map(|stage| stage.to_string()).collect(),
             by: entry.by.to_string(),
             verdict,
             why,
@@ -150,7 +179,8 @@ impl Entry {
         let mark = if self.current { "*" } else { " " };
         let what = if self.how == RELOADED { self.verdict.name() } else { &self.how };
         let why = self.why.as_ref().map_or_else(String::new, |why| format!("\n    {why}"));
-        format!("{mark} {}  {what:<12} {}  by {}{why}", self.at(), self.code(), self.by)
+        let forgets = self.resets.iter().map(|stage| format!("\n    the state of stage \"{stage}\" is forgotten"));
+        format!("{mark} {}  {what:<12} {}  by {}{why}{}", self.at(), self.code(), self.by, forgets.collect::<String>())
     }
 
     /// When it was proposed.

@@ -48,7 +48,7 @@ pub(super) fn migrate(args: &StateMigrate) -> Result<(), Failure> {
     let manifest = args.plugins.iter().try_fold(manifest, |manifest, said| manifest.with_candidate(said))?;
     let committed = Committed::of(manifest)?;
     let tasks = committed.tasks()?;
-    let found = rehearse(&committed, &tasks)?;
+    let found = run_dry(&committed, &tasks)?;
     let pipeline = &committed.plan.name;
     match args.format {
         Format::Json => print(&json_of(&committed, &found).to_string())?,
@@ -61,10 +61,10 @@ pub(super) fn migrate(args: &StateMigrate) -> Result<(), Failure> {
 }
 
 /// Has the plugins migrate what each task keeps.
-fn rehearse(committed: &Committed, tasks: &[TaskState]) -> Result<BTreeMap<StageIdx, Found>, Failure> {
+fn run_dry(committed: &Committed, tasks: &[TaskState]) -> Result<BTreeMap<StageIdx, Found>, Failure> {
     let can_migrate = |plugin: usize| committed.plugins[plugin].can_migrate();
-    let rehearsals: Vec<Migration> = tasks.iter().map(|task| task.rehearsal(&can_migrate)).collect();
-    for plugin in rehearsals.iter().flat_map(Migration::plugins) {
+    let dry_runs: Vec<Migration> = tasks.iter().map(|task| task.dry_run(&can_migrate)).collect();
+    for plugin in dry_runs.iter().flat_map(Migration::plugins) {
         if !can_migrate(plugin) {
             let name = &*committed.manifest.config.plugins[plugin].name;
             let message = format!("plugin \"{name}\" cannot be asked to migrate: its component does not offer it");
@@ -77,8 +77,8 @@ fn rehearse(committed: &Committed, tasks: &[TaskState]) -> Result<BTreeMap<Stage
     });
     let mut instances: Vec<Box<dyn PluginInstance>> = instances.collect::<Result<_, _>>()?;
     let mut found: BTreeMap<StageIdx, Found> = BTreeMap::new();
-    for (task, rehearsal) in tasks.iter().zip(rehearsals) {
-        for one in task.rehearse(rehearsal, &mut instances) {
+    for (task, dry_run) in tasks.iter().zip(dry_runs) {
+        for one in task.run_dry(dry_run, &mut instances) {
             let stage = &committed.plan.stages[one.stage];
             let total = found.entry(one.stage).or_insert_with(|| Found::nothing(one.version));
             total.add(task, stage, one).map_err(|why| unreadable(stage, &why))?;

@@ -32,6 +32,13 @@ impl Revisions {
         self.dirty.insert((window_end, key.into()));
     }
 
+    /// The key was emitted in the window, maybe only when it fired.
+    pub(super) fn told(&mut self, window_end: EventTime, key: &[u8]) {
+        if self.last(window_end, key).is_none() {
+            self.set(window_end, key, 0);
+        }
+    }
+
     /// As `set`, for what is already written down.
     pub(super) fn restore(&mut self, window_end: EventTime, key: &[u8], rev: u32) {
         let of_window = self.by_window.entry(window_end).or_default();

@@ -173,6 +173,33 @@ fn changes_hold_touched_groups_only() {
     assert_eq!(nothing.n_bytes(), 0);
 }
 
+/// Window 10 has fired and is open, window 20 has not fired, and was told early.
+#[test]
+fn an_aggregate_that_begins_anew_goes_on_with_its_revisions() {
+    let mut harness = Harness::early(TUMBLING, 100);
+    harness.accept(&[row(1, "a", 1), row(2, "b", 2), row(12, "a", 3)]);
+    harness.clock(0);
+    assert_eq!(harness.clock(10).len(), 3);
+    harness.accept(&[row(3, "c", 4)]);
+    harness.advance(11);
+    harness.stage.forget_states();
+    for with_image in [true, false] {
+        harness.restart(with_image);
+        let mut kept = Vec::new();
+        harness.stage.kept(&mut |kept_one| kept.push(matches!(kept_one, Kept::Revision { .. })));
+        assert_eq!(kept, [true; 4], "each that was told, and no state");
+    }
+    assert_eq!(harness.clock(100), [], "nothing is left to be told");
+    // Told when the window fired, and early.
+    assert_eq!(harness.accept(&[row(4, "c", 5)]), [emitted(10, "c", &[5], Some((1, false)))]);
+    assert_eq!(harness.accept(&[row(5, "a", 6)]), [emitted(10, "a", &[6], Some((2, false)))]);
+    assert_eq!(harness.accept(&[row(5, "d", 7)]), [emitted(10, "d", &[7], Some((0, false)))], "never told");
+    harness.accept(&[row(13, "a", 11)]);
+    assert_eq!(harness.advance(20), [emitted(20, "a", &[11], Some((1, false)))]);
+    let finals = harness.advance(END);
+    assert_eq!(finals.iter().map(|one| one.pane.clone()).collect::<Vec<_>>().len(), 4, "a, c and d of 10, a of 20: {finals:?}");
+}
+
 #[test]
 fn state_of_other_windows_is_refused() {
     let mut harness = Harness::new(TUMBLING, 0, Emission::Final);

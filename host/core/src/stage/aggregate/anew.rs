@@ -1,0 +1,35 @@
+//! An aggregate that begins anew.
+
+use super::Aggregate;
+use crate::{
+    plan::Emission,
+    time::{EventTime, Window},
+};
+
+impl Aggregate {
+    /// Forgets all states, but not which results were told: what comes of an open window from now on is a later revision of what its readers have.
+    /// O(states).
+    pub fn forget_states(&mut self) {
+        if self.facts.emission == Emission::Upsert {
+            self.note_what_was_told();
+        }
+        self.panes = Default::default();
+        self.trails = Default::default();
+        if let Some(early) = &mut self.early {
+            early.drop_before(EventTime(i64::MAX));
+        }
+    }
+
+    /// That a window which has fired has told a key of its panes once goes without saying only as long as they are there.
+    fn note_what_was_told(&mut self) {
+        let closed_until = self.watermark.minus(self.facts.lateness_ms);
+        for pane_idx in self.panes.all() {
+            let (windowing, pane) = (&self.facts.windowing, self.panes.pane(pane_idx));
+            let fired = windowing.windows_of(windowing.pane(self.panes.start(pane_idx))).map(Window::end);
+            let fired = fired.take_while(|end| self.watermark.reached(*end)).filter(|end| !closed_until.reached(*end));
+            for window_end in fired {
+                pane.entries().for_each(|entry| self.revisions.told(window_end, pane.key(entry)));
+            }
+        }
+    }
+}
