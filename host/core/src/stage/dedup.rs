@@ -133,7 +133,8 @@ impl Operator for Dedup {
         out.counts.dead += nameless.len() as u64;
         if !nameless.is_empty() {
             let reason = DeadReason::Rejected { code: 0, message: "no id".to_owned() };
-            out.dead.push(DeadRows { reasons: vec![reason; nameless.len()], batch: batch.take(&nameless), of: RowsOf::Input(0) });
+            let (reasons, calls) = (vec![reason; nameless.len()], Vec::new());
+            out.dead.push(DeadRows { batch: batch.take(&nameless), of: RowsOf::Input(0), reasons, calls });
         }
         if first.len() == batch.len() {
             out.emitted.push((0, batch));
