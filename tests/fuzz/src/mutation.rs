@@ -1,7 +1,7 @@
 //! Bytes that are almost right: a seed with a few changes.
 
 /// No mutant is longer.
-const BYTES_MAX: usize = 64 << 10;
+const BYTES_MAX: usize = 128 << 10;
 /// Numbers that decoders trip over more often than others.
 const TELLING: [u64; 16] = [
     0,
