@@ -144,6 +144,34 @@ fn a_row_has_the_state_in_which_it_died() -> Result<()> {
     Ok(())
 }
 
+/// Beside a long record there is no room for a state: it is said, and the state is what is kept now.
+#[test]
+fn a_state_without_room_is_taken_from_what_is_kept() -> Result<()> {
+    let stage = GuestStage { kind: "process", mode: "", function: "take", more: "key = [\"k\"]" };
+    let (first, second) = ROWS.split_once('\n').context("two rows")?;
+    let job = stage.job(&format!("{first}\n"), "1", &[])?;
+    let run = |mode: &str| -> Result<()> {
+        GuestStage { mode, ..stage }.put(&job)?;
+        // Records lie by the key already, so the letter holds the record and not the row alone.
+        let manifest =
+            fs::read_to_string(job.path().join("reel.toml"))?.replace("bound = \"0s\"", "bound = \"0s\"\nkey = [\"k\"]");
+        fs::write(job.path().join("reel.toml"), manifest)?;
+        job.run_to_end(&[]).map(drop)
+    };
+    run("")?;
+    // As long as a record may be, but for the last four bytes.
+    let short = second.trim().replace('}', ",\"pad\":\"\"}");
+    let long = short.replace("\"\"", &format!("\"{}\"", "x".repeat((256 << 10) - 4 - short.len())));
+    fs::write(job.path().join("in.ndjson"), long + "\n")?;
+    job.read(&["topic", "write", "numbers", "in.ndjson", "--timestamp", "ts"])?;
+    run("panic")?;
+    let letter = lines(&job, &["dlq", "export", "--to", "-"])?.remove(0);
+    assert_eq!(letter["call"], "take, without its 1 states of 8 bytes");
+    let call = check_bundle(&job, "take")?;
+    assert_eq!(call["state"]["base64"], sum(5), "{call}");
+    Ok(())
+}
+
 /// The letter names its component; whoever has another one is told.
 #[test]
 fn another_component_is_told() -> Result<()> {
