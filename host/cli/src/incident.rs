@@ -10,7 +10,7 @@
 //! letter    the dead letter, as `reel dlq show --format json` has it
 //! died      why the row died: reason, code, error
 //! plugin    name, digest (BLAKE3 of the component), config, limits, component_base64
-//! call      function, and its arguments: row, state, key, time, watermark, now; left, right
+//! call      function, and its arguments: row, state, key, time, watermark, now; left, right; parts; window; timer
 //! ```
 //!
 //! It may come from anybody. Its size, its version, the digest and the limits are checked before the component is looked at, which then
@@ -21,10 +21,11 @@ use std::{fs, io, path::Path, sync::Arc};
 use reelflow_core::{
     json::encode,
     letter::words,
-    plugin::{Declaration, Response, Routed},
+    plugin::{Declaration, PluginFault, Response, Routed},
     stage::DeadReason,
 };
 use reelflow_ports::engine::{Limits, Plugin};
+use reelflow_runtime::code::made_by;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -136,6 +137,11 @@ impl Incident {
         parse(&fs::read(path).map_err(unreadable)?).map_err(refuse)
     }
 
+    /// That `component` is another one than the letter names.
+    pub(crate) fn other_component(&self, component: &[u8]) -> Option<String> {
+        other_component(self.letter.get("plugin").and_then(Value::as_str), &self.plugin.name, component)
+    }
+
     /// The component that did not answer.
     pub(crate) fn component(&self) -> Vec<u8> {
         json_bytes::decoded(&self.plugin.component_base64).expect("it was checked")
@@ -165,7 +171,7 @@ impl<'a> Caller<'a> {
         let mut instance = self.plugin.instance().map_err(|why| self.of.refuse(&why))?;
         let reason = match instance.call(&request) {
             Err(fault) => DeadReason::Fault(fault),
-            Ok(response) => match answer(&*self.plugin, response) {
+            Ok(response) => match answer(&*self.plugin, call, response) {
                 Err(reason) => reason,
                 Ok(rows) => return Ok(Outcome::Answered(rows)),
             },
@@ -214,6 +220,12 @@ impl PluginPart {
     }
 }
 
+/// That `component` is not that of plugin `name` which the letter names (`None`: it names none).
+pub(crate) fn other_component(then: Option<&str>, name: &str, component: &[u8]) -> Option<String> {
+    let (then, now) = (then?, made_by(name, &digest(component)));
+    (then != now).then(|| format!("the letter is of component {then}, this one is {now}"))
+}
+
 fn digest(component: &[u8]) -> String {
     blake3::hash(component).to_hex().to_string()
 }
@@ -256,13 +268,18 @@ fn parse(bytes: &[u8]) -> Result<Incident, String> {
     Ok(incident)
 }
 
-/// The rows of an answer, or that the plugin refused the row.
-fn answer(plugin: &dyn Plugin, response: Response) -> Result<Vec<(String, String)>, DeadReason> {
+/// The rows of an answer, or why the host, or the plugin, refuses.
+fn answer(plugin: &dyn Plugin, call: &Call, response: Response) -> Result<Vec<(String, String)>, DeadReason> {
+    let is_forgotten = matches!(&response, Response::States { states, .. } if states.iter().any(<[u8]>::is_empty));
     let (outputs, rejects) = match response {
         Response::Rows { outputs, rejects } | Response::Processed { outputs, rejects, .. } => (outputs, rejects),
         Response::States { rejects, .. } | Response::Migrated { rejects, .. } => (Vec::new(), rejects),
     };
     match rejects.into_iter().next() {
+        // A stage looks at states before it looks at rejects, but for rows that were refused.
+        reject if is_forgotten && (reject.is_none() || matches!(call, Call::Merge { .. })) => {
+            Err(DeadReason::Fault(PluginFault::Malformed("an empty state".to_owned())))
+        }
         Some(reject) => Err(DeadReason::Rejected { code: reject.code, message: reject.message }),
         None => Ok(outputs.iter().flat_map(|routed| rows(plugin.declaration(), routed)).collect()),
     }

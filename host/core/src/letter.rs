@@ -11,6 +11,7 @@ use crate::{
     stage::DeadReason,
 };
 
+pub mod call;
 pub mod retried;
 pub mod row;
 
@@ -19,11 +20,15 @@ pub mod name {
     pub const PIPELINE: &str = "reel-pipeline";
     pub const SOURCE: &str = "reel-source";
     pub const STAGE: &str = "reel-stage";
+    /// Which plugin it was: its name, `@`, and the first digits of its component's digest. Of a sink's records: which plugin made them.
+    pub const PLUGIN: &str = "reel-plugin";
     pub const REASON: &str = "reel-reason";
     pub const CODE: &str = "reel-code";
     pub const ERROR: &str = "reel-error";
     /// Of a trap: the plugin's functions, one a line, the innermost first.
     pub const BACKTRACE: &str = "reel-backtrace";
+    /// Bytes of a [`super::call::DeadCall`].
+    pub const CALL: &str = "reel-call";
     pub const TOPIC: &str = "reel-topic";
     pub const PARTITION: &str = "reel-partition";
     pub const OFFSET: &str = "reel-offset";
@@ -70,6 +75,8 @@ pub struct Origin<'a> {
 pub struct Letter<'a> {
     pub pipeline: &'a str,
     pub place: Place<'a>,
+    /// The plugin's name, `@`, and the first digits of its component's digest; `None`: no plugin did it, or nobody knew which.
+    pub plugin: Option<&'a str>,
     /// The short code of why it died.
     pub reason: &'a str,
     /// The plugin's own code.
@@ -77,6 +84,8 @@ pub struct Letter<'a> {
     pub error: &'a str,
     /// The plugin's functions in which it trapped, one a line, the innermost first.
     pub backtrace: Option<&'a str>,
+    /// The bytes of a [`call::DeadCall`].
+    pub call: Option<&'a [u8]>,
     /// `None`: what died was a row that a stage had made, or that had come through a shuffle; the value is that row as JSON.
     pub origin: Option<Origin<'a>>,
     /// The record's log timestamp, or the row's event time, in ms since 1970.
@@ -110,10 +119,12 @@ impl<'a> Letter<'a> {
         Some(Letter {
             pipeline: text(name::PIPELINE)?,
             place,
+            plugin: text(name::PLUGIN),
             reason: text(name::REASON)?,
             code: text(name::CODE),
             error: text(name::ERROR)?,
             backtrace: text(name::BACKTRACE),
+            call: find_bytes(own, name::CALL),
             origin: origin(),
             timestamp_ms: text(name::TIMESTAMP).and_then(|text| text.parse().ok()).unwrap_or(record.timestamp_ms),
             retries: find(headers, name::RETRIES).and_then(|text| text.parse().ok()).unwrap_or(0),
@@ -138,8 +149,11 @@ impl<'a> Letter<'a> {
 }
 
 fn find<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {
-    let (_, bytes) = headers.iter().rfind(|(found, _)| **found == *name)?;
-    std::str::from_utf8(bytes).ok()
+    std::str::from_utf8(find_bytes(headers, name)?).ok()
+}
+
+fn find_bytes<'a>(headers: &'a [Header], name: &str) -> Option<&'a [u8]> {
+    headers.iter().rfind(|(found, _)| **found == *name).map(|(_, bytes)| &bytes[..])
 }
 
 /// The short code, the text and the plugin's own code of a reason.

@@ -11,6 +11,7 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     column::Rows,
+    letter::call::DeadCall,
     plugin::{PluginFault, Request, Response},
     record::RecordBatch,
     stage::kept::Kept,
@@ -20,6 +21,7 @@ use crate::{
 
 pub mod aggregate;
 pub mod bisect;
+mod dead;
 pub mod dedup;
 pub mod join;
 pub mod kept;
@@ -161,6 +163,8 @@ pub struct DeadRows {
     pub batch: Batch,
     pub of: RowsOf,
     pub reasons: Vec<DeadReason>,
+    /// For each row the call in which it died, where the row and what is kept of its key do not tell; or none at all.
+    pub calls: Vec<Option<Box<DeadCall>>>,
 }
 
 /// Which columns dead rows have.

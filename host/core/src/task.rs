@@ -107,6 +107,15 @@ pub enum Effect {
     Failed(Box<StageFailure>),
 }
 
+/// Headers that say which code made a record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stamps {
+    /// For each sink of the plan those of its records.
+    pub sinks: Vec<Arc<[Header]>>,
+    /// For each stage of the plan that of what dies in its plugin; `None`: it has none.
+    pub stages: Vec<Option<Header>>,
+}
+
 /// What a task leaves for recovery at the end of an epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedTask {
@@ -252,9 +261,9 @@ impl Task {
         Ok(())
     }
 
-    /// Records that sinks get from now on carry these headers, one list for each sink of the plan. Between epochs only.
-    pub fn stamp(&mut self, headers: &[Arc<[Header]>]) {
-        self.outputs.stamp(headers);
+    /// Records of sinks and dead letters carry these headers from now on. Between epochs only.
+    pub fn stamp(&mut self, stamps: Arc<Stamps>) {
+        self.outputs.stamp(stamps);
     }
 
     /// This task under another plan, as if it had been sealed whole and recovered by it: what recovery would refuse is refused here.

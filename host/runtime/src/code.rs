@@ -9,15 +9,15 @@ use std::{
 };
 
 use reelflow_core::{
+    letter::name,
     plan::{Consumer, FragmentInput, Plan, PluginIdx, SinkIdx, StageIdx},
     record::{Header, Offset, Partition},
+    task::Stamps,
     upgrade::{CodeSet, Migration},
 };
 use reelflow_ports::engine::Plugin;
 
-/// The header of a sink's records that says which plugin made them: its name, `@`, and the first digits of its component's digest.
-pub const MADE_BY: &str = "reel-plugin";
-/// Digits of a digest in [`MADE_BY`]: 64 bits.
+/// Digits of a digest in a stamp: 64 bits.
 const DIGITS: usize = 16;
 
 /// The components of a pipeline, by the plugins' names.
@@ -34,8 +34,7 @@ pub struct Program {
     pub set: CodeSet,
     /// The stages that it begins anew: see [`Ledger::resets`](reelflow_core::upgrade::Ledger::resets).
     pub resets: BTreeMap<Arc<str>, Offset>,
-    /// For each sink of the plan the headers of its records.
-    pub stamps: Vec<Arc<[Header]>>,
+    pub stamps: Arc<Stamps>,
 }
 
 /// Makes code of components, as the process itself would have been started with them. Compiling takes its time.
@@ -49,16 +48,14 @@ impl Program {
     pub fn new(plan: Plan, plugins: Vec<Arc<dyn Plugin>>, names: Vec<Arc<str>>) -> Program {
         let digests = plugins.iter().map(|plugin| Arc::from(plugin.digest()));
         let set = CodeSet(names.iter().cloned().zip(digests).collect());
-        let stamp = |sink: SinkIdx| -> Arc<[Header]> {
-            let header = |plugin: PluginIdx| {
-                let digest = plugins[plugin].digest();
-                let digits = digest.get(..DIGITS).unwrap_or(digest);
-                (MADE_BY.into(), format!("{}@{digits}", names[plugin]).into_bytes())
-            };
-            maker(&plan, sink).map(header).into_iter().collect()
+        let header = |plugin: PluginIdx| -> Header {
+            (name::PLUGIN.into(), made_by(&names[plugin], plugins[plugin].digest()).into_bytes())
         };
-        let stamps = (0..plan.sinks.len()).map(stamp).collect();
-        Program { plan: Arc::new(plan), plugins, names, set, resets: BTreeMap::new(), stamps }
+        let stamps = Stamps {
+            sinks: (0..plan.sinks.len()).map(|sink| maker(&plan, sink).map(header).into_iter().collect()).collect(),
+            stages: plan.stages.iter().map(|stage| stage.kind.plugin().map(header)).collect(),
+        };
+        Program { plan: Arc::new(plan), plugins, names, set, resets: BTreeMap::new(), stamps: Arc::new(stamps) }
     }
 
     /// This program, which begins the stages of `resets` anew. What the plan does not have is left out: a manifest may be newer than a reset.
@@ -79,6 +76,11 @@ impl Program {
         let changed = |name: &Arc<str>| before.set.0.get(name) != self.set.0.get(name);
         self.names.iter().map(changed).collect()
     }
+}
+
+/// A plugin as the header [`name::PLUGIN`] has it.
+pub fn made_by(plugin: &str, digest: &str) -> String {
+    format!("{plugin}@{}", digest.get(..DIGITS).unwrap_or(digest))
 }
 
 /// The last plugin that a sink's rows went through. `None`: none, from the source on.

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub mod console;
+pub mod guest_stage;
 
 /// The topics of events; those that the personalization pipeline reads.
 pub const TOPICS: [&str; 3] = ["impressions", "play_starts", "playback_events"];

@@ -1,7 +1,6 @@
 //! `reel run --metrics`: what machines see of a pipeline that runs on the embedded log, and what those get who should see nothing.
 
 use std::{
-    fs,
     io::Write,
     net::{Shutdown, TcpListener, TcpStream},
     thread,
@@ -9,45 +8,18 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use reelflow_pipelines::{Job, LogKind, guest, said};
+use reelflow_pipelines::{Job, guest_stage::GuestStage, said};
 
 mod served;
 
 use served::{PATIENCE, Running};
 
-const MANIFEST: &str = r#"
-[pipeline]
-name = "watched"
-[log]
-kind = "embedded"
-path = "log"
-[source.numbers]
-topic = "numbers"
-event_time = "ts"
-bound = "0s"
-[plugin.guest]
-path = "guest.wasm"
-config = { mode = "panic", at = "apply" }
-[stage.echo]
-kind = "transform"
-input = "numbers"
-plugin = "guest"
-[sink.out]
-input = "echo"
-topic = "out"
-"#;
-
 const N_RECORDS: usize = 50;
 
 /// A pipeline with records to read, of which two break its plugin.
 fn job() -> Result<Job> {
-    let job = Job::example("flights", &LogKind::Embedded, &[])?;
-    fs::write(job.path().join("reel.toml"), MANIFEST)?;
-    fs::copy(guest("transform"), job.path().join("guest.wasm"))?;
     let line = |idx: usize| format!("{{\"ts\":{idx},\"n\":{}}}\n", if [7, 30].contains(&idx) { 13 } else { 100 });
-    fs::write(job.path().join("in.ndjson"), (0..N_RECORDS).map(line).collect::<String>())?;
-    job.read(&["topic", "write", "numbers", "in.ndjson", "--timestamp", "ts", "--partitions", "2"])?;
-    Ok(job)
+    GuestStage::transform("panic").job(&(0..N_RECORDS).map(line).collect::<String>(), "2", &[])
 }
 
 /// The value of the sample that begins so.
@@ -61,21 +33,21 @@ fn the_pages_say_what_the_pipeline_has_done() -> Result<()> {
     let ready = running.await_answer("/readyz", |status, _| status == 200)?;
     assert!(ready.ends_with("3 of 3 workers are ready\n"), "one of them has no partition: {ready}");
     assert_eq!(running.get("/healthz")?.0, 200);
-    let rows = "reel_stage_rows_total{pipeline=\"watched\",stage=\"echo\",fate=\"accepted\"}";
+    let rows = "reel_stage_rows_total{pipeline=\"hostile\",stage=\"guest\",fate=\"accepted\"}";
     let page = running.await_answer("/metrics", |_, page| sample(page, rows) == Some((N_RECORDS - 2) as f64))?;
     assert!(page.contains("Content-Type: application/openmetrics-text; version=1.0.0") && page.ends_with("# EOF\n"), "{page}");
     for (name, value) in [
-        ("reel_ready{pipeline=\"watched\"}", 1.0),
-        ("reel_workers{pipeline=\"watched\",state=\"ready\"}", 3.0),
-        ("reel_source_records_total{pipeline=\"watched\",source=\"numbers\",fate=\"decoded\"}", N_RECORDS as f64),
-        ("reel_dead_letters_total{pipeline=\"watched\",by=\"echo\",reason=\"trap\"}", 2.0),
-        ("reel_unaccounted{pipeline=\"watched\"}", 0.0),
-        ("reel_stage_state_bytes{pipeline=\"watched\",stage=\"echo\"}", 0.0),
-        ("reel_plugin_retries_total{pipeline=\"watched\",stage=\"echo\",plugin=\"guest\"}", 0.0),
+        ("reel_ready{pipeline=\"hostile\"}", 1.0),
+        ("reel_workers{pipeline=\"hostile\",state=\"ready\"}", 3.0),
+        ("reel_source_records_total{pipeline=\"hostile\",source=\"numbers\",fate=\"decoded\"}", N_RECORDS as f64),
+        ("reel_dead_letters_total{pipeline=\"hostile\",by=\"guest\",reason=\"trap\"}", 2.0),
+        ("reel_unaccounted{pipeline=\"hostile\"}", 0.0),
+        ("reel_stage_state_bytes{pipeline=\"hostile\",stage=\"guest\"}", 0.0),
+        ("reel_plugin_retries_total{pipeline=\"hostile\",stage=\"guest\",plugin=\"guest\"}", 0.0),
     ] {
         assert_eq!(sample(&page, name), Some(value), "{name}\n{page}");
     }
-    let of_plugin = |name: &str| sample(&page, &format!("{name}{{pipeline=\"watched\",stage=\"echo\",plugin=\"guest\"}}"));
+    let of_plugin = |name: &str| sample(&page, &format!("{name}{{pipeline=\"hostile\",stage=\"guest\",plugin=\"guest\"}}"));
     for name in
         ["reel_plugin_calls_total", "reel_plugin_call_seconds_total", "reel_plugin_in_bytes_total", "reel_plugin_out_bytes_total"]
     {
@@ -83,10 +55,10 @@ fn the_pages_say_what_the_pipeline_has_done() -> Result<()> {
     }
     assert!(of_plugin("reel_plugin_memory_max_bytes") >= Some(65_536.0), "{page}");
     assert!(
-        sample(&page, "reel_plugin_faults_total{pipeline=\"watched\",stage=\"echo\",plugin=\"guest\",kind=\"trap\"}")
+        sample(&page, "reel_plugin_faults_total{pipeline=\"hostile\",stage=\"guest\",plugin=\"guest\",kind=\"trap\"}")
             >= Some(2.0)
     );
-    assert!(sample(&page, "reel_watermark_lag_max_seconds{pipeline=\"watched\"}") > Some(1e9), "event times of 1970: {page}");
+    assert!(sample(&page, "reel_watermark_lag_max_seconds{pipeline=\"hostile\"}") > Some(1e9), "event times of 1970: {page}");
     running.stop()
 }
 
@@ -95,15 +67,15 @@ fn top_shows_stages_and_plugins_to_people() -> Result<()> {
     let job = job()?;
     let running = Running::start(&job, "metrics", &[])?;
     running.await_answer("/metrics", |_, page| {
-        sample(page, "reel_dead_letters_total{pipeline=\"watched\",by=\"echo\",reason=\"trap\"}") == Some(2.0)
+        sample(page, "reel_dead_letters_total{pipeline=\"hostile\",by=\"guest\",reason=\"trap\"}") == Some(2.0)
     })?;
     let address = running.address.to_string();
     let text = job.read(&["top", "--metrics", &address, "--once", "--every", "1"])?;
     let lines: Vec<&str> = text.lines().collect();
-    assert!(lines[0].starts_with("watched · up ") && lines[0].contains(" · ready · watermark 1970-01-01T00:00:00"), "{text}");
+    assert!(lines[0].starts_with("hostile · up ") && lines[0].contains(" · ready · watermark 1970-01-01T00:00:00"), "{text}");
     assert!(lines[1].contains("dead letters 2"), "{text}");
     let columns: Vec<&str> = lines[3].split_whitespace().collect();
-    assert_eq!((columns[0], columns[1], columns[5]), ("echo", "guest", "2"), "stage, plugin, what went wrong: {text}");
+    assert_eq!((columns[0], columns[1], columns[5]), ("guest", "guest", "2"), "stage, plugin, what went wrong: {text}");
     running.stop()?;
     let output = job.reel(&["top", "--metrics", &address, "--once"]).output()?;
     assert_eq!(output.status.code(), Some(3), "nobody serves there any more: {}", said(&output));
@@ -141,7 +113,7 @@ fn who_is_slow_holds_nothing_up() -> Result<()> {
     };
     let slow: Vec<TcpStream> = (0..40).map(connect).collect::<Result<_>>()?;
     // The pages come again once the four that were taken, and those that waited, have had their time.
-    let rows = "reel_stage_rows_total{pipeline=\"watched\",stage=\"echo\",fate=\"accepted\"}";
+    let rows = "reel_stage_rows_total{pipeline=\"hostile\",stage=\"guest\",fate=\"accepted\"}";
     let until = Instant::now() + PATIENCE;
     while !running.get("/metrics").is_ok_and(|(_, page)| sample(&page, rows) == Some((N_RECORDS - 2) as f64)) {
         ensure!(Instant::now() < until, "it serves nobody any more");

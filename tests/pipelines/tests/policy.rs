@@ -1,50 +1,18 @@
 //! What happens when a plugin fails: what a stage's policy says, with real components on the embedded log.
 
-use std::fs;
-
 use anyhow::{Context, Result};
-use reelflow_pipelines::{Job, LogKind, guest, said};
+use reelflow_pipelines::{Job, guest_stage::GuestStage, said};
 use serde_json::{Value, json};
-
-/// The guest of `host/wasm/tests` that breaks in the way its config names when it meets 13, and refuses what is negative.
-const MANIFEST: &str = r#"
-[pipeline]
-name = "policy"
-epoch_records_max = 4096
-[log]
-kind = "embedded"
-path = "log"
-[source.numbers]
-topic = "numbers"
-event_time = "ts"
-bound = "0s"
-[plugin.guest]
-path = "guest.wasm"
-config = { mode = "MODE", at = "apply" }
-limits = { call = "200ms" }
-[stage.guest]
-kind = "transform"
-input = "numbers"
-plugin = "guest"
-POLICY
-[sink.out]
-input = "guest"
-topic = "out"
-"#;
 
 /// A folder with the guest, and `numbers` in its topic.
 fn job(mode: &str, policy: &str, numbers: &[i64]) -> Result<Job> {
-    let job = Job::example("flights", &LogKind::Embedded, &[])?;
-    set(&job, mode, policy)?;
-    fs::copy(guest("transform"), job.path().join("guest.wasm"))?;
     let line = |(idx, n): (usize, &i64)| format!("{{\"ts\":{idx},\"n\":{n},\"i\":{idx}}}\n");
-    fs::write(job.path().join("in.ndjson"), numbers.iter().enumerate().map(line).collect::<String>())?;
-    job.read(&["topic", "write", "numbers", "in.ndjson", "--timestamp", "ts", "--partitions", "1", "--end"])?;
-    Ok(job)
+    let lines: String = numbers.iter().enumerate().map(line).collect();
+    stage(mode, policy).job(&lines, "1", &["--end"])
 }
 
-fn set(job: &Job, mode: &str, policy: &str) -> Result<()> {
-    Ok(fs::write(job.path().join("reel.toml"), MANIFEST.replace("MODE", mode).replace("POLICY", policy))?)
+fn stage<'a>(mode: &'a str, policy: &'a str) -> GuestStage<'a> {
+    GuestStage { more: policy, ..GuestStage::transform(mode) }
 }
 
 /// The number of each committed row.
@@ -54,7 +22,7 @@ fn numbers(job: &Job) -> Result<Vec<i64>> {
 }
 
 fn dead_letters(job: &Job) -> Result<Vec<Value>> {
-    let letters = job.read(&["topic", "read", "dead.policy", "--format", "json"])?;
+    let letters = job.read(&["topic", "read", "dead.hostile", "--format", "json"])?;
     letters.lines().map(|letter| Ok(serde_json::from_str(letter)?)).collect()
 }
 
@@ -119,7 +87,7 @@ fn a_stage_that_fails_commits_nothing_and_goes_on_with_a_mended_plugin() -> Resu
         assert!(numbers(&job)?.is_empty() && dead_letters(&job)?.is_empty(), "nothing was committed");
     }
     // The guest that meets its number without harm stands for the mended one.
-    set(&job, "behave", "on_error = \"fail\"")?;
+    stage("behave", "on_error = \"fail\"").put(&job)?;
     let summary = job.run_to_end(&[])?;
     assert_eq!(summary["stages"][0]["total"]["rows_in"], 4, "{summary}");
     assert_eq!(numbers(&job)?, [0, 1, 2, 3], "each once");
@@ -138,7 +106,7 @@ fn too_many_errors_stop_the_pipeline_also_after_a_restart() -> Result<()> {
         }
         assert!(dead_letters(&job)?.is_empty(), "nothing was committed");
     }
-    set(&job, "panic", "errors_max = { share = \"20%\", of = 20 }")?;
+    stage("panic", "errors_max = { share = \"20%\", of = 20 }").put(&job)?;
     job.run_to_end(&[])?;
     assert_eq!(dead_letters(&job)?.len(), 5);
     Ok(())

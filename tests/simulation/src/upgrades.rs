@@ -11,6 +11,7 @@ use std::{
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use reelflow_core::{
+    letter::name,
     plan::StageKind,
     plugin::{Declaration, PluginFault, Request, Response, StateVersion},
     upgrade::{Entry, Ledger, Migration, Verdict},
@@ -22,7 +23,7 @@ use reelflow_ports::{
     simulated::{SimulatedLog, VirtualClock},
 };
 use reelflow_runtime::{
-    code::{Components, Loader, MADE_BY, Program},
+    code::{Components, Loader, Program},
     control::{self, Control, Proposal, Started, Upgrader},
     error::RunError,
     worker::Job,
@@ -237,7 +238,7 @@ impl Upgrades {
         }
         let bad_may_show = !self.loader.traps.load(Ordering::Relaxed);
         for record in outputs.committed_records("out").iter().flatten() {
-            let made_by = record.headers.iter().find(|(name, _)| **name == *MADE_BY);
+            let made_by = record.headers.iter().find(|(header, _)| **header == *name::PLUGIN);
             let made_by = made_by.map(|(_, value)| String::from_utf8_lossy(value).into_owned());
             let made_by = made_by.expect("every record says which code made it");
             assert!(bad_may_show || !made_by.ends_with(BAD), "a trial that failed is seen: {made_by}");

@@ -53,7 +53,7 @@ fn program(components: &Components) -> Program {
         plugins,
         names: Vec::new(),
         set: set(components),
-        stamps: Vec::new(),
+        stamps: Default::default(),
         resets: Default::default(),
     }
 }

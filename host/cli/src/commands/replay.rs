@@ -19,9 +19,10 @@ pub(crate) fn replay(args: &Replay) -> Result<(), Failure> {
             .map_err(|why| Failure::new(Exit::Environment, format!("\"{}\" cannot be read: {why}", path.display())))?,
     };
     let outcome = incident.run(&component)?;
+    let other = incident.other_component(&component);
     match args.format {
-        Format::Json => print(&json_of(&incident, &outcome).to_string())?,
-        Format::Text => text(&incident, &outcome)?,
+        Format::Json => print(&json_of(&incident, &outcome, other.as_deref()).to_string())?,
+        Format::Text => text(&incident, &outcome, other)?,
     }
     match outcome {
         Outcome::Answered(_) => Ok(()),
@@ -29,7 +30,7 @@ pub(crate) fn replay(args: &Replay) -> Result<(), Failure> {
     }
 }
 
-fn json_of(incident: &Incident, outcome: &Outcome) -> Value {
+fn json_of(incident: &Incident, outcome: &Outcome, other: Option<&str>) -> Value {
     let words = |words: &Words| json!({ "reason": words.reason, "code": words.code, "error": words.error });
     let (name, now, rows) = match outcome {
         Outcome::Reproduced => ("reproduced", words(&incident.died), Vec::new()),
@@ -44,6 +45,7 @@ fn json_of(incident: &Incident, outcome: &Outcome) -> Value {
         "pipeline": incident.pipeline,
         "stage": incident.stage,
         "letter": incident.letter.get("letter"),
+        "other_component": other,
         "outcome": name,
         "then": words(&incident.died),
         "now": now,
@@ -51,7 +53,7 @@ fn json_of(incident: &Incident, outcome: &Outcome) -> Value {
     })
 }
 
-fn text(incident: &Incident, outcome: &Outcome) -> Result<(), Failure> {
+fn text(incident: &Incident, outcome: &Outcome, other: Option<String>) -> Result<(), Failure> {
     let mut output = Output::new();
     let mut line = |text: String| output.line(&printable(&text));
     let words = |Words { reason, code, error }: &Words| match code {
@@ -63,6 +65,7 @@ fn text(incident: &Incident, outcome: &Outcome) -> Result<(), Failure> {
         "dead letter {letter} of pipeline {}, stage {}, plugin {}",
         incident.pipeline, incident.stage, incident.plugin.name
     ))?;
+    other.into_iter().try_for_each(&mut line)?;
     line(format!("  then  {}", words(&incident.died)))?;
     match outcome {
         Outcome::Reproduced => line("  now   the same".to_owned())?,

@@ -2,16 +2,16 @@
 
 use reelflow_core::{
     column::{Bitmap, Column, Packed, Rows, Value as Cell},
-    plugin::{Declaration, Grouped, Request, TimeRead, World},
+    plugin::{Clock, Declaration, Grouped, Request, TimeRead, Timer, World},
     schema::{Field, FieldType, Schema},
-    time::{EventTime, WallTime, Watermark},
+    time::{EventTime, WallTime, Watermark, Window},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::json_bytes;
 
-/// A call of a plugin with one row.
+/// A call of a plugin with one row, or one group.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "function")]
 pub(crate) enum Call {
@@ -23,6 +23,13 @@ pub(crate) enum Call {
         /// That of the row's key in the row's window; `None`: it had none.
         state: Option<State>,
     },
+    #[serde(rename = "aggregate.merge")]
+    Merge {
+        /// At least one.
+        parts: Vec<State>,
+    },
+    #[serde(rename = "aggregate.emit")]
+    Emit { window: WindowPart, key: Vec<Named>, state: State },
     #[serde(rename = "join.pair")]
     Pair {
         #[serde(rename = "left")]
@@ -40,6 +47,29 @@ pub(crate) enum Call {
         watermark: i64,
         now: i64,
     },
+    #[serde(rename = "process.fire")]
+    Fire { timer: TimerPart, state: Option<State>, key: Vec<Named>, watermark: i64, now: i64 },
+}
+
+/// From `start` on, up to before `end`, in ms since 1970.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct WindowPart {
+    pub(crate) start: i64,
+    pub(crate) end: i64,
+}
+
+/// `at` in ms since 1970.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct TimerPart {
+    pub(crate) clock: ClockPart,
+    pub(crate) at: i64,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ClockPart {
+    EventTime,
+    WallTime,
 }
 
 /// A value of a row.
@@ -64,42 +94,57 @@ pub(crate) struct State {
 impl Call {
     /// Whether the arguments can be read at all.
     pub(super) fn check(&self) -> Result<(), String> {
-        let (row, state) = match self {
-            Call::Apply { row } | Call::Pair { row, .. } => (row, None),
-            Call::Add { row, state } | Call::Take { row, state, .. } => (row, state.as_ref()),
+        let (row, key, states): (&[Named], &[Named], Vec<&State>) = match self {
+            Call::Apply { row } | Call::Pair { row, .. } => (row, &[], Vec::new()),
+            Call::Add { row, state } => (row, &[], state.iter().collect()),
+            Call::Take { row, state, key, .. } => (row, key, state.iter().collect()),
+            Call::Merge { parts } => (&[], &[], parts.iter().collect()),
+            Call::Emit { key, state, .. } => (&[], key, vec![state]),
+            Call::Fire { key, state, .. } => (&[], key, state.iter().collect()),
         };
-        row.iter().try_for_each(|named| named.push_to(None).map(drop))?;
-        if let Call::Pair { right: Some(right), .. } = self {
-            right.iter().try_for_each(|named| named.push_to(None).map(drop))?;
+        let right = if let Call::Pair { right: Some(right), .. } = self { &right[..] } else { &[] };
+        row.iter().chain(key).chain(right).try_for_each(|named| named.push_to(None).map(drop))?;
+        if states.iter().any(|state| json_bytes::decoded(&state.base64).is_none()) {
+            return Err("its state is not base64".to_owned());
         }
-        if let Call::Take { key, time, .. } = self {
-            key.iter().try_for_each(|named| named.push_to(None).map(drop))?;
-            EventTime::checked(*time).ok_or_else(|| format!("the row's time {time} is no event time"))?;
-        }
-        match state.map(|state| json_bytes::decoded(&state.base64)) {
-            Some(None) => Err("its state is not base64".to_owned()),
+        match self {
+            Call::Take { time, .. } if EventTime::checked(*time).is_none() => {
+                Err(format!("the row's time {time} is no event time"))
+            }
+            Call::Fire { timer: TimerPart { at, .. }, .. } if EventTime::checked(*at).is_none() => {
+                Err(format!("the timer's time {at} is no event time"))
+            }
+            Call::Emit { window: WindowPart { start, end }, .. } if start >= end => {
+                Err(format!("the window from {start} to {end} is none"))
+            }
+            Call::Merge { parts } if parts.is_empty() => Err("it merges nothing".to_owned()),
             _ => Ok(()),
         }
     }
 
     /// The request to a plugin that declares itself so.
     pub(super) fn request(&self, declaration: &Declaration) -> Result<Request, String> {
-        let is_of = |world: World| match declaration.world == world {
-            true => Ok(()),
-            false => Err(format!("it is of kind {}, and the call is one of kind {}", declaration.world.name(), world.name())),
-        };
+        let world = self.world();
+        if declaration.world != world {
+            return Err(format!("it is of kind {}, and the call is one of kind {}", declaration.world.name(), world.name()));
+        }
         match self {
-            Call::Apply { row } => {
-                is_of(World::Transform)?;
-                Ok(Request::Transform { rows: fitted(row, &declaration.inputs[0])? })
-            }
+            Call::Apply { row } => Ok(Request::Transform { rows: fitted(row, &declaration.inputs[0])? }),
             Call::Add { row, state } => {
-                is_of(World::Aggregate)?;
                 let grouped = Grouped { rows: fitted(row, &declaration.inputs[0])?, ends: vec![1] };
                 Ok(Request::Add { grouped, states: states(state.as_ref(), declaration)? })
             }
+            Call::Merge { parts } => {
+                let mut packed = Packed::default();
+                parts.iter().try_for_each(|part| push_state(part, declaration, &mut packed))?;
+                Ok(Request::Merge { ends: vec![packed.len() as u32], parts: packed })
+            }
+            Call::Emit { window: WindowPart { start, end }, key, state } => Ok(Request::Emit {
+                windows: vec![Window::new(EventTime(*start), EventTime(*end))],
+                keys: key_row(key, &declaration.key)?,
+                states: states(Some(state), declaration)?,
+            }),
             Call::Pair { row, right } => {
-                is_of(World::Join)?;
                 let matched = Bitmap::filled(right.is_some(), 1);
                 let left = fitted(row, &declaration.inputs[0])?;
                 let right = match right {
@@ -108,16 +153,46 @@ impl Call {
                 };
                 Ok(Request::Pair { left, right, matched, has_left: None })
             }
-            Call::Take { row, state, key, time, watermark, now } => {
-                is_of(World::Process)?;
-                Ok(Request::Take {
-                    grouped: Grouped { rows: fitted(row, &declaration.inputs[0])?, ends: vec![1] },
-                    times: vec![EventTime(*time)],
-                    keys: key_row(key, &declaration.key)?,
-                    states: states(state.as_ref(), declaration)?,
-                    time: TimeRead { watermark: Watermark(*watermark), now: WallTime(*now) },
-                })
-            }
+            Call::Take { row, state, key, time, watermark, now } => Ok(Request::Take {
+                grouped: Grouped { rows: fitted(row, &declaration.inputs[0])?, ends: vec![1] },
+                times: vec![EventTime(*time)],
+                keys: key_row(key, &declaration.key)?,
+                states: states(state.as_ref(), declaration)?,
+                time: TimeRead { watermark: Watermark(*watermark), now: WallTime(*now) },
+            }),
+            Call::Fire { timer, state, key, watermark, now } => Ok(Request::Fire {
+                timers: vec![Timer { clock: timer.clock.into(), at: timer.at }],
+                keys: key_row(key, &declaration.key)?,
+                states: states(state.as_ref(), declaration)?,
+                time: TimeRead { watermark: Watermark(*watermark), now: WallTime(*now) },
+            }),
+        }
+    }
+
+    fn world(&self) -> World {
+        match self {
+            Call::Apply { .. } => World::Transform,
+            Call::Add { .. } | Call::Merge { .. } | Call::Emit { .. } => World::Aggregate,
+            Call::Pair { .. } => World::Join,
+            Call::Take { .. } | Call::Fire { .. } => World::Process,
+        }
+    }
+}
+
+impl From<Clock> for ClockPart {
+    fn from(clock: Clock) -> ClockPart {
+        match clock {
+            Clock::EventTime => ClockPart::EventTime,
+            Clock::WallTime => ClockPart::WallTime,
+        }
+    }
+}
+
+impl From<ClockPart> for Clock {
+    fn from(clock: ClockPart) -> Clock {
+        match clock {
+            ClockPart::EventTime => Clock::EventTime,
+            ClockPart::WallTime => Clock::WallTime,
         }
     }
 }
@@ -194,14 +269,18 @@ fn key_row(key: &[Named], declared: &Schema) -> Result<Rows, String> {
 
 fn states(state: Option<&State>, declaration: &Declaration) -> Result<Packed, String> {
     let mut states = Packed::default();
-    let Some(State { name, versions, base64 }) = state else {
-        states.push(b"");
-        return Ok(states);
-    };
+    match state {
+        None => states.push(b""),
+        Some(state) => push_state(state, declaration, &mut states)?,
+    }
+    Ok(states)
+}
+
+fn push_state(State { name, versions, base64 }: &State, declaration: &Declaration, to: &mut Packed) -> Result<(), String> {
     let reads = declaration.state.as_ref().ok_or("it declares no state")?;
     if let Some(version) = versions.iter().find(|version| !reads.can_read(name, **version)) {
         return Err(format!("it reads state {reads}, the incident has {name} {version}"));
     }
-    states.push(&json_bytes::decoded(base64).expect("it was checked"));
-    Ok(states)
+    to.push(&json_bytes::decoded(base64).expect("it was checked"));
+    Ok(())
 }

@@ -1,7 +1,8 @@
 use reelflow_core::{
     column::Value as Cell,
-    plugin::{Request, StateVersion, World},
+    plugin::{Clock, Request, StateVersion, Timer, World},
     schema::{Field, FieldType, Schema},
+    time::Watermark,
 };
 use serde_json::json;
 
@@ -141,4 +142,63 @@ fn a_pair_may_have_no_partner() {
     let mut bundle = good();
     bundle["call"] = json!({ "function": "join.pair", "left": cell(7), "right": [{ "name": "n", "type": "i64", "value": "x" }] });
     assert!(parse(bundle.to_string().as_bytes()).is_err());
+}
+
+fn calling(call: Value) -> Result<Call, String> {
+    let mut bundle = good();
+    bundle["call"] = call;
+    parse(bundle.to_string().as_bytes()).map(|incident| incident.call)
+}
+
+/// The stored form of version 1 (I-10), and the requests that they are.
+#[test]
+fn windows_timers_and_merges_are_calls() {
+    let part = |base64: &str| json!({ "type": "Seen", "versions": [1, 2], "base64": base64 });
+    let key = json!([{ "name": "k", "type": "string", "value": "ä" }]);
+    let process = declaration(&[], &[1]);
+    let aggregate = Declaration { world: World::Aggregate, ..process.clone() };
+    let emit = json!({ "function": "aggregate.emit", "window": { "start": -5, "end": 0 }, "key": key, "state": part("AQI=") });
+    let Ok(Request::Emit { windows, keys, states }) = calling(emit.clone()).and_then(|call| call.request(&aggregate)) else {
+        panic!("an emit");
+    };
+    assert_eq!((windows[0].start().0, windows[0].end().0), (-5, 0));
+    assert_eq!((keys.column(0).at(0), states.at(0)), (Cell::Bytes("ä".as_bytes()), &[1, 2][..]));
+    let merge = json!({ "function": "aggregate.merge", "parts": [part("AQI="), part("Aw==")] });
+    let Ok(Request::Merge { parts, ends }) = calling(merge.clone()).and_then(|call| call.request(&aggregate)) else {
+        panic!("a merge");
+    };
+    assert_eq!((parts.at(0), parts.at(1), &ends[..]), (&[1, 2][..], &[3][..], &[2][..]));
+    let timer = json!({ "clock": "wall-time", "at": 7 });
+    let fire = json!({ "function": "process.fire", "timer": timer, "key": key, "state": null, "watermark": i64::MIN, "now": 9 });
+    let Ok(Request::Fire { timers, states, time, .. }) = calling(fire.clone()).and_then(|call| call.request(&process)) else {
+        panic!("a fire");
+    };
+    assert_eq!((timers[0], states.at(0)), (Timer { clock: Clock::WallTime, at: 7 }, &[][..]));
+    assert_eq!((time.watermark, time.now.0), (Watermark::UNKNOWN, 9));
+
+    let why = calling(merge).and_then(|call| call.request(&process)).map(drop).unwrap_err();
+    assert_eq!(why, "it is of kind process, and the call is one of kind aggregate");
+    let newer = Declaration { state: process.state.clone().map(|state| StateVersion { reads: vec![], ..state }), ..aggregate };
+    let why = calling(emit.clone()).and_then(|call| call.request(&newer)).map(drop).unwrap_err();
+    assert_eq!(why, "it reads state Seen 2, the incident has Seen 1");
+    let with = |call: &Value, at: &str, value: Value| {
+        let mut call = call.clone();
+        *call.pointer_mut(at).unwrap() = value;
+        calling(call).map(drop).unwrap_err()
+    };
+    assert_eq!(with(&emit, "/window/end", json!(-5)), "the window from -5 to -5 is none");
+    assert_eq!(with(&emit, "/state/base64", json!("?")), "its state is not base64");
+    assert!(with(&emit, "/key/0/value", json!(7)).contains("is no string"));
+    assert_eq!(with(&fire, "/timer/at", json!(i64::MAX)), format!("the timer's time {} is no event time", i64::MAX));
+    assert!(with(&fire, "/timer/clock", json!("moon")).contains("unknown variant"));
+    assert_eq!(calling(json!({ "function": "aggregate.merge", "parts": [] })).map(drop), Err("it merges nothing".to_owned()));
+}
+
+#[test]
+fn another_component_than_the_letters_is_told() {
+    let then = format!("guest@{}", &digest(b"component")[..16]);
+    assert_eq!(other_component(Some(&then), "guest", b"component"), None);
+    assert_eq!(other_component(None, "guest", b"component"), None);
+    let told = other_component(Some("guest@0"), "guest", b"component");
+    assert_eq!(told, Some(format!("the letter is of component guest@0, this one is {then}")));
 }

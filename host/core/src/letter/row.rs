@@ -1,23 +1,28 @@
-//! The row that died, as its stage saw it: decoded once more from the letter's bytes.
+//! What died, as its stage saw it: the row decoded once more from the letter's bytes, or the key of a window or a timer, and the call.
 
 use crate::{
     column::{RowBuilder, Rows, Value},
     format::{SchemaAnswer, decoder::Decoder},
     json::decode::Projector,
-    letter::{Letter, Place},
+    letter::{
+        Letter, Place,
+        call::{DeadCall, Function},
+    },
     plan::{Consumer, EventTimeFrom, Plan, SourcePlan, StageIdx, StageKind, StagePlan},
     record::{Record, RecordBatch},
     schema::{Field, Schema},
     time::EventTime,
 };
 
-/// One row that a stage refused; of a join a left row, of a lookup a row and no version.
+/// One row that a stage refused; of a join a left row, of a lookup a row and no version. Or the key of a window or a timer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeadRow {
     pub stage: StageIdx,
-    /// The columns of the stage's (first) input.
+    /// The columns of the stage's (first) input; of the key alone where `call` is an emit or a fire; none where it is a merge.
     pub rows: Rows,
     pub time: EventTime,
+    /// What the letter says of the call.
+    pub call: Option<DeadCall>,
 }
 
 /// Why the row cannot be had.
@@ -34,7 +39,7 @@ pub enum NoRow {
     NoPlugin(String),
     #[error("no source reads topic \"{topic}\" for stage \"{stage}\"")]
     NoSource { stage: String, topic: String },
-    /// A letter of a window or a timer holds the key alone, one of a join may hold a right row.
+    /// One of a join may hold a right row, and one of a window or a timer that an older build wrote the key alone.
     #[error("its value is no row of stage \"{stage}\": {why}")]
     Unreadable { stage: String, why: String },
 }
@@ -53,11 +58,20 @@ pub fn dead_row(plan: &Plan, letter: &Letter<'_>, schema: &mut dyn FnMut(u32) ->
     if matches!(of.kind, StageKind::Dedup { .. }) {
         return Err(NoRow::NoPlugin(name.to_owned()));
     }
-    let Some(origin) = letter.origin else {
+    let call = letter.call.map(DeadCall::decode).transpose().map_err(|why| unreadable(of, why.to_string()))?;
+    let made = match call.as_ref().map(|call| call.function) {
+        Some(Function::Merge) => {
+            let rows = Rows::new(1, Vec::new()).expect("no column has another length");
+            return Ok(DeadRow { stage, rows, time: EventTime(letter.timestamp_ms), call });
+        }
+        Some(Function::Emit { .. } | Function::Fire { .. }) => of.key_schema(),
+        Some(Function::Add | Function::Take { .. }) | None => letter.origin.is_none().then(|| of.inputs[0].clone()),
+    };
+    let Some(origin) = letter.origin.filter(|_| made.is_none()) else {
         // The value is a row as the dead-letter topic has it: its fields by their names.
-        let fields = of.inputs[0].fields.iter().map(|field| Field { path: field.name.clone(), ..field.clone() }).collect();
-        let rows = decode_json(&Schema { fields }, letter).map_err(|why| unreadable(of, why))?;
-        return Ok(DeadRow { stage, rows, time: EventTime(letter.timestamp_ms) });
+        let fields = made.unwrap_or_default().fields.into_iter().map(|field| Field { path: field.name.clone(), ..field });
+        let rows = decode_json(&Schema { fields: fields.collect() }, letter).map_err(|why| unreadable(of, why))?;
+        return Ok(DeadRow { stage, rows, time: EventTime(letter.timestamp_ms), call });
     };
     let source = plan.sources.iter().find(|source| *source.topic == *origin.topic);
     let (source, port) = source
@@ -80,7 +94,7 @@ pub fn dead_row(plan: &Plan, letter: &Letter<'_>, schema: &mut dyn FnMut(u32) ->
             rows.arrange(columns.iter().copied().zip(kinds))
         }
     };
-    Ok(DeadRow { stage, rows, time: EventTime(ms) })
+    Ok(DeadRow { stage, rows, time: EventTime(ms), call })
 }
 
 fn unreadable(stage: &StagePlan, why: String) -> NoRow {

@@ -231,7 +231,7 @@ fn plan_with_fields(consumers: &[Consumer], behind: &[Consumer]) -> Plan {
 
 fn row_of(plan: &Plan, headers: &[Header], value: &[u8]) -> Result<(i64, i64, EventTime), NoRow> {
     let letter = Letter::read(Record { offset: 3, timestamp_ms: 42, key: None, value: Some(value), headers }).unwrap();
-    let DeadRow { stage, rows, time } = dead_row(plan, &letter, &mut |_| SchemaAnswer::Unknown)?;
+    let DeadRow { stage, rows, time, .. } = dead_row(plan, &letter, &mut |_| SchemaAnswer::Unknown)?;
     assert_eq!(*plan.stages[stage].name, *letter.place.name());
     let [Value::Int(n), Value::Int(ts)] = [0, 1].map(|column| rows.column(column).at(0)) else { panic!("{rows:?}") };
     Ok((n, ts, time))

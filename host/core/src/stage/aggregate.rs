@@ -30,7 +30,7 @@ use crate::{
     plan::{Emission, StageKind, StagePlan},
     plugin::{PluginFault, Request, Response},
     stage::{
-        Batch, DeadRows, Operator, Outbox, RowsOf,
+        Batch, Operator, Outbox, RowsOf,
         kept::Kept,
         lateness::{Closing, Missed, give_late},
     },
@@ -188,15 +188,15 @@ impl Aggregate {
     fn finish_adding(&mut self, out: &mut Outbox) {
         let Work::Adding { adding, mut late, n_late } = std::mem::replace(&mut self.work, Work::Idle) else { return };
         let Adding { batch, cells, was_vacant, is_changed, dead, .. } = *adding;
-        late.retain(|missed| missed.is_late_for_all || !dead.contains_key(&missed.row));
+        late.retain(|missed| missed.is_late_for_all || !dead.contains(missed.row));
         out.counts.rows_in += batch.len() as u64;
         out.counts.late += n_late as u64;
         out.counts.dead += dead.len() as u64;
         out.counts.accepted += (batch.len() - n_late - dead.len()) as u64;
         give_late(0, &batch, &late, out);
         if !dead.is_empty() {
-            let rows: Vec<u32> = dead.keys().copied().collect();
-            out.dead.push(DeadRows { batch: batch.take(&rows), of: RowsOf::Input(0), reasons: dead.into_values().collect() });
+            let rows = batch.take(&dead.units());
+            out.dead.push(dead.into_rows(rows, RowsOf::Input(0)));
         }
         self.note_changes(&cells, &was_vacant, &is_changed);
     }
@@ -301,7 +301,7 @@ impl Operator for Aggregate {
             (Work::Adding { adding, .. }, Ok(Response::States { states, rejects })) => {
                 adding.answered(&states, rejects, &mut self.panes)
             }
-            (Work::Adding { adding, .. }, Err(fault)) => adding.faulted(fault),
+            (Work::Adding { adding, .. }, Err(fault)) => adding.faulted(fault, &self.panes),
             (Work::Firing { calls: Some(calls), .. }, Err(fault)) => {
                 calls.faulted(fault, States { panes: &self.panes, trails: &mut self.trails });
             }
@@ -309,7 +309,8 @@ impl Operator for Aggregate {
                 calls.merge_answered(&states, rejects, States { panes: &self.panes, trails: &mut self.trails });
             }
             (Work::Firing { calls: Some(calls), .. }, Ok(Response::Rows { outputs, rejects })) if !calls.is_merging() => {
-                calls.emit_answered(outputs, rejects, self.facts.emission == Emission::Upsert, out);
+                let states = States { panes: &self.panes, trails: &mut self.trails };
+                calls.emit_answered(outputs, rejects, states, self.facts.emission == Emission::Upsert, out);
             }
             (_, Ok(answer)) => unreachable!("an answer to another call, Request::check lets none through: {answer:?}"),
             (_, Err(fault)) => unreachable!("a fault without a call: {fault}"),

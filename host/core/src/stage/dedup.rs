@@ -20,7 +20,7 @@ use crate::{
     plugin::{PluginFault, Request, Response},
     stage::{Batch, DeadReason, DeadRows, Operator, Outbox, RowsOf, kept::Kept},
     state::{ChangeReader, ChangeWriter, StateError},
-    time::Watermark,
+    time::{EventTime, Watermark},
 };
 
 /// About how many bytes one id takes in an image.
@@ -76,6 +76,11 @@ impl Dedup {
         self.seen.len()
     }
 
+    /// Of a row of that time.
+    fn bucket(&self, time: EventTime) -> i64 {
+        (time.0 + self.horizon_ms).div_euclid(self.bucket_ms)
+    }
+
     fn remember(&mut self, seen: Seen, bucket: i64) {
         self.seen.insert_unique(slot_hash(seen.id), seen, |seen| slot_hash(seen.id));
         self.expiry.entry(bucket).or_default().push(seen);
@@ -120,7 +125,7 @@ impl Operator for Dedup {
                     out.counts.conflicting += u64::from(seen.content != content);
                 }
                 None => {
-                    let bucket = (batch.times[row].0 + self.horizon_ms).div_euclid(self.bucket_ms);
+                    let bucket = self.bucket(batch.times[row]);
                     let seen = Seen { id, content };
                     self.remember(seen, bucket);
                     self.unwritten.push(Change::First { seen, bucket });
@@ -133,7 +138,8 @@ impl Operator for Dedup {
         out.counts.dead += nameless.len() as u64;
         if !nameless.is_empty() {
             let reason = DeadReason::Rejected { code: 0, message: "no id".to_owned() };
-            out.dead.push(DeadRows { reasons: vec![reason; nameless.len()], batch: batch.take(&nameless), of: RowsOf::Input(0) });
+            let (reasons, calls) = (vec![reason; nameless.len()], Vec::new());
+            out.dead.push(DeadRows { batch: batch.take(&nameless), of: RowsOf::Input(0), reasons, calls });
         }
         if first.len() == batch.len() {
             out.emitted.push((0, batch));
@@ -178,6 +184,9 @@ impl Operator for Dedup {
             match from.u8()? {
                 FIRST => {
                     let bucket = from.signed()?;
+                    if !(self.bucket(EventTime::MIN)..=self.bucket(EventTime::MAX)).contains(&bucket) {
+                        return Err(StateError::Damaged("when an id is forgotten"));
+                    }
                     let (id, content) = from.bytes()?.split_first_chunk::<16>().ok_or(StateError::Damaged("an id"))?;
                     let id = u128::from_le_bytes(*id);
                     let content = content.try_into().map_err(|_| StateError::Damaged("an id's content"))?;

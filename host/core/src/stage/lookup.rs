@@ -328,7 +328,7 @@ impl Operator for Lookup {
                 if let Failed::Guilty(row) = open.bisect.failed() {
                     out.counts.dead_panes += 1;
                     let (batch, reasons) = (open.batch.take(&[row]), vec![DeadReason::Fault(fault)]);
-                    out.dead.push(DeadRows { batch, of: RowsOf::Input(ROWS), reasons });
+                    out.dead.push(DeadRows { batch, of: RowsOf::Input(ROWS), reasons, calls: Vec::new() });
                 }
             }
         }

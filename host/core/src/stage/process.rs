@@ -194,7 +194,7 @@ impl Operator for Process {
                 let answer = Answer { states, outputs, rejects, timers };
                 taking.answered(answer, &mut self.keys, out);
             }
-            (Work::Taking(taking), Err(fault)) => taking.faulted(fault),
+            (Work::Taking(taking), Err(fault)) => taking.faulted(fault, &self.keys),
             (Work::Firing(firing), Ok(Response::Processed { states, outputs, rejects, timers })) => {
                 let answer = Answer { states, outputs, rejects, timers };
                 firing.answered(answer, &mut self.keys, out);

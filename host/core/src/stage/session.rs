@@ -29,7 +29,7 @@ use crate::{
     column::Kind,
     plan::{StageKind, StagePlan, WindowSpec},
     plugin::{PluginFault, Request, Response},
-    stage::{Batch, DeadRows, Operator, Outbox, RowsOf, kept::Kept, lateness::without_late},
+    stage::{Batch, Operator, Outbox, RowsOf, kept::Kept, lateness::without_late},
     state::{ChangeReader, ChangeWriter, StateError},
     time::{EventTime, Watermark},
 };
@@ -134,9 +134,8 @@ impl Session {
                     out.counts.accepted += (n_rows - dead.len()) as u64;
                     out.counts.dead += dead.len() as u64;
                     if !dead.is_empty() {
-                        let rows: Vec<u32> = dead.keys().copied().collect();
-                        let reasons = dead.into_values().collect();
-                        out.dead.push(DeadRows { batch: batch.take(&rows), of: RowsOf::Input(0), reasons });
+                        let rows = batch.take(&dead.units());
+                        out.dead.push(dead.into_rows(rows, RowsOf::Input(0)));
                     }
                 }
                 Work::Closing(closing) => {
@@ -195,8 +194,10 @@ impl Operator for Session {
         match (&mut self.work, result) {
             (Work::Adding(adding), Ok(Response::States { states, rejects })) => adding.answered(&states, rejects),
             (Work::Adding(adding), Err(fault)) => adding.faulted(fault),
-            (Work::Uniting(uniting), Ok(Response::States { states, rejects })) => uniting.answered(&states, rejects),
-            (Work::Uniting(uniting), Err(fault)) => uniting.faulted(&fault),
+            (Work::Uniting(uniting), Ok(Response::States { states, rejects })) => {
+                uniting.answered(&states, rejects, &self.sessions);
+            }
+            (Work::Uniting(uniting), Err(fault)) => uniting.faulted(&fault, &self.sessions),
             (Work::Closing(closing), Ok(Response::States { states, rejects })) if closing.is_merging() => {
                 closing.merge_answered(&states, rejects);
             }

@@ -93,6 +93,7 @@ impl Operator for Transform {
                         batch: open.batch.take(&[row]),
                         of: RowsOf::Input(0),
                         reasons: vec![DeadReason::Fault(fault)],
+                        calls: Vec::new(),
                     });
                 }
             }
@@ -156,7 +157,7 @@ pub(super) fn route(
     if !rejects.is_empty() {
         let rows: Vec<u32> = rejects.iter().map(|reject| reject.row + range.start).collect();
         let reasons = rejects.into_iter().map(|Reject { code, message, .. }| DeadReason::Rejected { code, message }).collect();
-        out.dead.push(DeadRows { batch: batch.take(&rows), of: RowsOf::Input(0), reasons });
+        out.dead.push(DeadRows { batch: batch.take(&rows), of: RowsOf::Input(0), reasons, calls: Vec::new() });
     }
     n_rejected
 }

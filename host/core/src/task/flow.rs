@@ -120,7 +120,7 @@ impl Task {
             self.deliver(&plan.stages[stage_idx].outputs[output], batch, effects);
         }
         outbox.late.drain(..).for_each(|late| self.outputs.late(stage_idx, &late, effects));
-        outbox.dead.drain(..).for_each(|dead| self.outputs.dead_rows(stage_idx, &dead, effects));
+        outbox.dead.drain(..).for_each(|dead| self.outputs.dead_rows(stage_idx, &dead, &self.stages[at].versions, effects));
         effects.extend(failure.map(|failure| Effect::Failed(Box::new(failure))));
         self.outbox = outbox;
     }

@@ -7,12 +7,11 @@ use crate::{
     frame,
     json::encode,
     letter::{Place, name, words},
-    plan::{FragmentIdx, Plan, ShuffleIdx, ShuffleTo, SinkIdx, StageIdx, StageKind, StagePlan},
+    plan::{FragmentIdx, Plan, ShuffleIdx, ShuffleTo, SinkIdx, StageIdx},
     plugin::PluginFault,
     record::{Header, Outgoing, Partition, Record, RecordBatch, partition_of},
-    schema::Schema,
     stage::{Batch, DeadReason, DeadRows, LateRows, Origins, RowsOf},
-    task::{Effect, input::DeadRecord},
+    task::{Effect, Stamps, input::DeadRecord, versions::Versions},
     time::{WallTime, Watermark},
     watermark::InputMark,
 };
@@ -33,6 +32,7 @@ pub(super) struct Outputs {
     late: Vec<Option<Outgoing>>,
     dead: Outgoing,
     names: HeaderNames,
+    stamps: Arc<Stamps>,
     /// Where a value is written before it is copied into its batch.
     scratch: Vec<u8>,
 }
@@ -47,6 +47,7 @@ struct HeaderNames {
     code: Arc<str>,
     error: Arc<str>,
     backtrace: Arc<str>,
+    call: Arc<str>,
     topic: Arc<str>,
     partition: Arc<str>,
     offset: Arc<str>,
@@ -64,6 +65,7 @@ impl Outputs {
             code: name::CODE.into(),
             error: name::ERROR.into(),
             backtrace: name::BACKTRACE.into(),
+            call: name::CALL.into(),
             topic: name::TOPIC.into(),
             partition: name::PARTITION.into(),
             offset: name::OFFSET.into(),
@@ -76,17 +78,19 @@ impl Outputs {
             late: plan.stages.iter().map(|stage| stage.late_topic.as_ref().map(outgoing)).collect(),
             dead: outgoing(&plan.dead_letter_topic),
             names,
+            stamps: Arc::default(),
             scratch: Vec::new(),
             plan,
         }
     }
 
-    /// From now on the records of each sink have these headers.
-    pub fn stamp(&mut self, headers: &[Arc<[Header]>]) {
-        for (outgoing, headers) in self.sinks.iter_mut().zip(headers) {
+    /// From now on the records of sinks and dead letters have these headers.
+    pub fn stamp(&mut self, stamps: Arc<Stamps>) {
+        for (outgoing, headers) in self.sinks.iter_mut().zip(&stamps.sinks) {
             assert!(outgoing.is_empty(), "what was emitted is flushed at the end of an epoch");
             *outgoing = Outgoing::with_headers(outgoing.topic.clone(), headers.clone());
         }
+        self.stamps = stamps;
     }
 
     /// Writes rows to a sink: one JSON object each, or frames for rows that become files.
@@ -217,27 +221,38 @@ impl Outputs {
         append_if(&mut self.dead, APPEND_BYTES, effects);
     }
 
-    /// Writes rows that a stage gave up to the dead-letter topic: the records they came from, or the rows themselves as JSON.
-    pub fn dead_rows(&mut self, stage: StageIdx, dead: &DeadRows, effects: &mut Vec<Effect>) {
+    /// Writes rows that a stage gave up to the dead-letter topic: the records they came from, or the rows themselves as JSON. `versions`:
+    /// those of the stage's state.
+    pub fn dead_rows(&mut self, stage: StageIdx, dead: &DeadRows, versions: &Versions, effects: &mut Vec<Effect>) {
         let plan = self.plan.clone();
         let place = Place::Stage(&plan.stages[stage].name);
         for (row, reason) in dead.reasons.iter().enumerate() {
             let (code, error, reject_code) = words(reason);
             let mut headers = Vec::new();
+            let call = dead.calls.get(row).and_then(Option::as_deref).zip(versions.plugin());
+            let call = |value: Option<&[u8]>| -> Option<Header> {
+                let (call, state) = call?;
+                let call = call.clone().named(state, versions.kept(), value.map_or(0, <[u8]>::len));
+                Some((self.names.call.clone(), call.encode()))
+            };
             match &dead.batch.origins {
                 Origins::Records { topic, partition, batch, records } => {
                     let record = batch.record(records[row] as usize);
                     headers.extend_from_slice(record.headers);
                     self.push_headers(place, code, &error, reject_code, &mut headers);
+                    headers.extend(self.made_by(stage, reason));
                     self.push_backtrace(reason, &mut headers);
+                    headers.extend(call(record.value));
                     self.push_origin(topic, *partition, &record, &mut headers);
                     self.push_dead(record.timestamp_ms, record.key, record.value, &headers);
                 }
                 Origins::Rows => {
                     self.push_headers(place, code, &error, reject_code, &mut headers);
+                    headers.extend(self.made_by(stage, reason));
                     self.push_timestamp(dead.batch.times[row].0, &mut headers);
                     self.push_backtrace(reason, &mut headers);
                     let value = row_json(&plan, stage, dead, row);
+                    headers.extend(call(Some(&value)));
                     self.push_dead(dead.batch.times[row].0, None, Some(&value), &headers);
                 }
             }
@@ -267,6 +282,12 @@ impl Outputs {
             to.push((self.names.code.clone(), code.to_string().into_bytes()));
         }
         to.push((self.names.error.clone(), error.as_bytes().to_vec()));
+    }
+
+    /// The plugin of a stage, unless the host itself refused the row.
+    fn made_by(&self, stage: StageIdx, reason: &DeadReason) -> Option<Header> {
+        let is_of_host = matches!(reason, DeadReason::EventTime(_));
+        self.stamps.stages.get(stage).filter(|_| !is_of_host).cloned().flatten()
     }
 
     /// Where a trap was, for those who mend the plugin: one function a line.
@@ -307,23 +328,13 @@ fn wall_ms(now: Option<WallTime>) -> i64 {
     now.map_or(0, |now| now.0)
 }
 
-fn schema_of_key(plan: &Plan, stage: StageIdx) -> Schema {
-    let StagePlan { inputs, kind, .. } = &plan.stages[stage];
-    match kind {
-        StageKind::Aggregate { key, .. } | StageKind::Process { key, .. } => {
-            Schema { fields: key.iter().map(|column_idx| inputs[0].fields[*column_idx].clone()).collect() }
-        }
-        other => unreachable!("only an aggregate or a process fires by key, not {other:?}"),
-    }
-}
-
 /// A row that a stage gave up, as a JSON object.
 pub(super) fn row_json(plan: &Plan, stage: StageIdx, dead: &DeadRows, row: usize) -> Vec<u8> {
     let of_stage = &plan.stages[stage];
     let schema = match dead.of {
         RowsOf::Input(port) => &of_stage.inputs[port],
         RowsOf::Output(output) => &of_stage.outputs[output].schema,
-        RowsOf::Key => &schema_of_key(plan, stage),
+        RowsOf::Key => &of_stage.key_schema().expect("only an aggregate or a process fires by key"),
     };
     let revision = dead.batch.revisions.as_ref().map(|all| all[row]);
     let mut text = Vec::new();

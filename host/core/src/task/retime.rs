@@ -16,7 +16,7 @@ pub(super) fn apply(to: &Retime, outbox: &mut Outbox) {
         if let Some((batch, reasons)) = retimed(to, to.columns[*output], batch) {
             outbox.counts.rows_out -= reasons.len() as u64;
             outbox.counts.dead_panes += reasons.len() as u64;
-            outbox.dead.push(DeadRows { batch, of: RowsOf::Output(*output), reasons });
+            outbox.dead.push(DeadRows { batch, of: RowsOf::Output(*output), reasons, calls: Vec::new() });
         }
     }
     outbox.emitted.retain(|(_, batch)| !batch.is_empty());

@@ -36,7 +36,7 @@ impl Life {
             self.job_watermarks.values_mut().for_each(|watermark| *watermark = Watermark::UNKNOWN);
         }
         self.stamps = code.stamps.clone();
-        self.tasks.iter_mut().for_each(|owned| owned.task.stamp(&code.stamps));
+        self.tasks.iter_mut().for_each(|owned| owned.task.stamp(code.stamps.clone()));
         Ok(())
     }
 

@@ -10,8 +10,8 @@ use reelflow_core::{
     checkpoint::{Incarnation, RecoveryPoint},
     letter::Letter,
     plan::FragmentIdx,
-    record::{Header, Offset, Outgoing, Partition},
-    task::{Effect, Input, SealedTask, StageMigration, Task},
+    record::{Offset, Outgoing, Partition},
+    task::{Effect, Input, SealedTask, StageMigration, Stamps, Task},
     time::{WallTime, Watermark},
 };
 use reelflow_ports::log::{Fetched, Session, TopicPartition};
@@ -51,7 +51,7 @@ pub(super) struct Life {
     /// How the plugins have done so far.
     pub tally: Tally,
     /// The headers of each sink's records.
-    pub stamps: Vec<Arc<[Header]>>,
+    pub stamps: Arc<Stamps>,
     /// The open epoch waits for a verdict, not for its time.
     pub is_trial: bool,
     /// What became of the states that were to be migrated all at once.
@@ -98,7 +98,7 @@ pub(super) struct SealedTotals {
 }
 
 impl Life {
-    pub fn new(session: Box<dyn Session>, asking: Asking, stamps: Vec<Arc<[Header]>>, now: WallTime) -> Life {
+    pub fn new(session: Box<dyn Session>, asking: Asking, stamps: Arc<Stamps>, now: WallTime) -> Life {
         Life {
             session,
             tasks: Vec::new(),
@@ -122,7 +122,7 @@ impl Life {
     pub fn start(&mut self, job: &Job, recovered: Vec<Recovered>, incarnation: Incarnation) -> Result<(), RunError> {
         self.forget();
         for mut one in recovered {
-            one.task.stamp(&self.stamps);
+            one.task.stamp(self.stamps.clone());
             let inputs = recovery::inputs(&job.plan, one.fragment, one.partition);
             for (input_idx, at) in inputs.iter().enumerate() {
                 self.by_input.insert(at.clone(), (self.tasks.len(), input_idx));

@@ -7,8 +7,8 @@
 use std::{sync::Arc, time::Duration};
 
 use reelflow_core::{
-    record::{Header, Offset},
-    task::Input,
+    record::Offset,
+    task::{Input, Stamps},
     time::WallTime,
     upgrade::Migration,
 };
@@ -93,7 +93,7 @@ impl Following {
         Ok(!is_current || control::has_news(&*job.log, &job.plan.name, board.read_to())?)
     }
 
-    pub fn stamps(&self) -> Vec<Arc<[Header]>> {
+    pub fn stamps(&self) -> Arc<Stamps> {
         self.code.as_ref().map(|code| code.stamps.clone()).unwrap_or_default()
     }
 }

@@ -8,6 +8,5 @@ mod frozen;
 mod hostile;
 mod loading;
 mod malformed;
-mod mutated;
 mod support;
 mod written;

@@ -1,4 +1,4 @@
-//! Guests that are written as core modules (`tests/guests/core`): for the tests, and for the example `stop_time`.
+//! Guests that are written as core modules (`tests/guests/core`): for the tests, for the example `stop_time`, and for the seeds of `tests/fuzz`.
 
 use std::path::Path;
 

@@ -1,34 +1,8 @@
 //! Components that misbehave while the pipeline runs: the guilty records become dead letters with the reason, their neighbours come
 //! through once, the process ends well. What each limit does by itself is tested in `host/wasm/tests`.
 
-use std::fs;
-
 use anyhow::Result;
-use reelflow_pipelines::{Job, LogKind, guest};
-
-/// The guest of `host/wasm/tests` that breaks in the way its config names when it meets 13.
-const MANIFEST: &str = r#"
-[pipeline]
-name = "hostile"
-[log]
-kind = "embedded"
-path = "log"
-[source.numbers]
-topic = "numbers"
-event_time = "ts"
-bound = "0s"
-[plugin.guest]
-path = "guest.wasm"
-config = { mode = "MODE", at = "apply" }
-limits = { memory = "16MiB", call = "200ms", output = "1MiB" }
-[stage.guest]
-kind = "transform"
-input = "numbers"
-plugin = "guest"
-[sink.out]
-input = "guest"
-topic = "out"
-"#;
+use reelflow_pipelines::guest_stage::GuestStage;
 
 /// (how the guest breaks, the reason in the dead letter's header, what its error says)
 const MODES: &[(&str, &str, &str)] = &[
@@ -52,16 +26,12 @@ const MODES: &[(&str, &str, &str)] = &[
 
 fn check(mode: &str, reason: &str, error: &str) -> Result<()> {
     const N_RECORDS: usize = 30;
-    let job = Job::example("flights", &LogKind::Embedded, &[])?;
-    fs::write(job.path().join("reel.toml"), MANIFEST.replace("MODE", mode))?;
-    fs::copy(guest("transform"), job.path().join("guest.wasm"))?;
     let guilty = [4, 5, 21];
     let line = |idx: usize| {
         let n = if guilty.contains(&idx) { 13 } else { 100 + idx };
         format!("{{\"ts\":{idx},\"n\":{n},\"idx\":{idx}}}\n")
     };
-    fs::write(job.path().join("in.ndjson"), (0..N_RECORDS).map(line).collect::<String>())?;
-    job.read(&["topic", "write", "numbers", "in.ndjson", "--timestamp", "ts", "--partitions", "1", "--end"])?;
+    let job = GuestStage::transform(mode).job(&(0..N_RECORDS).map(line).collect::<String>(), "1", &["--end"])?;
     let summary = job.run_to_end(&[])?;
     assert_eq!(summary["stages"][0]["total"]["dead"], guilty.len(), "{mode}: {summary}");
     let letters = job.read(&["topic", "read", "dead.hostile", "--format", "json"])?;

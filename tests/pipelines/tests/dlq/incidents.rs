@@ -3,14 +3,14 @@
 use std::{fs, path::Path, process::Output};
 
 use anyhow::{Context, Result};
-use reelflow_pipelines::{Job, LogKind, guest, prepared};
+use reelflow_pipelines::{Job, LogKind, guest, guest_stage::GuestStage, prepared};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{feed, job, judge, lines, play};
 
 /// The first letter with this reason, bundled, in a folder of its own.
-fn bundled(job: &Job, reason: &str) -> Result<TempDir> {
+pub(crate) fn bundled(job: &Job, reason: &str) -> Result<TempDir> {
     let letters = lines(job, &["dlq", "export", "--reason", reason, "--to", "-"])?;
     let address = letters.first().context("a letter")?["letter"].as_str().context("an address")?.to_owned();
     let folder = tempfile::Builder::new().prefix("reelflow-").tempdir()?;
@@ -20,18 +20,18 @@ fn bundled(job: &Job, reason: &str) -> Result<TempDir> {
     Ok(folder)
 }
 
-fn replay(folder: &Path, args: &[&str]) -> Result<Output> {
+pub(crate) fn replay(folder: &Path, args: &[&str]) -> Result<Output> {
     let mut reel = std::process::Command::new(prepared("debug/reel"));
     Ok(reel.current_dir(folder).args(["replay", "incident.reel"]).args(args).output()?)
 }
 
-fn replayed(folder: &Path, args: &[&str], exit: i32) -> Result<Value> {
+pub(crate) fn replayed(folder: &Path, args: &[&str], exit: i32) -> Result<Value> {
     let output = replay(folder, &[args, &["--format", "json"]].concat())?;
     judge(&output, exit, &[]);
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-fn bundle_of(folder: &Path) -> Result<Value> {
+pub(crate) fn bundle_of(folder: &Path) -> Result<Value> {
     Ok(serde_json::from_slice(&fs::read(folder.join("incident.reel"))?)?)
 }
 
@@ -67,29 +67,8 @@ fn a_refused_row_is_refused_again_until_the_plugin_is_mended() -> Result<()> {
 /// A trap comes with its message and its backtrace.
 #[test]
 fn a_trap_is_reproduced_with_its_backtrace() -> Result<()> {
-    let job = Job::example("flights", &LogKind::Embedded, &[])?;
-    let manifest = r#"
-        pipeline = { name = "hostile" }
-        log = { kind = "embedded", path = "log" }
-        [source.numbers]
-        topic = "numbers"
-        event_time = "ts"
-        bound = "0s"
-        [plugin.guest]
-        path = "guest.wasm"
-        config = { mode = "panic", at = "apply" }
-        [stage.guest]
-        kind = "transform"
-        input = "numbers"
-        plugin = "guest"
-        [sink.out]
-        input = "guest.out"
-        topic = "out"
-    "#;
-    fs::write(job.path().join("reel.toml"), manifest)?;
-    fs::copy(guest("transform"), job.path().join("guest.wasm"))?;
-    fs::write(job.path().join("in.ndjson"), "{\"ts\":1,\"n\":7}\n{\"ts\":2,\"n\":13,\"deep\":{\"text\":\"t\"}}\n")?;
-    job.read(&["topic", "write", "numbers", "in.ndjson", "--timestamp", "ts", "--partitions", "1"])?;
+    let lines = "{\"ts\":1,\"n\":7}\n{\"ts\":2,\"n\":13,\"deep\":{\"text\":\"t\"}}\n";
+    let job = GuestStage::transform("panic").job(lines, "1", &[])?;
     job.run_to_end(&[])?;
     let shown: Value = serde_json::from_str(&job.read(&["dlq", "export", "--to", "-"])?)?;
     assert!(shown["backtrace"].as_array().is_some_and(|frames| !frames.is_empty()), "{shown}");
@@ -177,30 +156,10 @@ fn a_join_has_both_sides() -> Result<()> {
 
 #[test]
 fn a_process_has_its_key_its_state_and_its_time() -> Result<()> {
-    let job = Job::example("flights", &LogKind::Embedded, &[])?;
-    let manifest = r#"
-        pipeline = { name = "sums" }
-        log = { kind = "embedded", path = "log" }
-        [source.numbers]
-        topic = "numbers"
-        event_time = "ts"
-        bound = "0s"
-        [plugin.guest]
-        path = "guest.wasm"
-        [stage.sums]
-        kind = "process"
-        input = "numbers"
-        key = ["k"]
-        plugin = "guest"
-        [sink.out]
-        input = "sums.sums"
-        topic = "out"
-    "#;
-    fs::write(job.path().join("reel.toml"), manifest)?;
-    fs::copy(guest("process"), job.path().join("guest.wasm"))?;
     // The key is no key of the source, so the row comes through a shuffle: its letter holds the row alone.
-    fs::write(job.path().join("in.ndjson"), "{\"ts\":1,\"k\":4,\"n\":5}\n{\"ts\":2,\"k\":4,\"n\":-1}\n")?;
-    job.read(&["topic", "write", "numbers", "in.ndjson", "--timestamp", "ts", "--partitions", "2"])?;
+    let lines = "{\"ts\":1,\"k\":4,\"n\":5}\n{\"ts\":2,\"k\":4,\"n\":-1}\n";
+    let stage = GuestStage { kind: "process", mode: "", function: "", more: "key = [\"k\"]" };
+    let job = stage.job(lines, "2", &[])?;
     job.run_to_end(&[])?;
     let folder = bundled(&job, "rejected")?;
     assert_eq!(replayed(folder.path(), &[], 1)?["outcome"], "reproduced");

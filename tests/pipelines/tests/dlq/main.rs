@@ -1,5 +1,6 @@
 //! `reel dlq`, as an operator types it: dead letters are looked at, mended and put back, once.
 
+mod calls;
 mod incidents;
 mod kills;
 mod looking;

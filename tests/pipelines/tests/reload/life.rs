@@ -26,6 +26,14 @@ fn reload(project: &Project, args: &[&str]) -> Result<Output> {
     Ok(command.env("REEL_ADMIN_TOKEN", TOKEN).output()?)
 }
 
+/// Where the process that was started last is asked and changed.
+fn admin(project: &Project) -> Result<String> {
+    project.wait_for("admin at http://")?;
+    let text = project.run_log();
+    let last = text.lines().rev().find_map(|line| line.strip_prefix("admin at "));
+    last.map(str::to_owned).context("an address")
+}
+
 /// Code that breaks on one record in a hundred is given up, and nothing shows that it ever ran; code with a newer state is accepted; who comes
 /// back with the old file runs the new code; a sink that loses a field asks first.
 #[test]
@@ -118,7 +126,7 @@ fn reload_fed(project: &Project, brokers: &str, next: i64, args: &[&str]) -> Res
 
 /// While records come in. Asked for over HTTP: the verdict is the same, and the process that was asked says it as well.
 fn given_up(project: &Project, brokers: &str) -> Result<i64> {
-    let admin = project.admin()?;
+    let admin = admin(project)?;
     project.edit(&[("state.plays += 1;", BREAKS)])?;
     let (refused, next) = reload_fed(project, brokers, 2_000, &["--admin", &admin])?;
     let text = said(&refused);

@@ -121,14 +121,6 @@ impl Project {
         fs::read_to_string(self.path().join("run.log")).unwrap_or_default()
     }
 
-    /// Where the process that was started last is asked and changed.
-    pub fn admin(&self) -> Result<String> {
-        self.wait_for("admin at http://")?;
-        let text = self.run_log();
-        let last = text.lines().rev().find_map(|line| line.strip_prefix("admin at "));
-        last.map(str::to_owned).context("an address")
-    }
-
     pub fn wait_for(&self, words: &str) -> Result<()> {
         let begin = Instant::now();
         while !self.run_log().contains(words) {

@@ -24,8 +24,8 @@ use crate::{
 /// More groups than this are not told apart.
 const GROUPS_MAX: usize = 1_000;
 
-/// Is it of a stage, or of a source; its name; the reason; the error without what differs.
-type Kind = (bool, String, String, String);
+/// Is it of a stage, or of a source; its name; the plugin; the reason; the error without what differs.
+type Kind = (bool, String, Option<String>, String, String);
 
 /// Letters of one kind.
 struct Group {
@@ -68,7 +68,8 @@ impl Counted {
         self.n_letters += 1;
         self.n_retried += is_retried;
         let is_stage = matches!(letter.place, Place::Stage(_));
-        let kind = (is_stage, letter.place.name().to_owned(), letter.reason.to_owned(), wording(letter.error));
+        let plugin = letter.plugin.map(str::to_owned);
+        let kind = (is_stage, letter.place.name().to_owned(), plugin, letter.reason.to_owned(), wording(letter.error));
         if self.groups.len() >= GROUPS_MAX && !self.groups.contains_key(&kind) {
             self.n_others += 1;
             return;
@@ -91,9 +92,10 @@ impl Counted {
 
 fn json_of(pipeline: &str, topic: &str, counted: &Counted) -> Value {
     let mark = |(ms, address): &(i64, Address)| json!({ "timestamp": ms, "letter": address.to_string() });
-    let group = |((is_stage, name, reason, error), group): (&Kind, &Group)| {
+    let group = |((is_stage, name, plugin, reason, error), group): (&Kind, &Group)| {
         json!({
             if *is_stage { "stage" } else { "source" }: name,
+            "plugin": plugin,
             "reason": reason,
             "error": error,
             "letters": group.n_letters,
@@ -123,10 +125,11 @@ fn text(pipeline: &str, topic: &str, counted: &Counted) -> Result<(), Failure> {
         counted.n_letters, counted.n_retried
     ))?;
     let date = |ms: i64| summary::date(Watermark(ms));
-    for ((is_stage, name, reason, error), group) in counted.sorted() {
+    for ((is_stage, name, plugin, reason, error), group) in counted.sorted() {
         let place = if *is_stage { Place::Stage(name) } else { Place::Source(name) };
         let back = if group.n_retried > 0 { format!(" ({} put back)", group.n_retried) } else { String::new() };
-        output.line(&format!("{:>10}{back}  {}", group.n_letters, printable(&format!("{place}  {reason}: {error}"))))?;
+        let plugin = plugin.as_ref().map(|plugin| format!(", plugin {plugin}")).unwrap_or_default();
+        output.line(&format!("{:>10}{back}  {}", group.n_letters, printable(&format!("{place}{plugin}  {reason}: {error}"))))?;
         let ((first_ms, first), (last_ms, last)) = (group.first, group.last);
         output.line(&format!("{:>10}  {} at {first} to {} at {last}", "", date(first_ms), date(last_ms)))?;
     }

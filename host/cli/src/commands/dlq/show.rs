@@ -46,6 +46,7 @@ fn text(topic: &str, address: Address, letter: &Letter<'_>, is_retried: bool) ->
     let mut lines = vec![format!("dead letter {address} of topic \"{topic}\"{}", if is_retried { ", put back" } else { "" })];
     let mut line = |name: &str, text: String| lines.push(printable(&format!("  {name:<10}{text}")));
     line("died", format!("in {} of pipeline {}, {}", letter.place, letter.pipeline, date(letter.record.timestamp_ms)));
+    letter.plugin.into_iter().for_each(|plugin| line("plugin", plugin.to_owned()));
     line("reason", format!("{}{}", letter.reason, letter.code.map(|code| format!(" ({code})")).unwrap_or_default()));
     let frames = backtrace(letter);
     let error = if frames.is_empty() { letter.error } else { letter.error.rsplit_once(", in ").map_or("", |(what, _)| what) };
@@ -60,6 +61,7 @@ fn text(topic: &str, address: Address, letter: &Letter<'_>, is_retried: bool) ->
     if letter.retries > 0 {
         line("retries", format!("was put back {} times before", letter.retries));
     }
+    letter.call.into_iter().for_each(|call| line("call", shown::call(call)));
     line("key", letter.record.key.map_or("none".to_owned(), shown_bytes));
     letter.headers.iter().for_each(|(name, bytes)| line("header", format!("{name}: {}", shown_bytes(bytes))));
     let Some(value) = letter.record.value else {

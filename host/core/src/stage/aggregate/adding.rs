@@ -13,10 +13,12 @@ use super::{
 use crate::{
     column::{Packed, Rows},
     key::{HashedKey, encode_key_bytes},
+    letter::call::Function,
     plugin::{Grouped, PluginFault, Reject, Request},
     stage::{
         Batch, DeadReason,
         bisect::{Bisect, Failed},
+        dead::Deads,
     },
     time::EventTime,
     window::Windowing,
@@ -42,7 +44,7 @@ pub(super) struct Adding {
     pub(super) is_changed: Vec<bool>,
     /// Its units are positions in `order`.
     bisect: Bisect,
-    pub(super) dead: BTreeMap<u32, DeadReason>,
+    pub(super) dead: Deads,
 }
 
 impl Adding {
@@ -83,7 +85,7 @@ impl Adding {
         }
         let (order, groups) = sorted_by_group(rows, &group_of, &sizes);
         let bisect = Bisect::new(order.len(), CALL_ROWS_MAX);
-        Adding { batch, order, groups, cells, was_vacant, is_changed, bisect, dead: BTreeMap::new() }
+        Adding { batch, order, groups, cells, was_vacant, is_changed, bisect, dead: Deads::default() }
     }
 
     /// The next call, or `None` when all rows are added or dead.
@@ -122,7 +124,7 @@ impl Adding {
         let n_left =
             |run: &Range<usize>| if refused.is_empty() { run.len() } else { run.len() - refused.range(run.clone()).count() };
         if runs.iter().zip(states.iter()).any(|(run, state)| state.is_empty() && n_left(run) > 0) {
-            return self.faulted(PluginFault::Malformed("an empty state".to_owned()));
+            return self.faulted(PluginFault::Malformed("an empty state".to_owned()), panes);
         }
         for (run, state) in runs.iter().zip(states.iter()) {
             if n_left(run) > 0 {
@@ -138,9 +140,10 @@ impl Adding {
     }
 
     /// The open call gave no answer: it is halved, or its only row given up.
-    pub(super) fn faulted(&mut self, fault: PluginFault) {
+    pub(super) fn faulted(&mut self, fault: PluginFault, panes: &Panes) {
         if let Failed::Guilty(at) = self.bisect.failed() {
-            self.dead.insert(self.order[at as usize], DeadReason::Fault(fault));
+            let (row, cell) = (self.order[at as usize], self.cells[self.groups[at as usize] as usize]);
+            self.dead.insert_call(row, DeadReason::Fault(fault), Function::Add, [panes.state(cell)].into_iter());
         }
     }
 

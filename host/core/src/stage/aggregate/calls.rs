@@ -9,10 +9,12 @@ use super::{
 use crate::{
     column::{Kind, Packed, Rows},
     key::{decode_key_bytes, empty_columns},
+    letter::call::Function,
     plugin::{PluginFault, Reject, Request, Routed},
     stage::{
-        Batch, DeadReason, DeadRows, Outbox, RowsOf,
+        Batch, DeadReason, Outbox, RowsOf,
         bisect::{Bisect, Failed},
+        dead::Deads,
     },
     time::EventTime,
 };
@@ -32,7 +34,7 @@ pub(super) struct Calls {
     bisect: Bisect,
     /// For each unit of the open merge: how many parts it gave.
     n_parts: Vec<usize>,
-    dead: Vec<(u32, DeadReason)>,
+    dead: Deads,
     is_dead: Vec<bool>,
 }
 
@@ -58,7 +60,7 @@ impl Calls {
         let of_step: Vec<u32> = (0..).zip(&mergings).filter(|(_, merging)| !merging.is_done()).map(|(idx, _)| idx).collect();
         let bisect = Bisect::new(of_step.len(), usize::MAX);
         let is_dead = vec![false; units.units.len()];
-        Calls { units, mergings, step: Step::Merge, of_step, bisect, n_parts: Vec::new(), dead: Vec::new(), is_dead }
+        Calls { units, mergings, step: Step::Merge, of_step, bisect, n_parts: Vec::new(), dead: Deads::default(), is_dead }
     }
 
     /// The next call, or `None` when every result was emitted or is dead.
@@ -134,7 +136,7 @@ impl Calls {
         if merged.iter().any(<[u8]>::is_empty) {
             return self.faulted(PluginFault::Malformed("an empty state".to_owned()), states);
         }
-        self.rejected(rejects);
+        self.rejected(rejects, &states);
         for ((at, state), n_parts) in self.bisect.succeeded().zip(merged.iter()).zip(&self.n_parts) {
             let idx = self.of_step[at as usize] as usize;
             match self.is_dead[idx] {
@@ -145,7 +147,14 @@ impl Calls {
     }
 
     /// Gives the rows of an answered call to `out`.
-    pub(super) fn emit_answered(&mut self, routed: Vec<Routed>, rejects: Vec<Reject>, upsert: bool, out: &mut Outbox) {
+    pub(super) fn emit_answered(
+        &mut self,
+        routed: Vec<Routed>,
+        rejects: Vec<Reject>,
+        states: States<'_>,
+        upsert: bool,
+        out: &mut Outbox,
+    ) {
         let in_flight = self.in_flight();
         let unit = |origin: &u32| &self.units.units[in_flight[*origin as usize] as usize];
         for Routed { output, rows, origins } in routed {
@@ -154,7 +163,7 @@ impl Calls {
             let revisions = upsert.then(|| origins.iter().map(|origin| unit(origin).revision).collect());
             out.emitted.push((output as usize, Batch::made(rows, times, revisions)));
         }
-        self.rejected(rejects);
+        self.rejected(rejects, &states);
         self.bisect.succeeded();
     }
 
@@ -162,9 +171,8 @@ impl Calls {
     pub(super) fn faulted(&mut self, fault: PluginFault, states: States<'_>) {
         if let Failed::Guilty(at) = self.bisect.failed() {
             let idx = self.of_step[at as usize];
+            self.kill(idx, DeadReason::Fault(fault), &states);
             self.mergings[idx as usize].give_up(states.trails);
-            self.is_dead[idx as usize] = true;
-            self.dead.push((idx, DeadReason::Fault(fault)));
         }
     }
 
@@ -174,11 +182,28 @@ impl Calls {
         &self.of_step[open.start as usize..open.end as usize]
     }
 
-    fn rejected(&mut self, rejects: Vec<Reject>) {
+    fn rejected(&mut self, rejects: Vec<Reject>, states: &States<'_>) {
         for Reject { row, code, message } in rejects {
             let idx = self.in_flight()[row as usize];
-            if !std::mem::replace(&mut self.is_dead[idx as usize], true) {
-                self.dead.push((idx, DeadReason::Rejected { code, message }));
+            if !self.is_dead[idx as usize] {
+                self.kill(idx, DeadReason::Rejected { code, message }, states);
+            }
+        }
+    }
+
+    /// This unit is dead in the call of this step: before anything of its state changes.
+    fn kill(&mut self, idx: u32, why: DeadReason, states: &States<'_>) {
+        self.is_dead[idx as usize] = true;
+        let merging = &self.mergings[idx as usize];
+        match self.step {
+            Step::Merge => {
+                let mut parts = Packed::default();
+                merging.push_parts(&self.units.cells, states.panes, states.trails, &mut parts);
+                self.dead.insert_call(idx, why, Function::Merge, parts.iter());
+            }
+            Step::Emit => {
+                let function = Function::Emit { window: self.units.units[idx as usize].window };
+                self.dead.insert_call(idx, why, function, [merging.state(states.panes, states.trails)].into_iter());
             }
         }
     }
@@ -188,16 +213,15 @@ impl Calls {
     }
 
     /// The dead results, each as a row of its key: called once, at the end.
-    pub(super) fn finish(mut self, states: States<'_>, key: &[Kind], out: &mut Outbox) {
+    pub(super) fn finish(self, states: States<'_>, key: &[Kind], out: &mut Outbox) {
         if self.dead.is_empty() {
             return;
         }
-        self.dead.sort_by_key(|(idx, _)| *idx);
-        out.counts.dead_panes += self.dead.len() as u64;
-        let rows = self.keys(self.dead.iter().map(|(idx, _)| *idx), &states, key);
-        let times = self.dead.iter().map(|(idx, _)| row_time(self.units.units[*idx as usize].window.end())).collect();
-        let reasons = self.dead.into_iter().map(|(_, reason)| reason).collect();
-        out.dead.push(DeadRows { batch: Batch::made(rows, times, None), of: RowsOf::Key, reasons });
+        let units = self.dead.units();
+        out.counts.dead_panes += units.len() as u64;
+        let rows = self.keys(units.iter().copied(), &states, key);
+        let times = units.iter().map(|idx| row_time(self.units.units[*idx as usize].window.end())).collect();
+        out.dead.push(self.dead.into_rows(Batch::made(rows, times, None), RowsOf::Key));
     }
 }
 

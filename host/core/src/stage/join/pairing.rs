@@ -208,7 +208,7 @@ impl Pairing {
             let (rows, reasons): (Vec<u32>, Vec<DeadReason>) = dead.into_iter().unzip();
             let times = rows.iter().map(|row| self.times[*row as usize]).collect();
             let batch = Batch::made(self.sides[side].take(&rows), times, None);
-            out.dead.push(DeadRows { batch, of: RowsOf::Input(side), reasons });
+            out.dead.push(DeadRows { batch, of: RowsOf::Input(side), reasons, calls: Vec::new() });
         }
     }
 }

@@ -8,10 +8,12 @@ use super::{
 };
 use crate::{
     column::Packed,
+    letter::call::Function,
     plugin::{PluginFault, Reject, Request, Routed, TimeRead},
     stage::{
-        Batch, DeadReason, DeadRows, Outbox, RowsOf,
+        Batch, DeadReason, Outbox, RowsOf,
         bisect::{Bisect, Failed},
+        dead::Deads,
     },
     time::EventTime,
 };
@@ -26,16 +28,19 @@ pub(super) struct Firing {
     order: Vec<u32>,
     /// Its units are positions in `order`.
     bisect: Bisect,
-    dead: BTreeMap<u32, DeadReason>,
+    dead: Deads,
+    /// Of the open call.
+    time: Option<TimeRead>,
 }
 
 impl Firing {
     pub(super) fn new(due: Vec<Due>, keys: &mut Keys) -> Firing {
         let (runaway, order): (Vec<u32>, Vec<u32>) = (0..due.len() as u32).partition(|idx| due[*idx as usize].is_runaway);
         let bisect = Bisect::new(order.len(), DUE_MAX);
-        let mut firing = Firing { due, order, bisect, dead: BTreeMap::new() };
+        let mut firing = Firing { due, order, bisect, dead: Deads::default(), time: None };
         for idx in runaway {
-            firing.give_up(idx, DeadReason::Fault(PluginFault::Runaway { limit: FIRINGS_MAX }), keys);
+            firing.dead.insert(idx, DeadReason::Fault(PluginFault::Runaway { limit: FIRINGS_MAX }));
+            keys.put_without_timer(&firing.due[idx as usize].key);
         }
         firing
     }
@@ -43,6 +48,7 @@ impl Firing {
     /// The next call, or `None` when every timer has fired or is dead.
     pub(super) fn next_call(&mut self, keys: &Keys, facts: &Facts, time: TimeRead) -> Option<Request> {
         let range = self.bisect.open_next()?;
+        self.time = Some(time);
         let mut states = Packed::default();
         for at in range.clone() {
             if states.data().len() > CALL_BYTES_MAX {
@@ -98,17 +104,18 @@ impl Firing {
             return;
         }
         out.counts.dead_panes += self.dead.len() as u64;
-        let dead: Vec<&Due> = self.dead.keys().map(|idx| &self.due[*idx as usize]).collect();
+        let dead: Vec<&Due> = self.dead.units().into_iter().map(|idx| &self.due[idx as usize]).collect();
         let rows = key_rows(dead.iter().map(|due| &due.key), &facts.key_kinds);
         let times = dead.iter().map(|due| EventTime(due.timer.at)).collect();
-        let batch = Batch::made(rows, times, None);
-        out.dead.push(DeadRows { batch, of: RowsOf::Key, reasons: self.dead.into_values().collect() });
+        out.dead.push(self.dead.into_rows(Batch::made(rows, times, None), RowsOf::Key));
     }
 
     /// The timer is lost, the state stays.
     fn give_up(&mut self, idx: u32, why: DeadReason, keys: &mut Keys) {
-        keys.put_without_timer(&self.due[idx as usize].key);
-        self.dead.insert(idx, why);
+        let Due { key, timer, .. } = &self.due[idx as usize];
+        let function = Function::Fire { timer: *timer, time: self.time.expect("a timer is given up after a call") };
+        self.dead.insert_call(idx, why, function, [keys.state(key)].into_iter());
+        keys.put_without_timer(key);
     }
 
     fn due(&self, at: u32) -> &Due {

@@ -9,10 +9,12 @@ use super::{
 use crate::{
     column::{Packed, Rows},
     key::encode_key_bytes,
+    letter::call::Function,
     plugin::{Grouped, PluginFault, Reject, Request, Routed, TimeRead},
     stage::{
-        Batch, DeadReason, DeadRows, Outbox, RowsOf,
+        Batch, DeadReason, Outbox, RowsOf,
         bisect::{Bisect, Failed},
+        dead::Deads,
     },
     time::EventTime,
 };
@@ -28,7 +30,9 @@ pub(super) struct Taking {
     order: Vec<(u32, u32)>,
     /// Its units are positions in `order`.
     bisect: Bisect,
-    dead: BTreeMap<u32, DeadReason>,
+    dead: Deads,
+    /// Of the open call.
+    time: Option<TimeRead>,
 }
 
 impl Taking {
@@ -49,12 +53,13 @@ impl Taking {
             order.push((row, groups.len() as u32 - 1));
         }
         let bisect = Bisect::new(order.len(), CALL_ROWS_MAX);
-        Taking { batch, groups, order, bisect, dead: BTreeMap::new() }
+        Taking { batch, groups, order, bisect, dead: Deads::default(), time: None }
     }
 
     /// The next call, or `None` when every row is taken or dead.
     pub(super) fn next_call(&mut self, keys: &Keys, facts: &Facts, time: TimeRead) -> Option<Request> {
         let range = as_usize(&self.bisect.open_next()?);
+        self.time = Some(time);
         let (mut states, mut ends) = (Packed::default(), Vec::new());
         let mut called = Vec::new();
         for run in self.runs(range.clone()) {
@@ -89,7 +94,7 @@ impl Taking {
             let changes = |origin: usize| answer.timers.partition_point(|change| (change.origin as usize) < origin - range.start);
             match keys.changed(self.key(&run), &answer.timers[changes(run.start)..changes(run.end)]) {
                 Ok(timers) => after.push((self.key(&run).clone(), group, last, timers)),
-                Err(fault) => return self.faulted(fault),
+                Err(fault) => return self.faulted(fault, keys),
             }
         }
         for (key, group, last, timers) in after {
@@ -107,9 +112,12 @@ impl Taking {
     }
 
     /// The open call gave no answer that holds: it is halved, or its only row given up.
-    pub(super) fn faulted(&mut self, fault: PluginFault) {
+    pub(super) fn faulted(&mut self, fault: PluginFault, keys: &Keys) {
         if let Failed::Guilty(at) = self.bisect.failed() {
-            self.dead.insert(self.order[at as usize].0, DeadReason::Fault(fault));
+            let (row, group) = self.order[at as usize];
+            let function = Function::Take { time: self.time.expect("a fault follows a call") };
+            let state = keys.state(&self.groups[group as usize]);
+            self.dead.insert_call(row, DeadReason::Fault(fault), function, [state].into_iter());
         }
     }
 
@@ -119,9 +127,8 @@ impl Taking {
         out.counts.accepted += (self.order.len() - self.dead.len()) as u64;
         out.counts.dead += self.dead.len() as u64;
         if !self.dead.is_empty() {
-            let rows: Vec<u32> = self.dead.keys().copied().collect();
-            let reasons = self.dead.into_values().collect();
-            out.dead.push(DeadRows { batch: self.batch.take(&rows), of: RowsOf::Input(0), reasons });
+            let rows = self.batch.take(&self.dead.units());
+            out.dead.push(self.dead.into_rows(rows, RowsOf::Input(0)));
         }
     }
 

@@ -10,10 +10,12 @@ use super::sessions::KeyBytes;
 use crate::{
     column::{Packed, Rows},
     key::encode_key_bytes,
+    letter::call::Function,
     plugin::{Grouped, PluginFault, Reject, Request},
     stage::{
         Batch, DeadReason,
         bisect::{Bisect, Failed},
+        dead::Deads,
     },
     time::EventTime,
 };
@@ -46,7 +48,7 @@ pub(super) struct Adding {
     bisect: Bisect,
     /// Clusters that are through.
     pub(super) done: Vec<Cluster>,
-    pub(super) dead: BTreeMap<u32, DeadReason>,
+    pub(super) dead: Deads,
 }
 
 impl Adding {
@@ -82,7 +84,7 @@ impl Adding {
             order: Vec::new(),
             bisect: Bisect::default(),
             done: Vec::new(),
-            dead: BTreeMap::new(),
+            dead: Deads::default(),
         };
         adding.begin_round(round);
         adding
@@ -137,7 +139,9 @@ impl Adding {
     /// The open call gave no answer: it is halved, or its only row given up.
     pub(super) fn faulted(&mut self, fault: PluginFault) {
         if let Failed::Guilty(at) = self.bisect.failed() {
-            self.dead.insert(self.order[at as usize].0, DeadReason::Fault(fault));
+            let (row, cluster) = self.order[at as usize];
+            let state = &self.round[cluster as usize].state[..];
+            self.dead.insert_call(row, DeadReason::Fault(fault), Function::Add, [state].into_iter());
         }
     }
 
@@ -152,7 +156,7 @@ impl Adding {
         let mut again = Vec::new();
         for mut cluster in std::mem::take(&mut self.round) {
             let n_rows = cluster.rows.len();
-            cluster.rows.retain(|row| !self.dead.contains_key(row));
+            cluster.rows.retain(|row| !self.dead.contains(*row));
             let time = |row: &u32| self.batch.times[*row as usize];
             if cluster.rows.len() == n_rows {
                 self.done.push(cluster);

@@ -2,8 +2,6 @@
 //!
 //! A session of which the merging breaks the plugin is lost: a dead row of its key tells it. What comes later begins another one.
 
-use std::collections::BTreeMap;
-
 use super::{
     extent::{Extent, Rules},
     sessions::{Due, KeyBytes, Part, Sessions},
@@ -11,10 +9,12 @@ use super::{
 use crate::{
     column::{Kind, Packed, Rows},
     key::{decode_key_bytes, empty_columns},
+    letter::call::Function,
     plugin::{PluginFault, Reject, Request, Routed},
     stage::{
-        Batch, DeadReason, DeadRows, Outbox, RowsOf,
+        Batch, DeadReason, Outbox, RowsOf,
         bisect::{Bisect, Failed},
+        dead::Deads,
     },
     time::{EventTime, Window},
 };
@@ -35,7 +35,7 @@ pub(super) struct Closing {
     of_step: Vec<u32>,
     /// Its units are positions in `of_step`.
     bisect: Bisect,
-    dead: BTreeMap<u32, DeadReason>,
+    dead: Deads,
 }
 
 /// What is one session.
@@ -73,7 +73,7 @@ impl Closing {
             last.is_closed = rules.open_until(&last.extent) < settled_before;
         }
         let mut closing =
-            Closing { rules, runs, step: Step::Merge, of_step: Vec::new(), bisect: Bisect::default(), dead: BTreeMap::new() };
+            Closing { rules, runs, step: Step::Merge, of_step: Vec::new(), bisect: Bisect::default(), dead: Deads::default() };
         closing.begin_round(|run| run.states.len() > 1);
         closing
     }
@@ -101,14 +101,14 @@ impl Closing {
     }
 
     fn begin_round(&mut self, is_in: impl Fn(&Run) -> bool) {
-        let runs = (0..).zip(&self.runs).filter(|(idx, run)| !self.dead.contains_key(idx) && is_in(run));
+        let runs = (0..).zip(&self.runs).filter(|(idx, run)| !self.dead.contains(*idx) && is_in(run));
         self.of_step = runs.map(|(idx, _)| idx).collect();
         self.bisect = Bisect::new(self.of_step.len(), PARTS_MAX);
     }
 
     fn put_back(&mut self, sessions: &mut Sessions) {
         for (idx, run) in (0..).zip(&mut self.runs) {
-            if !run.is_closed && !self.dead.contains_key(&idx) {
+            if !run.is_closed && !self.dead.contains(idx) {
                 let state = run.states.pop().expect("it was merged");
                 sessions.replace(&run.key, &[], Part { extent: run.extent, state });
             }
@@ -169,7 +169,7 @@ impl Closing {
     /// The open call gave no answer: it is halved, or its only session given up.
     pub(super) fn faulted(&mut self, fault: PluginFault) {
         if let Failed::Guilty(at) = self.bisect.failed() {
-            self.dead.insert(self.of_step[at as usize], DeadReason::Fault(fault));
+            self.kill(self.of_step[at as usize], DeadReason::Fault(fault));
         }
     }
 
@@ -183,17 +183,26 @@ impl Closing {
             return;
         }
         out.counts.dead_panes += self.dead.len() as u64;
-        let units: Vec<u32> = self.dead.keys().copied().collect();
+        let units = self.dead.units();
         let rows = self.keys(&units, key);
         let times = units.iter().map(|idx| row_time(self.window(*idx))).collect();
-        let batch = Batch::made(rows, times, None);
-        out.dead.push(DeadRows { batch, of: RowsOf::Key, reasons: self.dead.into_values().collect() });
+        out.dead.push(self.dead.into_rows(Batch::made(rows, times, None), RowsOf::Key));
     }
 
     fn rejected(&mut self, rejects: Vec<Reject>) {
         for Reject { row, code, message } in rejects {
-            self.dead.insert(self.in_flight()[row as usize], DeadReason::Rejected { code, message });
+            self.kill(self.in_flight()[row as usize], DeadReason::Rejected { code, message });
         }
+    }
+
+    /// This run is dead in the call of this step: before anything of its states changes.
+    fn kill(&mut self, idx: u32, why: DeadReason) {
+        let states = &self.runs[idx as usize].states;
+        let (function, n_states) = match self.step {
+            Step::Merge => (Function::Merge, MERGED_MAX),
+            Step::Emit => (Function::Emit { window: self.window(idx) }, 1),
+        };
+        self.dead.insert_call(idx, why, function, states.iter().take(n_states).map(Vec::as_slice));
     }
 
     /// The runs of the open call.

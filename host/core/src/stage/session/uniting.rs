@@ -1,7 +1,5 @@
 //! The clusters of a batch and the parts that are there, on their way to parts that lie farther apart than the reach of the rules.
 
-use std::collections::BTreeMap;
-
 use super::{
     adding::{Adding, Cluster},
     extent::{Extent, Rules},
@@ -9,10 +7,12 @@ use super::{
 };
 use crate::{
     column::{Packed, Value},
+    letter::call::Function,
     plugin::{PluginFault, Reject, Request},
     stage::{
         Batch, DeadReason,
         bisect::{Bisect, Failed},
+        dead::Deads,
     },
     time::EventTime,
 };
@@ -30,7 +30,7 @@ pub(super) struct Uniting {
     to_merge: Vec<u32>,
     /// Its units are positions in `to_merge`.
     bisect: Bisect,
-    dead: BTreeMap<u32, DeadReason>,
+    dead: Deads,
 }
 
 /// What became of a batch.
@@ -38,7 +38,7 @@ pub(super) struct United {
     pub(super) batch: Batch,
     /// How many rows there were to add, and which of them are dead.
     pub(super) n_rows: usize,
-    pub(super) dead: BTreeMap<u32, DeadReason>,
+    pub(super) dead: Deads,
 }
 
 /// What becomes one part.
@@ -90,51 +90,59 @@ impl Uniting {
             if parts.data().len() > CALL_BYTES_MAX {
                 break;
             }
-            let union = &self.unions[self.to_merge[at as usize] as usize];
-            let of_key = sessions.of_key(&union.key);
-            for part in &union.parts {
-                parts.push(match part {
-                    From::Cluster(idx) => &self.clusters[*idx].state,
-                    From::Session(first) => {
-                        let found = of_key.iter().find(|part| part.extent.first == *first);
-                        &found.expect("nothing changes while it is united").state
-                    }
-                });
-            }
+            self.states(at, sessions).for_each(|state| parts.push(state));
             ends.push(parts.len() as u32);
         }
         self.bisect.shorten(ends.len() as u32);
         Some(Request::Merge { parts, ends })
     }
 
+    /// The states of the parts of a union.
+    fn states<'a>(&'a self, at: u32, sessions: &'a Sessions) -> impl Iterator<Item = &'a [u8]> {
+        let union = &self.unions[self.to_merge[at as usize] as usize];
+        let of_key = sessions.of_key(&union.key);
+        union.parts.iter().map(move |part| match part {
+            From::Cluster(idx) => &self.clusters[*idx].state[..],
+            From::Session(first) => {
+                let found = of_key.iter().find(|part| part.extent.first == *first);
+                &found.expect("nothing changes while it is united").state
+            }
+        })
+    }
+
     /// Takes the merged states of an answered call. A state that came back empty breaks the contract.
-    pub(super) fn answered(&mut self, states: &Packed, rejects: Vec<Reject>) {
+    pub(super) fn answered(&mut self, states: &Packed, rejects: Vec<Reject>, sessions: &Sessions) {
         if states.iter().any(<[u8]>::is_empty) {
-            return self.faulted(&PluginFault::Malformed("an empty state".to_owned()));
+            return self.faulted(&PluginFault::Malformed("an empty state".to_owned()), sessions);
         }
         let range = self.bisect.succeeded();
         for (at, state) in range.clone().zip(states.iter()) {
             self.unions[self.to_merge[at as usize] as usize].state = Some(state.to_vec());
         }
         for Reject { row, code, message } in rejects {
-            self.give_up(range.start + row, &DeadReason::Rejected { code, message });
+            self.give_up(range.start + row, &DeadReason::Rejected { code, message }, sessions);
         }
     }
 
     /// The open call gave no answer: it is halved, or its only union given up.
-    pub(super) fn faulted(&mut self, fault: &PluginFault) {
+    pub(super) fn faulted(&mut self, fault: &PluginFault, sessions: &Sessions) {
         if let Failed::Guilty(at) = self.bisect.failed() {
-            self.give_up(at, &DeadReason::Fault(fault.clone()));
+            self.give_up(at, &DeadReason::Fault(fault.clone()), sessions);
         }
     }
 
-    /// The sessions stay as they were; the rows that came for them are dead.
-    fn give_up(&mut self, at: u32, why: &DeadReason) {
+    /// The sessions stay as they were; the rows that came for them are dead. As there may be many, the letter of the first one has the states.
+    fn give_up(&mut self, at: u32, why: &DeadReason, sessions: &Sessions) {
+        let states: Vec<Vec<u8>> = self.states(at, sessions).map(<[u8]>::to_vec).collect();
         let union = &mut self.unions[self.to_merge[at as usize] as usize];
         union.state = None;
-        for part in &union.parts {
-            if let From::Cluster(idx) = part {
-                self.dead.extend(self.clusters[*idx].rows.iter().map(|row| (*row, why.clone())));
+        let clusters = union.parts.iter().filter_map(|part| if let From::Cluster(idx) = part { Some(*idx) } else { None });
+        let mut rows: Vec<u32> = clusters.flat_map(|idx| self.clusters[idx].rows.iter().copied()).collect();
+        rows.sort_unstable();
+        for (nth, row) in rows.into_iter().enumerate() {
+            match nth {
+                0 => self.dead.insert_call(row, why.clone(), Function::Merge, states.iter().map(Vec::as_slice)),
+                _ => self.dead.insert_call_without(row, why.clone(), Function::Merge, &states),
             }
         }
     }

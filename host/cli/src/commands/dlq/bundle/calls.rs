@@ -1,21 +1,26 @@
-//! The calls that a row may have died in, with what is kept of its key now.
+//! The calls that a row, a window or a timer may have died in: as the letter says it, or with what is kept of the key now.
 
 use reelflow_core::{
     column::Rows,
-    letter::row::DeadRow,
-    plan::{Matching, PluginIdx, StageKind, StagePlan},
+    letter::{
+        call::{DeadCall, Function, States},
+        row::DeadRow,
+    },
+    plan::{Matching, PluginIdx, StageKind, StagePlan, WindowSpec},
+    plugin::TimeRead,
     schema::Schema,
     stage::kept::{Kept, Wanted},
     state::StateError,
     time::{EventTime, Watermark},
+    window::Windowing,
 };
 use reelflow_ports::clock::{Clock, SystemClock};
 use reelflow_runtime::inspect::TaskState;
 
 use crate::{
     commands::state::{Committed, unreadable},
-    failure::Failure,
-    incident::call::{Call, Named, State},
+    failure::{Exit, Failure},
+    incident::call::{Call, Named, State, TimerPart, WindowPart},
     json_bytes,
 };
 
@@ -26,11 +31,25 @@ pub(super) struct Calls {
     pub(super) plugin: PluginIdx,
     /// At least one. Of a join one for each partner that the row may have had.
     pub(super) calls: Vec<Call>,
+    /// Of the letter's own call, or of what is kept now.
+    pub(super) states_of: StatesOf,
+}
+
+/// Where the states of a call come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StatesOf {
+    Letter,
+    Now,
 }
 
 pub(super) fn calls(committed: &Committed, stage: &StagePlan, dead: &DeadRow) -> Result<Calls, Failure> {
     let schema = &stage.inputs[0];
     let row = || named(schema, &dead.rows);
+    if let Some(call) = &dead.call {
+        let plugin = stage.kind.plugin().expect("a dead row is of a stage with a plugin");
+        let (call, states_of) = of_letter(committed, stage, dead, call)?;
+        return Ok(Calls { plugin, calls: vec![call], states_of });
+    }
     let (plugin, calls) = match &stage.kind {
         StageKind::Transform { plugin, .. } => (*plugin, vec![Call::Apply { row: row() }]),
         StageKind::Aggregate { plugin, key, .. } => {
@@ -51,7 +70,70 @@ pub(super) fn calls(committed: &Committed, stage: &StagePlan, dead: &DeadRow) ->
         }
         StageKind::Dedup { .. } => unreachable!("a dead row is of a stage with a plugin"),
     };
-    Ok(Calls { plugin, calls })
+    Ok(Calls { plugin, calls, states_of: StatesOf::Now })
+}
+
+/// The call that a letter tells of. States that were too many for it are those that are kept now, if they still are.
+fn of_letter(committed: &Committed, stage: &StagePlan, dead: &DeadRow, call: &DeadCall) -> Result<(Call, StatesOf), Failure> {
+    let (mut states, states_of) = match &call.states {
+        States::Whole { name, versions, states } => {
+            let state = |bytes| State { name: name.clone(), versions: versions.clone(), base64: json_bytes::encoded(bytes) };
+            // Only the parts of a merge are never empty.
+            let is_there = |bytes: &&[u8]| !bytes.is_empty() || call.function == Function::Merge;
+            (states.iter().filter(is_there).map(state).collect(), StatesOf::Letter)
+        }
+        States::LeftOut { n_states, n_bytes } => {
+            let state = state_left_out(committed, stage, dead, call.function)?;
+            let gone = format!("its {n_states} states of {n_bytes} bytes do not stand in this letter, and are not kept any more");
+            (vec![state.ok_or_else(|| no_call(&gone))?], StatesOf::Now)
+        }
+    };
+    let rows = |columns: &Schema| named(columns, &dead.rows);
+    let key_of_row = || match &stage.kind {
+        StageKind::Process { key, .. } => named(&stage.inputs[0].pick(key), &dead.rows.project(key)),
+        _ => Vec::new(),
+    };
+    let key = || stage.key_schema().map(|schema| rows(&schema)).unwrap_or_default();
+    let call = match call.function {
+        Function::Add => Call::Add { row: rows(&stage.inputs[0]), state: states.pop() },
+        Function::Merge if states.is_empty() => return Err(no_call("its letter has no states")),
+        Function::Merge => Call::Merge { parts: states },
+        Function::Emit { window } => {
+            let state = states.pop().ok_or_else(|| no_call("its letter has no state"))?;
+            Call::Emit { window: WindowPart { start: window.start().0, end: window.end().0 }, key: key(), state }
+        }
+        Function::Take { time: TimeRead { watermark, now } } => {
+            let (row, key) = (rows(&stage.inputs[0]), key_of_row());
+            Call::Take { row, state: states.pop(), key, time: dead.time.0, watermark: watermark.0, now: now.0 }
+        }
+        Function::Fire { timer, time: TimeRead { watermark, now } } => {
+            let timer = TimerPart { clock: timer.clock.into(), at: timer.at };
+            Call::Fire { timer, state: states.pop(), key: key(), watermark: watermark.0, now: now.0 }
+        }
+    };
+    Ok((call, states_of))
+}
+
+fn no_call(why: &str) -> Failure {
+    Failure::new(Exit::User, format!("the call cannot be made again: {why}"))
+}
+
+/// The state of a call that its letter has no room for, as it is kept now. The parts of a merge are not: they were merged again since, or given up.
+fn state_left_out(
+    committed: &Committed,
+    stage: &StagePlan,
+    dead: &DeadRow,
+    function: Function,
+) -> Result<Option<State>, Failure> {
+    let is_one_pane = |window: &WindowSpec| Windowing::new(window.clone()).n_panes_per_window() == 1;
+    let key = match (function, &stage.kind) {
+        (Function::Fire { .. }, _) => dead.rows.clone(),
+        (Function::Emit { .. }, StageKind::Aggregate { window, .. }) if is_one_pane(window) => dead.rows.clone(),
+        (Function::Add, StageKind::Aggregate { key, .. }) => dead.rows.project(key),
+        (Function::Take { .. }, StageKind::Process { key, .. }) => dead.rows.project(key),
+        _ => return Ok(None),
+    };
+    Ok(kept(committed, stage, dead, &key)?.state)
 }
 
 fn named(schema: &Schema, rows: &Rows) -> Vec<Named> {
@@ -109,7 +191,7 @@ fn kept_by(task: &TaskState, stage: &StagePlan, dead: &DeadRow, wanted: &Wanted)
     Ok(KeptOf { state: bytes.and_then(state), partners, watermark: task.watermark })
 }
 
-/// The state to which a row of this time is added.
+/// The state to which a row of this time is added, or that a window with this last ms has, if it is one pane.
 fn state_at<'a>(kept: &Kept<'a>, time: EventTime) -> Option<&'a [u8]> {
     match *kept {
         Kept::Pane { pane, state, .. } => (pane.start() <= time && time < pane.end()).then_some(state),
