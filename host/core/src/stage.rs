@@ -23,6 +23,7 @@ pub mod bisect;
 pub mod dedup;
 pub mod join;
 pub mod kept;
+mod keys;
 mod lateness;
 pub mod lookup;
 pub mod process;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
-    stage::join::keys::{KeyIdx, Keys},
+    stage::keys::{KeyIdx, Keys},
     time::{EventTime, Watermark, Window},
 };
 
@@ -63,7 +63,7 @@ impl Sides {
     /// The key's index; it is made if need be. `has_null`: it has no partners, whatever comes.
     pub(super) fn find_or_insert(&mut self, key: &[u8], has_null: bool) -> KeyIdx {
         let key_idx = self.keys.find_or_insert(key);
-        self.keys.rows_mut(key_idx).has_null = has_null;
+        self.keys.kept_mut(key_idx).has_null = has_null;
         key_idx
     }
 
@@ -82,7 +82,7 @@ impl Sides {
     /// Keeps a row that has an id already.
     pub(super) fn restore(&mut self, side: usize, id: RowId, row: Row) {
         self.n_bytes += self.keys.bytes(row.key).len() + row.packed.len() + ROW_BYTES;
-        let of_key = &mut self.keys.rows_mut(row.key).rows[side];
+        let of_key = &mut self.keys.kept_mut(row.key).rows[side];
         of_key.insert(of_key.partition_point(|one| *one < id), id);
         let Side { rows, next_number, .. } = &mut self.sides[side];
         *next_number = (*next_number).max(id.1 + 1);
@@ -115,7 +115,7 @@ impl Sides {
 
     /// The rows of the other side with the key of row `id` of `side` and `first <= time <= last`, in the order of (time, arrival).
     pub(super) fn partners(&self, side: usize, id: RowId, first: EventTime, last: EventTime) -> impl Iterator<Item = RowId> + '_ {
-        let OfKey { has_null, rows } = self.keys.rows(self.sides[side].rows[&id].key);
+        let OfKey { has_null, rows } = self.keys.kept(self.sides[side].rows[&id].key);
         let others = &rows[1 - side];
         let start = if *has_null { others.len() } else { others.partition_point(|(time, _)| *time < first) };
         others.range(start..).copied().take_while(move |(time, _)| *time <= last)
@@ -153,7 +153,7 @@ impl Sides {
         while let Some(first) = sides[side].rows.first_entry().filter(|first| first.key().0 < before) {
             let row = first.remove();
             *n_bytes -= keys.bytes(row.key).len() + row.packed.len() + ROW_BYTES;
-            let of_key = keys.rows_mut(row.key);
+            let of_key = keys.kept_mut(row.key);
             // Of the first row of all, the key has none before it.
             of_key.rows[side].pop_front();
             if of_key.rows.iter().all(VecDeque::is_empty) {

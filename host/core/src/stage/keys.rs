@@ -1,10 +1,10 @@
-//! The keys of a join, each for as long as it has rows.
+//! The keys of a stage, each for as long as something is kept of it.
 
 use hashbrown::HashTable;
 
 use crate::key::{HashedKey, KeyHash};
 
-/// Index of a key for as long as it has rows.
+/// Index of a key for as long as something is kept of it.
 pub(super) type KeyIdx = u32;
 
 #[derive(Debug, Default)]
@@ -14,11 +14,11 @@ pub(super) struct Keys<T> {
     free: Vec<KeyIdx>,
 }
 
-/// A key, and what a join keeps of it.
+/// A key, and what is kept of it.
 #[derive(Debug, Default)]
 struct Key<T> {
     bytes: Box<[u8]>,
-    rows: T,
+    kept: T,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -31,13 +31,11 @@ impl<T: Default> Keys<T> {
     /// The key's index; it is made if need be.
     pub(super) fn find_or_insert(&mut self, key: &[u8]) -> KeyIdx {
         let key = HashedKey::new(key);
-        let Keys { table, keys, free } = self;
-        if let Some(slot) =
-            table.find(key.hash.spread(), |slot| slot.hash == key.hash && *keys[slot.key as usize].bytes == *key.bytes)
-        {
-            return slot.key;
+        if let Some(key_idx) = self.find_hashed(key) {
+            return key_idx;
         }
-        let made = Key { bytes: key.bytes.into(), rows: T::default() };
+        let Keys { table, keys, free } = self;
+        let made = Key { bytes: key.bytes.into(), kept: T::default() };
         let key_idx = match free.pop() {
             Some(key_idx) => {
                 keys[key_idx as usize] = made;
@@ -52,24 +50,34 @@ impl<T: Default> Keys<T> {
         key_idx
     }
 
+    /// The key's index, if something is kept of it.
+    pub(super) fn find(&self, key: &[u8]) -> Option<KeyIdx> {
+        self.find_hashed(HashedKey::new(key))
+    }
+
+    fn find_hashed(&self, key: HashedKey<'_>) -> Option<KeyIdx> {
+        let is_it = |slot: &Slot| slot.hash == key.hash && *self.keys[slot.key as usize].bytes == *key.bytes;
+        self.table.find(key.hash.spread(), is_it).map(|slot| slot.key)
+    }
+
     pub(super) fn bytes(&self, key: KeyIdx) -> &[u8] {
         &self.keys[key as usize].bytes
     }
 
-    pub(super) fn rows(&self, key: KeyIdx) -> &T {
-        &self.keys[key as usize].rows
+    pub(super) fn kept(&self, key: KeyIdx) -> &T {
+        &self.keys[key as usize].kept
     }
 
-    pub(super) fn rows_mut(&mut self, key: KeyIdx) -> &mut T {
-        &mut self.keys[key as usize].rows
+    pub(super) fn kept_mut(&mut self, key: KeyIdx) -> &mut T {
+        &mut self.keys[key as usize].kept
     }
 
-    /// All keys; also places that are free, whose rows are none.
+    /// All keys; also places that are free, of which nothing is kept.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &T)> {
-        self.keys.iter().map(|key| (&*key.bytes, &key.rows))
+        self.keys.iter().map(|key| (&*key.bytes, &key.kept))
     }
 
-    /// Forgets a key without rows. One that is forgotten already may be forgotten again.
+    /// Forgets a key of which nothing is kept. One that is forgotten already may be forgotten again.
     pub(super) fn forget(&mut self, key_idx: KeyIdx) {
         let key = &mut self.keys[key_idx as usize];
         let hash = HashedKey::new(&key.bytes).hash;
