@@ -7,6 +7,9 @@ use crate::key::{HashedKey, KeyHash};
 /// Index of a key for as long as something is kept of it.
 pub(super) type KeyIdx = u32;
 
+/// What a place that is free may hold for the bytes of the next key.
+const KEY_ROOM_BYTES: usize = 64;
+
 #[derive(Debug, Default)]
 pub(super) struct Keys<T> {
     table: HashTable<Slot>,
@@ -17,7 +20,7 @@ pub(super) struct Keys<T> {
 /// A key, and what is kept of it.
 #[derive(Debug, Default)]
 struct Key<T> {
-    bytes: Box<[u8]>,
+    bytes: Vec<u8>,
     kept: T,
 }
 
@@ -35,17 +38,11 @@ impl<T: Default> Keys<T> {
             return key_idx;
         }
         let Keys { table, keys, free } = self;
-        let made = Key { bytes: key.bytes.into(), kept: T::default() };
-        let key_idx = match free.pop() {
-            Some(key_idx) => {
-                keys[key_idx as usize] = made;
-                key_idx
-            }
-            None => {
-                keys.push(made);
-                (keys.len() - 1) as KeyIdx
-            }
-        };
+        let key_idx = free.pop().unwrap_or_else(|| {
+            keys.push(Key::default());
+            (keys.len() - 1) as KeyIdx
+        });
+        keys[key_idx as usize].bytes.extend_from_slice(key.bytes);
         table.insert_unique(key.hash.spread(), Slot { hash: key.hash, key: key_idx }, |slot| slot.hash.spread());
         key_idx
     }
@@ -56,7 +53,7 @@ impl<T: Default> Keys<T> {
     }
 
     fn find_hashed(&self, key: HashedKey<'_>) -> Option<KeyIdx> {
-        let is_it = |slot: &Slot| slot.hash == key.hash && *self.keys[slot.key as usize].bytes == *key.bytes;
+        let is_it = |slot: &Slot| slot.hash == key.hash && self.keys[slot.key as usize].bytes == key.bytes;
         self.table.find(key.hash.spread(), is_it).map(|slot| slot.key)
     }
 
@@ -78,12 +75,15 @@ impl<T: Default> Keys<T> {
     }
 
     /// Forgets a key of which nothing is kept. One that is forgotten already may be forgotten again.
+    ///
+    /// The next key of its place gets what is kept as it is, with its room: keys come and go with their rows.
     pub(super) fn forget(&mut self, key_idx: KeyIdx) {
         let key = &mut self.keys[key_idx as usize];
         let hash = HashedKey::new(&key.bytes).hash;
         if let Ok(found) = self.table.find_entry(hash.spread(), |slot| slot.key == key_idx) {
             found.remove();
-            *key = Key::default();
+            key.bytes.clear();
+            key.bytes.shrink_to(KEY_ROOM_BYTES);
             self.free.push(key_idx);
         }
     }

@@ -247,6 +247,8 @@ impl Sides {
     pub(super) fn forget_if_empty(&mut self, key_idx: KeyIdx) {
         let OfKey { rights, lefts } = self.keys.kept(key_idx);
         if rights.is_empty() && lefts.is_empty() {
+            let of_key = self.keys.kept_mut(key_idx);
+            (of_key.rights, of_key.lefts) = (VecDeque::new(), VecDeque::new());
             // Stale purges come here for keys that are forgotten already.
             self.keys.forget(key_idx);
         }

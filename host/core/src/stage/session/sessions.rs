@@ -12,6 +12,9 @@ use crate::{
     time::EventTime,
 };
 
+/// For how many parts a key that has none may have room: most of them have as few again.
+const ROOM_PARTS: usize = 4;
+
 /// About what a part takes in an image besides its key and its state.
 const PART_BYTES: usize = 12;
 
@@ -149,6 +152,7 @@ impl Sessions {
     pub(super) fn forget_vacant(&mut self, key: KeyIdx) {
         let of_key = self.keys.kept(key);
         if of_key.parts.is_empty() && !of_key.is_dirty {
+            self.keys.kept_mut(key).parts.shrink_to(ROOM_PARTS);
             self.keys.forget(key);
         }
     }

@@ -19,6 +19,9 @@ pub(super) type Place = u32;
 /// About what a row costs beside its bytes and key, for `state_bytes`.
 const ROW_BYTES: usize = 12;
 
+/// For how many rows a key that has none may have room: most of them have as few again.
+const ROOM_ROWS: usize = 8;
+
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) id: RowId,
@@ -212,6 +215,7 @@ impl Sides {
                 // Of the first row of all, the key has none before it.
                 of_key.rows[side].pop_front();
                 if of_key.rows.iter().all(VecDeque::is_empty) {
+                    of_key.rows.iter_mut().for_each(|rows| rows.shrink_to(ROOM_ROWS));
                     keys.forget(row.key);
                 }
             }
