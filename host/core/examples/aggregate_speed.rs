@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use reelflow_core::{
     column::{Column, Kind, Packed, Rows, Value},
-    plan::{Emission, Failing, StageKind, StagePlan, WindowSpec},
+    plan::{Emission, Failing, SessionCuts, StageKind, StagePlan, WindowSpec},
     plugin::{Request, Response, Routed},
     schema::{Field, FieldType, Schema},
-    stage::{Batch, Operator, Outbox, aggregate::Aggregate},
+    stage::{Batch, Operator, Outbox, aggregate::Aggregate, session::Session},
     state::ChangeWriter,
     time::{EventTime, Watermark},
 };
@@ -28,6 +28,7 @@ fn main() {
         ("hopping 10 s / 1 s", WindowSpec::Hopping { size_ms: 10_000, slide_ms: 1000, offset_ms: 0 }),
         ("hopping 60 s / 1 s", WindowSpec::Hopping { size_ms: 60_000, slide_ms: 1000, offset_ms: 0 }),
         ("hopping 600 s / 1 s", WindowSpec::Hopping { size_ms: 600_000, slide_ms: 1000, offset_ms: 0 }),
+        ("session, gap 2 s", WindowSpec::Session { gap_ms: 2000, cuts: SessionCuts::NONE }),
     ];
     for (name, window) in shapes.into_iter().filter(|(name, _)| name.contains(&wanted)) {
         let mut run = Run::new(window);
@@ -43,7 +44,7 @@ fn main() {
 }
 
 struct Run {
-    stage: Aggregate,
+    stage: Box<dyn Operator>,
     n_emitted: usize,
     n_parts: usize,
     n_changed_bytes: usize,
@@ -53,6 +54,7 @@ impl Run {
     fn new(window: WindowSpec) -> Run {
         let field =
             |name: &str| Field { name: name.to_owned(), path: name.to_owned(), field_type: FieldType::Int, required: true };
+        let is_session = matches!(window, WindowSpec::Session { .. });
         let kind = StageKind::Aggregate {
             plugin: 0,
             columns: vec![],
@@ -75,7 +77,11 @@ impl Run {
             late_topic: None,
             union: Vec::new(),
         };
-        Run { stage: Aggregate::new(&plan), n_emitted: 0, n_parts: 0, n_changed_bytes: 0 }
+        let stage: Box<dyn Operator> = match is_session {
+            true => Box::new(Session::new(&plan)),
+            false => Box::new(Aggregate::new(&plan)),
+        };
+        Run { stage, n_emitted: 0, n_parts: 0, n_changed_bytes: 0 }
     }
 
     fn all(&mut self) {

@@ -25,6 +25,7 @@ mod dead;
 pub mod dedup;
 pub mod join;
 pub mod kept;
+mod keys;
 mod lateness;
 pub mod lookup;
 pub mod process;

@@ -1,6 +1,6 @@
-//! A run of one worker in which nothing goes wrong: what it gives, and how much it keeps meanwhile.
+//! A run in which nothing goes wrong: what it gives, and how much it keeps meanwhile.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use reelflow_core::{plan::Plan, record::Offset, time::WallTime};
 use reelflow_ports::{
@@ -24,12 +24,27 @@ use crate::{
 /// A run that takes longer than this will not end.
 const STEPS_MAX: usize = 200_000;
 
+/// How the work is cut up, which must show nowhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    pub n_workers: usize,
+    pub epoch_records_max: usize,
+    pub alignment: Option<Alignment>,
+}
+
+impl Manner {
+    /// One worker, and short epochs, so that the state shows often.
+    pub const STANDARD: Manner = Manner { n_workers: 1, epoch_records_max: 100, alignment: None };
+}
+
 /// What a run gave.
 pub struct Given {
     pub log: SimulatedLog,
     pub plan: Arc<Plan>,
     /// The values of the results, the late records and the dead letters; sorted.
     pub outputs: Vec<String>,
+    /// The results of each key, in their order.
+    pub by_key: BTreeMap<Vec<u8>, Vec<Vec<u8>>>,
     /// The most bytes of state at the end of an epoch.
     pub state_bytes_max: u64,
     /// What was kept when each slice was processed.
@@ -46,10 +61,16 @@ pub struct Kept {
     pub changelog_bytes: u64,
 }
 
-/// Runs the pipeline over `slices`, each written when what was there before is processed.
+/// Runs the pipeline over `slices`, each written when what was there before is processed, by one worker.
 ///
 /// Panics when the run does not end.
 pub fn run(shape: &Shape, slices: &[&[Event]], alignment: Option<Alignment>) -> Given {
+    run_as(shape, slices, Manner { alignment, ..Manner::STANDARD })
+}
+
+/// The same, in any manner.
+pub fn run_as(shape: &Shape, slices: &[&[Event]], manner: Manner) -> Given {
+    let Manner { n_workers, epoch_records_max, alignment } = manner;
     let clock = VirtualClock::starting_at(WallTime(BEGIN_MS));
     let log = SimulatedLog::new(clock.clone(), Box::new(NoFaults));
     let (plan, plugins) = shape.build();
@@ -59,9 +80,9 @@ pub fn run(shape: &Shape, slices: &[&[Event]], alignment: Option<Alignment>) -> 
         log.create_topic(&topic).expect("the model takes a new topic");
     }
     pipeline::prepare(&log, &plan, &Blind).expect("the topics are as the plan needs them");
-    // Short epochs, so that the state shows often.
     let settings = Settings {
-        epoch_records_max: 100,
+        n_workers,
+        epoch_records_max,
         commit_interval: Duration::from_millis(20),
         // Behind every base.
         trim_slack_bytes: 1,
@@ -73,7 +94,9 @@ pub fn run(shape: &Shape, slices: &[&[Event]], alignment: Option<Alignment>) -> 
     let schemas = Arc::new(KnownSchemas::default());
     let job =
         Job { plan: Arc::new(plan), plugins, log: log_of_job, schemas, clock: clock_of_job, settings, observer, board: None };
-    let mut worker = Worker::new(0, job.clone()).expect("native plugins need nothing");
+    let mut workers: Vec<Worker> =
+        (0..n_workers).map(|idx| Worker::new(idx, job.clone()).expect("native plugins need nothing")).collect();
+    let kept_by = |workers: &[Worker]| workers.iter().map(|worker| worker.summary(Duration::ZERO).state_bytes).sum::<u64>();
     let mut state_bytes_max = 0;
     let changelog_bytes = || {
         let records = log.committed_records(&job.plan.changelog_topic);
@@ -84,12 +107,14 @@ pub fn run(shape: &Shape, slices: &[&[Event]], alignment: Option<Alignment>) -> 
         (0..shape.n_partitions).map(of).sum::<Offset>()
     };
     let (mut trimmed, mut first) = (Vec::new(), 0);
-    let mut settle = |worker: &mut Worker| {
+    let mut settle = |workers: &mut [Worker]| {
         let goal = Goal::at_start(&log, &job.plan).expect("the model answers");
         for _ in 0..STEPS_MAX {
             clock.advance(Duration::from_millis(1));
-            worker.step().expect("nothing goes wrong");
-            let state_bytes = worker.summary(Duration::ZERO).state_bytes;
+            for worker in &mut *workers {
+                worker.step().expect("nothing goes wrong");
+            }
+            let state_bytes = kept_by(workers);
             state_bytes_max = state_bytes_max.max(state_bytes);
             let before = std::mem::replace(&mut first, first_offset());
             if before < first {
@@ -104,11 +129,17 @@ pub fn run(shape: &Shape, slices: &[&[Event]], alignment: Option<Alignment>) -> 
     let mut kept = Vec::new();
     for slice in slices {
         input::outgoing(slice).iter().for_each(|records| log.write(records).expect("the model takes records"));
-        settle(&mut worker);
-        kept.push(Kept { state_bytes: worker.summary(Duration::ZERO).state_bytes, changelog_bytes: changelog_bytes() });
+        settle(&mut workers);
+        kept.push(Kept { state_bytes: kept_by(&workers), changelog_bytes: changelog_bytes() });
     }
     topics.iter().for_each(|topic| log.write(&input::ends(topic, shape.n_partitions)).expect("the model takes records"));
-    settle(&mut worker);
+    settle(&mut workers);
+    let (outputs, by_key) = (outputs(&log, shape), by_key(&log));
+    Given { log, plan: job.plan.clone(), outputs, by_key, state_bytes_max, kept, trimmed }
+}
+
+/// The values of the results, the late records and the dead letters; sorted.
+fn outputs(log: &SimulatedLog, shape: &Shape) -> Vec<String> {
     let late = format!("late.{}", shape.last_stage());
     let mut outputs = Vec::new();
     for topic in ["out", &late, "dead.sim"] {
@@ -116,5 +147,14 @@ pub fn run(shape: &Shape, slices: &[&[Event]], alignment: Option<Alignment>) -> 
         outputs.extend(log.committed_records(topic).iter().flatten().map(|record| line(record.value.as_deref())));
     }
     outputs.sort();
-    Given { log, plan: job.plan.clone(), outputs, state_bytes_max, kept, trimmed }
+    outputs
+}
+
+/// The results of each key, in their order.
+fn by_key(log: &SimulatedLog) -> BTreeMap<Vec<u8>, Vec<Vec<u8>>> {
+    let mut by_key: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::new();
+    for record in log.committed_records("out").into_iter().flatten() {
+        by_key.entry(record.key.unwrap_or_default()).or_default().push(record.value.unwrap_or_default());
+    }
+    by_key
 }

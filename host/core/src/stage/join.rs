@@ -38,7 +38,6 @@ use crate::{
 use pairing::{Calls, Columns, Pairs, kinds};
 use sides::{LeftId, Right, Sides};
 
-mod keys;
 mod pairing;
 pub mod pairs;
 mod sides;

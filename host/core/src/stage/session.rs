@@ -73,7 +73,7 @@ struct Facts {
     lateness_ms: i64,
 }
 
-/// What is being done: a batch is added to clusters of its own, these are united with the sessions; or parts are settled, and sessions closed.
+/// What is being done: a batch is added in clusters, these are united with the sessions; or parts are settled, and sessions closed.
 #[derive(Debug)]
 enum Work {
     Idle,
@@ -113,7 +113,7 @@ impl Session {
             match &mut self.work {
                 Work::Idle => return,
                 Work::Adding(adding) => {
-                    self.pending = adding.next_call(&self.facts.columns);
+                    self.pending = adding.next_call(&self.facts.columns, &self.sessions);
                     if self.pending.is_some() {
                         return;
                     }
@@ -156,7 +156,7 @@ impl Session {
     /// Takes the next parts with which something is to be done, if there are any.
     fn close_more(&mut self) {
         let due = self.sessions.take_due(closing::PARTS_MAX);
-        self.work = match due.is_empty() {
+        self.work = match due.keys.is_empty() {
             true => Work::Idle,
             false => Work::Closing(Box::new(Closing::new(due, self.facts.rules, self.closed_before()))),
         };
@@ -170,7 +170,8 @@ impl Operator for Session {
         debug_assert!(marks.iter().all(|mark| *mark >= self.watermark), "rows are judged by less than {}", self.watermark);
         let rows = without_late(port, &batch, marks, self.facts.lateness_ms, out);
         out.counts.rows_in += batch.len() as u64;
-        self.work = Work::Adding(Box::new(Adding::new(batch, &rows, &self.facts.key, self.facts.rules.reach_ms())));
+        let adding = Adding::new(batch, &rows, &self.facts.key, self.facts.rules.reach_ms(), &mut self.sessions);
+        self.work = Work::Adding(Box::new(adding));
         self.settle(out);
     }
 
@@ -192,8 +193,10 @@ impl Operator for Session {
 
     fn returned(&mut self, result: Result<Response, PluginFault>, out: &mut Outbox) {
         match (&mut self.work, result) {
-            (Work::Adding(adding), Ok(Response::States { states, rejects })) => adding.answered(&states, rejects),
-            (Work::Adding(adding), Err(fault)) => adding.faulted(fault),
+            (Work::Adding(adding), Ok(Response::States { states, rejects })) => {
+                adding.answered(&states, rejects, &self.sessions);
+            }
+            (Work::Adding(adding), Err(fault)) => adding.faulted(fault, &self.sessions),
             (Work::Uniting(uniting), Ok(Response::States { states, rejects })) => {
                 uniting.answered(&states, rejects, &self.sessions);
             }
@@ -224,7 +227,7 @@ impl Operator for Session {
     }
 
     fn kept(&self, each: &mut dyn FnMut(Kept<'_>)) {
-        for (key, sessions) in self.sessions.iter() {
+        for (key, sessions) in self.sessions.sorted() {
             sessions.iter().for_each(|open| {
                 each(Kept::Session { key, first: open.extent.first, last: open.extent.last, state: &open.state })
             });

@@ -52,7 +52,7 @@ use crate::{
 
 use super::pairing::{Calls, Columns, Pairs, kinds};
 use alone::Alone;
-use sides::{LEFT, RIGHT, RowId, Sides};
+use sides::{LEFT, Place, RIGHT, Sides};
 
 mod alone;
 mod sides;
@@ -109,7 +109,7 @@ enum Due {
 #[derive(Clone, Copy, Debug)]
 struct Pair {
     at: EventTime,
-    rows: [RowId; 2],
+    rows: [Place; 2],
 }
 
 impl Facts {
@@ -199,37 +199,37 @@ impl PairJoin {
             encode_key_bytes(&batch.rows, &self.facts.key[side], row, &mut key);
             encode_row(&batch.rows, &self.facts.columns.kept[side], row, &mut packed);
             let key = self.sides.find_or_insert(&key, has_null);
-            let id = self.sides.add(side, key, batch.times[row], &packed);
+            let at = batch.times[row];
+            let place = self.sides.add(side, key, at, &packed);
             let closed_until = marks[row].minus(self.facts.lateness_ms);
             if let Span::Windows(_) = self.facts.span
-                && closed_until.reached(id.0)
+                && closed_until.reached(at)
                 && marks[row] > self.watermark
             {
-                self.sides.set_missed(side, id, closed_until);
+                self.sides.set_missed(side, place, closed_until);
             }
             if !has_null {
-                self.find_partners(side, id, closed_until, &mut pairs);
+                self.find_partners(side, place, at, closed_until, &mut pairs);
             }
         }
         pairs
     }
 
-    /// The pairs of a row that came last of its key, too late for windows that end until `closed_until`.
-    fn find_partners(&self, side: usize, id: RowId, closed_until: Watermark, pairs: &mut VecDeque<Pair>) {
+    /// The pairs of a row with the time `at` that came last of its key, too late for windows that end until `closed_until`.
+    fn find_partners(&self, side: usize, row: Place, at: EventTime, closed_until: Watermark, pairs: &mut VecDeque<Pair>) {
         let other = 1 - side;
-        let pair_with = |partner: RowId| if side == LEFT { [id, partner] } else { [partner, id] };
+        let pair_with = |partner: Place| if side == LEFT { [row, partner] } else { [partner, row] };
         match &self.facts.span {
             Span::Interval { within_ms, after_ms } => {
                 let [ahead, behind] = [side, other].map(|side| Facts::ahead_ms(side, *within_ms, *after_ms));
-                let (first, last) = (EventTime(id.0.0 - behind), EventTime(id.0.0 + ahead));
-                let partners = self.sides.partners(side, id, first, last);
-                pairs.extend(partners.map(|partner| Pair { at: id.0.max(partner.0), rows: pair_with(partner) }));
+                let partners = self.sides.partners(side, row, EventTime(at.0 - behind), EventTime(at.0 + ahead));
+                pairs.extend(partners.map(|(time, partner)| Pair { at: at.max(time), rows: pair_with(partner) }));
             }
             Span::Windows(windowing) => {
-                let windows = windowing.windows_of(windowing.pane(id.0));
+                let windows = windowing.windows_of(windowing.pane(at));
                 for window in windows.filter(|window| !closed_until.reached(window.end())) {
                     let at = EventTime(window.end().0 - 1);
-                    let partners = self.sides.partners_in(side, id, window);
+                    let partners = self.sides.partners_in(side, row, window);
                     pairs.extend(partners.map(|partner| Pair { at, rows: pair_with(partner) }));
                 }
             }
@@ -255,7 +255,7 @@ impl PairJoin {
             Due::Nothing => false,
             Due::Pairs(due) => {
                 let Some(Pair { at, rows }) = due.pop_front() else { return false };
-                let packed = |side: usize| Some(self.sides.packed(side, rows[side]));
+                let packed = |side: usize| Some(&*self.sides.row(side, rows[side]).packed);
                 pairs.push(at, [packed(LEFT), packed(RIGHT)], ONCE);
                 // In a window it is seen when that closes.
                 if let Span::Interval { .. } = self.facts.span {
@@ -265,8 +265,8 @@ impl PairJoin {
                 true
             }
             Due::Alone(alone) => {
-                let Some((at, side, id)) = alone.next(&self.facts, &self.sides) else { return false };
-                let packed = Some(self.sides.packed(side, id));
+                let Some((at, side, row)) = alone.next(&self.facts, &self.sides) else { return false };
+                let packed = Some(&*self.sides.row(side, row).packed);
                 pairs.push(at, if side == LEFT { [packed, None] } else { [None, packed] }, ONCE);
                 true
             }
@@ -327,11 +327,12 @@ impl Operator for PairJoin {
     }
 
     fn kept(&self, each: &mut dyn FnMut(Kept<'_>)) {
-        for (id, row) in self.sides.rows(RIGHT) {
-            each(Kept::Right { key: self.sides.key(row.key), time: id.0, row: &row.packed });
+        for row in self.sides.rows(RIGHT) {
+            each(Kept::Right { key: self.sides.key(row.key), time: row.id.0, row: &row.packed });
         }
-        for (id, row) in self.sides.rows(LEFT) {
-            each(Kept::Left { key: self.sides.key(row.key), time: id.0, n_emitted: row.has_partner.into(), row: &row.packed });
+        for row in self.sides.rows(LEFT) {
+            let n_emitted = row.has_partner.into();
+            each(Kept::Left { key: self.sides.key(row.key), time: row.id.0, n_emitted, row: &row.packed });
         }
     }
 

@@ -5,8 +5,10 @@ use std::{
     collections::{BTreeMap, BinaryHeap, VecDeque},
 };
 
-use super::keys::{KeyIdx, Keys};
-use crate::time::EventTime;
+use crate::{
+    stage::keys::{KeyIdx, Keys},
+    time::EventTime,
+};
 
 /// A left row: its time, and a number that rises in the order in which left rows came.
 pub(super) type LeftId = (EventTime, u64);
@@ -102,7 +104,7 @@ impl Sides {
     /// Keeps a right row. Returns the times of the left rows that it is now the match of, first and last, if there can be any.
     pub(super) fn add_right(&mut self, key_idx: KeyIdx, right: Right, within_ms: i64) -> Option<(EventTime, EventTime)> {
         let key_len = self.keys.bytes(key_idx).len();
-        let key = self.keys.rows_mut(key_idx);
+        let key = self.keys.kept_mut(key_idx);
         let at = match key.rights.binary_search_by(|one| one.rank().cmp(&right.rank())) {
             // The very same row again changes nothing.
             Ok(_) => return None,
@@ -124,7 +126,7 @@ impl Sides {
 
     /// The latest right row of `key` with `at − within <= time <= at`; the greatest tie among those of one time.
     pub(super) fn latest_before(&self, key: KeyIdx, at: EventTime, within_ms: i64) -> Option<&Right> {
-        let rights = &self.keys.rows(key).rights;
+        let rights = &self.keys.kept(key).rights;
         let after = rights.partition_point(|right| right.time <= at);
         let latest = rights.get(after.checked_sub(1)?)?;
         (latest.time.0 >= at.0 - within_ms).then_some(latest)
@@ -137,7 +139,7 @@ impl Sides {
         {
             self.purges.pop();
             let key_len = self.keys.bytes(key_idx).len();
-            let key = self.keys.rows_mut(key_idx);
+            let key = self.keys.kept_mut(key_idx);
             while key.rights.front().is_some_and(|right| right.time < before) {
                 let right = key.rights.pop_front().expect("there is a first one");
                 self.n_bytes -= key_len + right.bytes.len() + ROW_BYTES;
@@ -157,7 +159,7 @@ impl Sides {
     /// Keeps a left row that has an id already.
     pub(super) fn restore_left(&mut self, id: LeftId, left: Left) {
         self.n_bytes += self.keys.bytes(left.key).len() + left.row.len() + ROW_BYTES;
-        let key = self.keys.rows_mut(left.key);
+        let key = self.keys.kept_mut(left.key);
         key.lefts.insert(key.lefts.partition_point(|one| *one < id), id);
         self.next_left = self.next_left.max(id.1 + 1);
         self.lefts.insert(id, left);
@@ -179,7 +181,7 @@ impl Sides {
 
     /// The left rows of `key` with `first <= time <= last`.
     pub(super) fn lefts_between(&self, key: KeyIdx, first: EventTime, last: EventTime) -> impl Iterator<Item = LeftId> + '_ {
-        let lefts = &self.keys.rows(key).lefts;
+        let lefts = &self.keys.kept(key).lefts;
         let start = lefts.partition_point(|(time, _)| *time < first);
         lefts.range(start..).copied().take_while(move |(time, _)| *time <= last)
     }
@@ -193,7 +195,7 @@ impl Sides {
     pub(super) fn remove_left(&mut self, id: LeftId) -> Option<Left> {
         let left = self.lefts.remove(&id)?;
         self.n_bytes -= self.keys.bytes(left.key).len() + left.row.len() + ROW_BYTES;
-        let key = self.keys.rows_mut(left.key);
+        let key = self.keys.kept_mut(left.key);
         // Left rows become final in the order of their ids: it is the first one.
         let at = key.lefts.partition_point(|one| *one < id);
         key.lefts.remove(at);
@@ -228,7 +230,7 @@ impl Sides {
         keys.dedup();
         let mut taken = Vec::new();
         for key_idx in keys {
-            for right in self.keys.rows_mut(key_idx).rights.iter_mut().filter(|right| right.is_dirty) {
+            for right in self.keys.kept_mut(key_idx).rights.iter_mut().filter(|right| right.is_dirty) {
                 right.is_dirty = false;
                 taken.push((key_idx, right.clone()));
             }
@@ -243,8 +245,10 @@ impl Sides {
 
     /// Forgets a key without rows, also one that was made for nothing.
     pub(super) fn forget_if_empty(&mut self, key_idx: KeyIdx) {
-        let OfKey { rights, lefts } = self.keys.rows(key_idx);
+        let OfKey { rights, lefts } = self.keys.kept(key_idx);
         if rights.is_empty() && lefts.is_empty() {
+            let of_key = self.keys.kept_mut(key_idx);
+            (of_key.rights, of_key.lefts) = (VecDeque::new(), VecDeque::new());
             // Stale purges come here for keys that are forgotten already.
             self.keys.forget(key_idx);
         }

@@ -2,9 +2,11 @@
 //!
 //! A session of which the merging breaks the plugin is lost: a dead row of its key tells it. What comes later begins another one.
 
+use std::ops::Range;
+
 use super::{
     extent::{Extent, Rules},
-    sessions::{Due, KeyBytes, Part, Sessions},
+    sessions::{Due, Part, Sessions},
 };
 use crate::{
     column::{Kind, Packed, Rows},
@@ -29,7 +31,10 @@ const CALL_BYTES_MAX: usize = 4 << 20;
 #[derive(Debug)]
 pub(super) struct Closing {
     rules: Rules,
+    keys: Packed,
     runs: Vec<Run>,
+    /// Of the parts of all runs, one after the other.
+    states: Vec<Vec<u8>>,
     step: Step,
     /// The runs of this step: those that have several parts, then those that are closed.
     of_step: Vec<u32>,
@@ -41,10 +46,11 @@ pub(super) struct Closing {
 /// What is one session.
 #[derive(Debug)]
 struct Run {
-    key: KeyBytes,
+    /// Index in `keys`.
+    key: usize,
     extent: Extent,
-    /// Of its parts, in the order of time; one once it is merged.
-    states: Vec<Vec<u8>>,
+    /// Where those of its parts stand, in the order of time; one once it is merged.
+    states: Range<usize>,
     is_closed: bool,
 }
 
@@ -56,24 +62,28 @@ enum Step {
 
 impl Closing {
     /// What becomes of `due` when no row before `settled_before` can come any more.
-    pub(super) fn new(due: Vec<Due>, rules: Rules, settled_before: EventTime) -> Closing {
-        let mut runs: Vec<Run> = Vec::new();
-        for Due { key, parts } in due {
+    pub(super) fn new(due: Due, rules: Rules, settled_before: EventTime) -> Closing {
+        let Due { keys, ends, parts } = due;
+        let mut runs: Vec<Run> = Vec::with_capacity(ends.len());
+        let mut start = 0;
+        for (key, end) in ends.into_iter().enumerate() {
             let first = runs.len();
-            for Part { extent, state } in parts {
+            for (at, Part { extent, .. }) in (start..).zip(&parts[start..end]) {
                 match runs[first..].last_mut() {
-                    Some(run) if !rules.separates(&run.extent, &extent) => {
-                        run.extent = run.extent.with(extent);
-                        run.states.push(state);
+                    Some(run) if !rules.separates(&run.extent, extent) => {
+                        run.extent = run.extent.with(*extent);
+                        run.states.end = at + 1;
                     }
-                    _ => runs.push(Run { key: key.clone(), extent, states: vec![state], is_closed: true }),
+                    _ => runs.push(Run { key, extent: *extent, states: at..at + 1, is_closed: true }),
                 }
             }
             let last = runs.last_mut().expect("a key that is due has parts");
             last.is_closed = rules.open_until(&last.extent) < settled_before;
+            start = end;
         }
-        let mut closing =
-            Closing { rules, runs, step: Step::Merge, of_step: Vec::new(), bisect: Bisect::default(), dead: Deads::default() };
+        let states = parts.into_iter().map(|part| part.state).collect();
+        let (step, of_step, bisect, dead) = (Step::Merge, Vec::new(), Bisect::default(), Deads::default());
+        let mut closing = Closing { rules, keys, runs, states, step, of_step, bisect, dead };
         closing.begin_round(|run| run.states.len() > 1);
         closing
     }
@@ -107,10 +117,11 @@ impl Closing {
     }
 
     fn put_back(&mut self, sessions: &mut Sessions) {
-        for (idx, run) in (0..).zip(&mut self.runs) {
+        for (idx, run) in (0..).zip(&self.runs) {
             if !run.is_closed && !self.dead.contains(idx) {
-                let state = run.states.pop().expect("it was merged");
-                sessions.replace(&run.key, &[], Part { extent: run.extent, state });
+                let state = std::mem::take(&mut self.states[run.states.start]);
+                let key = sessions.find_or_insert(self.keys.at(run.key));
+                sessions.replace(key, &[], Part { extent: run.extent, state });
             }
         }
     }
@@ -121,7 +132,8 @@ impl Closing {
             if parts.data().len() > CALL_BYTES_MAX {
                 break;
             }
-            self.runs[*idx as usize].states.iter().take(MERGED_MAX).for_each(|state| parts.push(state));
+            let of_run = self.runs[*idx as usize].states.clone();
+            self.states[of_run].iter().take(MERGED_MAX).for_each(|state| parts.push(state));
             ends.push(parts.len() as u32);
         }
         self.bisect.shorten(ends.len() as u32);
@@ -134,7 +146,7 @@ impl Closing {
             if states.data().len() > CALL_BYTES_MAX {
                 break;
             }
-            states.push(&self.runs[*idx as usize].states[0]);
+            states.push(&self.states[self.runs[*idx as usize].states.start]);
         }
         self.bisect.shorten(states.len() as u32);
         let windows = self.in_flight().iter().map(|idx| self.window(*idx)).collect();
@@ -148,9 +160,10 @@ impl Closing {
         }
         self.rejected(rejects);
         for (at, state) in self.bisect.succeeded().zip(states.iter()) {
-            let merged = &mut self.runs[self.of_step[at as usize] as usize].states;
-            let n_parts = merged.len().min(MERGED_MAX);
-            merged.splice(..n_parts, [state.to_vec()]);
+            // The last one that was merged makes way for what came of all.
+            let of_run = &mut self.runs[self.of_step[at as usize] as usize].states;
+            of_run.start = of_run.end.min(of_run.start + MERGED_MAX) - 1;
+            self.states[of_run.start] = state.to_vec();
         }
     }
 
@@ -197,7 +210,7 @@ impl Closing {
 
     /// This run is dead in the call of this step: before anything of its states changes.
     fn kill(&mut self, idx: u32, why: DeadReason) {
-        let states = &self.runs[idx as usize].states;
+        let states = &self.states[self.runs[idx as usize].states.clone()];
         let (function, n_states) = match self.step {
             Step::Merge => (Function::Merge, MERGED_MAX),
             Step::Emit => (Function::Emit { window: self.window(idx) }, 1),
@@ -214,7 +227,7 @@ impl Closing {
     fn keys(&self, units: &[u32], key: &[Kind]) -> Rows {
         let mut columns = empty_columns(key);
         for idx in units {
-            let bytes = &self.runs[*idx as usize].key;
+            let bytes = self.keys.at(self.runs[*idx as usize].key);
             decode_key_bytes(bytes, &mut columns).expect("keys are encoded here, and checked when restored");
         }
         Rows::new(units.len(), columns).expect("each key has one value for each column")

@@ -1,17 +1,19 @@
-//! The open sessions of all keys, in the order of their keys and in the order in which something is due.
+//! The open sessions of all keys, by key and by when something is due.
 //!
 //! Where something cuts sessions, a key has *parts*: what belongs together for sure. Rows of one ms are a part until none can come before or at
 //! them any more; then they join the part before them, which is an open session, or begin one.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::BTreeMap;
 
 use super::extent::{Extent, Rules};
-use crate::time::EventTime;
+use crate::{
+    column::Packed,
+    stage::keys::{KeyIdx, Keys},
+    time::EventTime,
+};
 
-pub(super) type KeyBytes = Arc<[u8]>;
+/// For how many parts a key that has none may have room: most of them have as few again.
+const ROOM_PARTS: usize = 4;
 
 /// About what a part takes in an image besides its key and its state.
 const PART_BYTES: usize = 12;
@@ -23,10 +25,13 @@ pub(super) struct Part {
     pub(super) state: Vec<u8>,
 }
 
-/// The parts of a key that were taken out because something is due, in order of time.
-#[derive(Debug)]
+/// Parts that were taken out because something is due.
+#[derive(Debug, Default)]
 pub(super) struct Due {
-    pub(super) key: KeyBytes,
+    pub(super) keys: Packed,
+    /// For each key: where its parts end.
+    pub(super) ends: Vec<usize>,
+    /// Those of a key in order of time.
     pub(super) parts: Vec<Part>,
 }
 
@@ -34,20 +39,30 @@ pub(super) struct Due {
 struct OfKey {
     /// Once no row up to this ms can come any more, something is to be done.
     due: EventTime,
+    /// Where the key stands in the queue: not behind `due`. What is of it in other places is void.
+    queued: Option<EventTime>,
     /// In order of time, more than the reach of the rules apart.
     parts: Vec<Part>,
+    /// Whether the parts changed since they were written, but for sessions that closed of their own. Then the key is kept without parts, too.
+    is_dirty: bool,
+}
+
+impl Default for OfKey {
+    fn default() -> OfKey {
+        OfKey { due: EventTime::MAX, queued: None, parts: Vec::new(), is_dirty: false }
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Sessions {
     rules: Rules,
-    /// No key without a part.
-    by_key: BTreeMap<KeyBytes, OfKey>,
-    by_due: BTreeSet<(EventTime, KeyBytes)>,
+    keys: Keys<OfKey>,
+    /// A key moves in it when something is due earlier than it stands there, or when its place is looked at: not with each row.
+    queue: BTreeMap<EventTime, Vec<KeyIdx>>,
     /// No row before this can come any more.
     settled_before: EventTime,
-    /// Keys whose parts changed since they were written, but for sessions that closed of their own.
-    dirty: BTreeSet<KeyBytes>,
+    /// In the order in which they became so.
+    dirty: Vec<KeyIdx>,
     n_bytes: usize,
 }
 
@@ -55,47 +70,90 @@ impl Sessions {
     pub(super) fn new(rules: Rules) -> Sessions {
         Sessions {
             rules,
-            by_key: BTreeMap::new(),
-            by_due: BTreeSet::new(),
+            keys: Keys::default(),
+            queue: BTreeMap::new(),
             settled_before: EventTime(i64::MIN),
-            dirty: BTreeSet::new(),
+            dirty: Vec::new(),
             n_bytes: 0,
         }
     }
 
-    /// The parts of `key`, in order of time.
-    pub(super) fn of_key(&self, key: &[u8]) -> &[Part] {
-        self.by_key.get(key).map_or(&[], |of_key| of_key.parts.as_slice())
+    /// The key's index; it is made if need be, and is to be given to [`Sessions::forget_vacant`] if it gets no part.
+    pub(super) fn find_or_insert(&mut self, key: &[u8]) -> KeyIdx {
+        self.keys.find_or_insert(key)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&KeyBytes, &[Part])> {
-        self.by_key.iter().map(|(key, of_key)| (key, of_key.parts.as_slice()))
+    /// The parts of a key, in order of time.
+    pub(super) fn parts(&self, key: KeyIdx) -> &[Part] {
+        &self.keys.kept(key).parts
+    }
+
+    /// The part of a key that starts at `first`. Panics if there is none.
+    pub(super) fn part(&self, key: KeyIdx, first: EventTime) -> &Part {
+        self.parts(key).iter().find(|part| part.extent.first == first).expect("a session that is there")
+    }
+
+    /// The parts of the key with these bytes, in order of time.
+    pub(super) fn of_key(&self, key: &[u8]) -> &[Part] {
+        self.keys.find(key).map_or(&[], |key| self.parts(key))
+    }
+
+    /// All keys with their parts, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &[Part])> {
+        let all = self.keys.iter().map(|(key, of_key)| (key, of_key.parts.as_slice()));
+        all.filter(|(_, parts)| !parts.is_empty())
+    }
+
+    /// The same, in the order of the keys. O(n log n).
+    pub(super) fn sorted(&self) -> Vec<(&[u8], &[Part])> {
+        let mut all: Vec<_> = self.iter().collect();
+        all.sort_unstable_by_key(|(key, _)| *key);
+        all
     }
 
     /// Puts `new` in the place of the parts of `key` that start at one of `swallowed`.
-    pub(super) fn replace(&mut self, key: &KeyBytes, swallowed: &[EventTime], new: Part) {
-        let mut parts = self.remove_key(key);
-        parts.retain(|part| !swallowed.contains(&part.extent.first));
-        let at = parts.partition_point(|part| part.extent.first < new.extent.first);
-        parts.insert(at, new);
-        self.insert_key(key.clone(), parts);
-        self.dirty.insert(key.clone());
+    pub(super) fn replace(&mut self, key: KeyIdx, swallowed: &[EventTime], new: Part) {
+        self.n_bytes -= self.bytes_of(key);
+        let parts = &mut self.keys.kept_mut(key).parts;
+        match parts.as_mut_slice() {
+            [only] if swallowed.contains(&only.extent.first) => *only = new,
+            _ => {
+                parts.retain(|part| !swallowed.contains(&part.extent.first));
+                let at = parts.partition_point(|part| part.extent.first < new.extent.first);
+                parts.insert(at, new);
+            }
+        }
+        self.n_bytes += self.bytes_of(key);
+        self.set_dirty(key);
+        self.queue_up(key);
     }
 
     /// Puts `state` in the place of that of the part of `key` that starts at `first`. Panics if there is none.
-    pub(super) fn set_state(&mut self, key: &KeyBytes, first: EventTime, state: &[u8]) {
-        let parts = self.by_key.get_mut(key).into_iter().flat_map(|of_key| &mut of_key.parts);
-        let part = parts.into_iter().find(|part| part.extent.first == first).expect("a session that is there");
+    pub(super) fn set_state(&mut self, key: &[u8], first: EventTime, state: &[u8]) {
+        let key = self.keys.find(key).expect("a key that is there");
+        let parts = &mut self.keys.kept_mut(key).parts;
+        let part = parts.iter_mut().find(|part| part.extent.first == first).expect("a session that is there");
         self.n_bytes = self.n_bytes + state.len() - part.state.len();
         part.state = state.to_vec();
-        self.dirty.insert(key.clone());
+        self.set_dirty(key);
     }
 
     /// The parts of `key` are these, as they were written; none: forgets the key.
-    pub(super) fn restore(&mut self, key: KeyBytes, parts: Vec<Part>) {
-        self.remove_key(&key);
-        if !parts.is_empty() {
-            self.insert_key(key, parts);
+    pub(super) fn restore(&mut self, key: &[u8], parts: Vec<Part>) {
+        let key = self.keys.find_or_insert(key);
+        self.n_bytes -= self.bytes_of(key);
+        self.keys.kept_mut(key).parts = parts;
+        self.n_bytes += self.bytes_of(key);
+        self.queue_up(key);
+        self.forget_vacant(key);
+    }
+
+    /// Forgets a key of which there is nothing.
+    pub(super) fn forget_vacant(&mut self, key: KeyIdx) {
+        let of_key = self.keys.kept(key);
+        if of_key.parts.is_empty() && !of_key.is_dirty {
+            self.keys.kept_mut(key).parts.shrink_to(ROOM_PARTS);
+            self.keys.forget(key);
         }
     }
 
@@ -104,34 +162,32 @@ impl Sessions {
         self.settled_before = at;
     }
 
-    /// Takes out about `max` parts with which something is to be done, in the order in which it is due: sessions that close, or all settled parts
-    /// of a key.
-    pub(super) fn take_due(&mut self, max: usize) -> Vec<Due> {
-        let (mut all, mut n_parts) = (Vec::new(), 0);
-        while n_parts < max
-            && let Some((_, key)) = self.by_due.first().filter(|(due, _)| *due < self.settled_before).cloned()
+    /// Takes out about `max` parts with which something is to be done, in the order in which it is due, and of their keys: sessions that close, or
+    /// all settled parts of a key.
+    pub(super) fn take_due(&mut self, max: usize) -> Due {
+        let mut all = Due::default();
+        while all.parts.len() < max
+            && let Some(first) = self.queue.first_entry().filter(|first| *first.key() < self.settled_before)
         {
-            let mut parts = self.remove_key(&key);
-            let n_due = match self.rules.has_cuts() {
-                true => parts.partition_point(|part| part.extent.last < self.settled_before),
-                false => 1,
-            };
-            let rest = parts.split_off(n_due);
-            if !rest.is_empty() {
-                self.insert_key(key.clone(), rest);
-            }
-            if self.rules.has_cuts() {
-                self.dirty.insert(key.clone());
-            }
-            n_parts += n_due;
-            all.push(Due { key, parts });
+            let (at, mut keys) = first.remove_entry();
+            keys.retain(|key| self.is_due(*key, at));
+            keys.sort_unstable_by(|a, b| self.keys.bytes(*a).cmp(self.keys.bytes(*b)));
+            keys.into_iter().for_each(|key| self.take_parts(key, &mut all));
         }
         all
     }
 
-    /// The keys whose parts are to be written.
-    pub(super) fn take_dirty(&mut self) -> BTreeSet<KeyBytes> {
-        std::mem::take(&mut self.dirty)
+    /// Gives each key whose parts are to be written, with all of its parts. None are left: only where something cuts sessions, as otherwise all
+    /// of them closed of their own.
+    pub(super) fn take_dirty(&mut self, mut write: impl FnMut(&[u8], &[Part])) {
+        for key in std::mem::take(&mut self.dirty) {
+            let of_key = self.keys.kept_mut(key);
+            of_key.is_dirty = false;
+            if !of_key.parts.is_empty() || self.rules.has_cuts() {
+                write(self.keys.bytes(key), self.parts(key));
+            }
+            self.forget_vacant(key);
+        }
     }
 
     /// About how many bytes an image has. O(1).
@@ -151,21 +207,64 @@ impl Sessions {
         }
     }
 
-    fn insert_key(&mut self, key: KeyBytes, parts: Vec<Part>) {
-        let due = self.due(&parts);
-        self.by_due.insert((due, key.clone()));
-        self.n_bytes += n_bytes(&key, &parts);
-        self.by_key.insert(key, OfKey { due, parts });
+    fn set_dirty(&mut self, key: KeyIdx) {
+        if !std::mem::replace(&mut self.keys.kept_mut(key).is_dirty, true) {
+            self.dirty.push(key);
+        }
     }
 
-    fn remove_key(&mut self, key: &KeyBytes) -> Vec<Part> {
-        let Some(OfKey { due, parts }) = self.by_key.remove(key) else { return Vec::new() };
-        self.n_bytes -= n_bytes(key, &parts);
-        self.by_due.remove(&(due, key.clone()));
-        parts
+    /// The parts of `key` have changed: it must stand in the queue no later than something is due.
+    fn queue_up(&mut self, key: KeyIdx) {
+        if self.parts(key).is_empty() {
+            return self.keys.kept_mut(key).queued = None;
+        }
+        let due = self.due(self.parts(key));
+        let of_key = self.keys.kept_mut(key);
+        of_key.due = due;
+        if of_key.queued.is_none_or(|queued| due < queued) {
+            of_key.queued = Some(due);
+            self.queue.entry(due).or_default().push(key);
+        }
     }
-}
 
-fn n_bytes(key: &KeyBytes, parts: &[Part]) -> usize {
-    key.len() + parts.iter().map(|part| part.state.len() + PART_BYTES).sum::<usize>()
+    /// Whether something is to be done with a key that stood in the queue at `at`. If it is due later, it stands there now.
+    fn is_due(&mut self, key: KeyIdx, at: EventTime) -> bool {
+        let of_key = self.keys.kept_mut(key);
+        if of_key.queued != Some(at) {
+            return false;
+        }
+        of_key.queued = None;
+        if of_key.due <= at {
+            return true;
+        }
+        of_key.queued = Some(of_key.due);
+        self.queue.entry(of_key.due).or_default().push(key);
+        false
+    }
+
+    /// Moves the parts of `key` that are due to `all`.
+    fn take_parts(&mut self, key: KeyIdx, all: &mut Due) {
+        self.n_bytes -= self.bytes_of(key);
+        let of_key = self.keys.kept_mut(key);
+        let n_due = match self.rules.has_cuts() {
+            true => of_key.parts.partition_point(|part| part.extent.last < self.settled_before),
+            false => 1,
+        };
+        all.parts.extend(of_key.parts.drain(..n_due));
+        all.ends.push(all.parts.len());
+        all.keys.push(self.keys.bytes(key));
+        self.n_bytes += self.bytes_of(key);
+        if self.rules.has_cuts() {
+            self.set_dirty(key);
+        }
+        self.queue_up(key);
+        self.forget_vacant(key);
+    }
+
+    fn bytes_of(&self, key: KeyIdx) -> usize {
+        match self.parts(key) {
+            [] => 0,
+            parts => self.keys.bytes(key).len() + parts.iter().map(|part| part.state.len() + PART_BYTES).sum::<usize>(),
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! A state for each open session, or part of one.
 
-use super::Session;
+use std::sync::Arc;
+
+use super::{Session, sessions::Part};
 use crate::{
     stage::states::{PluginStates, Spot},
     time::EventTime,
@@ -12,8 +14,11 @@ fn first_row(spot: &Spot) -> EventTime {
 
 impl PluginStates for Session {
     fn spots(&self) -> Vec<Spot> {
-        let all = self.sessions.iter();
-        all.flat_map(|(key, parts)| parts.iter().map(|part| Spot { key: key.clone(), at: Some(part.extent.first) })).collect()
+        let of_key = |(key, parts): (&[u8], &[Part])| {
+            let key: Arc<[u8]> = key.into();
+            parts.iter().map(move |part| Spot { key: key.clone(), at: Some(part.extent.first) }).collect::<Vec<_>>()
+        };
+        self.sessions.iter().flat_map(of_key).collect()
     }
 
     fn state(&self, spot: &Spot) -> &[u8] {

@@ -9,11 +9,7 @@
 //!
 //! Sessions that closed are not written where nothing cuts them: the watermark says which they are.
 
-use super::{
-    Session,
-    extent::Extent,
-    sessions::{KeyBytes, Part},
-};
+use super::{Session, extent::Extent, sessions::Part};
 use crate::{
     key::{decode_key_bytes, empty_columns},
     state::{ChangeReader, ChangeWriter, StateError},
@@ -29,16 +25,14 @@ pub(super) fn write_changes(stage: &mut Session, to: &mut ChangeWriter) {
         write_watermark(stage.watermark, to);
     }
     let has_cuts = stage.facts.rules.has_cuts();
-    for key in stage.sessions.take_dirty() {
-        write_key(&key, stage.sessions.of_key(&key), has_cuts, to);
-    }
+    stage.sessions.take_dirty(|key, parts| write_key(key, parts, has_cuts, to));
 }
 
 pub(super) fn write_image(stage: &mut Session, to: &mut ChangeWriter) {
     stage.is_watermark_dirty = false;
-    stage.sessions.take_dirty();
+    stage.sessions.take_dirty(|_, _| {});
     write_watermark(stage.watermark, to);
-    for (key, parts) in stage.sessions.iter() {
+    for (key, parts) in stage.sessions.sorted() {
         write_key(key, parts, stage.facts.rules.has_cuts(), to);
     }
 }
@@ -68,7 +62,7 @@ fn write_watermark(watermark: Watermark, to: &mut ChangeWriter) {
     to.end_change();
 }
 
-fn write_key(key: &KeyBytes, parts: &[Part], has_cuts: bool, to: &mut ChangeWriter) {
+fn write_key(key: &[u8], parts: &[Part], has_cuts: bool, to: &mut ChangeWriter) {
     to.body().u8(if has_cuts { PARTS } else { SESSIONS });
     to.body().bytes(key);
     to.body().varint(parts.len() as u64);
@@ -101,7 +95,7 @@ fn restore_key(stage: &mut Session, from: &mut ChangeReader<'_>) -> Result<(), S
         }
         parts.push(Part { extent: Extent { first, last, n_rows, is_ended }, state });
     }
-    stage.sessions.restore(key.into(), parts);
+    stage.sessions.restore(key, parts);
     Ok(())
 }
 

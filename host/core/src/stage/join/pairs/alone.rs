@@ -2,7 +2,7 @@
 
 use super::{
     Facts, Span,
-    sides::{LEFT, RIGHT, RowId, Sides},
+    sides::{LEFT, Place, RIGHT, RowId, Sides},
 };
 use crate::{
     time::{EventTime, Watermark},
@@ -31,8 +31,13 @@ pub(super) enum Alone {
 const FIRST: RowId = (EventTime(i64::MIN), 0);
 
 /// The one after `id`.
-fn next(id: RowId) -> RowId {
+fn behind(id: RowId) -> RowId {
     (id.0, id.1 + 1)
+}
+
+/// The first row of `side` at or after `from`, and where it is.
+fn next(sides: &Sides, side: usize, from: RowId) -> Option<(RowId, Place)> {
+    sides.next(side, from).map(|place| (sides.row(side, place).id, place))
 }
 
 impl Alone {
@@ -64,17 +69,17 @@ impl Alone {
     }
 
     /// The next row that is alone, its side, and the event time that it is emitted with.
-    pub(super) fn next(&mut self, facts: &Facts, sides: &Sides) -> Option<(EventTime, usize, RowId)> {
+    pub(super) fn next(&mut self, facts: &Facts, sides: &Sides) -> Option<(EventTime, usize, Place)> {
         loop {
             match self {
                 Alone::Done => return None,
                 Alone::Interval { side, from, watermark } => {
                     let done_before = facts.done_before(*side, *watermark);
-                    match sides.next(*side, *from).filter(|id| facts.keeps[*side] && id.0 < done_before) {
-                        Some(id) => {
-                            *from = next(id);
-                            if !sides.has_partner(*side, id) {
-                                return Some((id.0, *side, id));
+                    match next(sides, *side, *from).filter(|(id, _)| facts.keeps[*side] && id.0 < done_before) {
+                        Some((id, place)) => {
+                            *from = behind(id);
+                            if !sides.row(*side, place).has_partner {
+                                return Some((id.0, *side, place));
                             }
                         }
                         None if *side == LEFT => (*side, *from) = (RIGHT, FIRST),
@@ -84,11 +89,11 @@ impl Alone {
                 Alone::Windows { end, side, from, until } => {
                     let Span::Windows(windowing) = &facts.span else { unreachable!("the search is of windows") };
                     let window = windowing.window_ending(*end);
-                    match sides.next(*side, *from).filter(|id| facts.keeps[*side] && id.0 < *end) {
-                        Some(id) => {
-                            *from = next(id);
-                            if sides.counts_in(*side, id, *end) && sides.partners_in(*side, id, window).next().is_none() {
-                                return Some((EventTime(end.0 - 1), *side, id));
+                    match next(sides, *side, *from).filter(|(id, _)| facts.keeps[*side] && id.0 < *end) {
+                        Some((id, place)) => {
+                            *from = behind(id);
+                            if sides.counts_in(*side, place, *end) && sides.partners_in(*side, place, window).next().is_none() {
+                                return Some((EventTime(end.0 - 1), *side, place));
                             }
                         }
                         None if *side == LEFT => (*side, *from) = (RIGHT, (window.start(), 0)),
@@ -103,5 +108,5 @@ impl Alone {
 /// The time of the first row at or after `from` that is emitted if it is alone.
 fn first_row(facts: &Facts, sides: &Sides, from: EventTime) -> Option<EventTime> {
     let kept = [LEFT, RIGHT].into_iter().filter(|side| facts.keeps[*side]);
-    kept.filter_map(|side| sides.next(side, (from, 0))).map(|id| id.0).min()
+    kept.filter_map(|side| next(sides, side, (from, 0))).map(|(id, _)| id.0).min()
 }

@@ -17,15 +17,10 @@ pub(super) fn write_changes(join: &mut PairJoin, to: &mut ChangeWriter) {
         write_watermark(join.watermark, to);
     }
     for side in [LEFT, RIGHT] {
-        for (id, dirty) in join.sides.take_dirty(side) {
-            match dirty {
-                Dirty::Row => {
-                    let row = join.sides.row(side, id).expect("only what is there is taken");
-                    write_row(side, join.sides.key(row.key), id, row, to);
-                }
-                Dirty::Partner | Dirty::Nothing => write_partner(side, id, to),
-            }
-        }
+        join.sides.take_dirty(side, |key, row, dirty| match dirty {
+            Dirty::Row => write_row(side, key, row, to),
+            Dirty::Partner | Dirty::Nothing => write_partner(side, row.id, to),
+        });
     }
 }
 
@@ -33,9 +28,9 @@ pub(super) fn write_image(join: &mut PairJoin, to: &mut ChangeWriter) {
     join.is_watermark_dirty = false;
     write_watermark(join.watermark, to);
     for side in [LEFT, RIGHT] {
-        join.sides.take_dirty(side);
-        for (id, row) in join.sides.rows(side) {
-            write_row(side, join.sides.key(row.key), id, row, to);
+        join.sides.take_dirty(side, |_, _, _| {});
+        for row in join.sides.rows(side) {
+            write_row(side, join.sides.key(row.key), row, to);
         }
     }
 }
@@ -62,11 +57,12 @@ pub(super) fn restore(join: &mut PairJoin, from: &mut ChangeReader<'_>) -> Resul
         }
     }
     // What was read is written down.
-    [LEFT, RIGHT].into_iter().for_each(|side| drop(join.sides.take_dirty(side)));
+    [LEFT, RIGHT].into_iter().for_each(|side| join.sides.take_dirty(side, |_, _, _| {}));
     Ok(())
 }
 
-fn write_row(side: usize, key: &[u8], id: RowId, row: &Row, to: &mut ChangeWriter) {
+fn write_row(side: usize, key: &[u8], row: &Row, to: &mut ChangeWriter) {
+    let id = row.id;
     if side == LEFT {
         to.body().u8(form::LEFT);
         to.body().bytes(key);
@@ -124,14 +120,12 @@ fn restore_row(
     decode_key_bytes(key, &mut columns)?;
     check_row(packed, &join.facts.columns.kinds[side])?;
     let key = join.sides.find_or_insert(key, columns.iter().any(|column| !column.is_valid(0)));
-    join.sides.restore(side, id, Row { key, has_partner, packed: packed.into(), dirty: Dirty::Nothing });
+    join.sides.restore(side, Row { id, key, has_partner, packed: packed.into(), dirty: Dirty::Nothing });
     Ok(())
 }
 
 fn restore_partner(join: &mut PairJoin, side: usize, id: RowId) -> Result<(), StateError> {
-    if join.sides.row(side, id).is_none() {
-        return Err(StateError::Damaged("a row that is not there"));
-    }
-    join.sides.set_partner(side, id);
+    let place = join.sides.find(side, id).ok_or(StateError::Damaged("a row that is not there"))?;
+    join.sides.set_partner(side, place);
     Ok(())
 }

@@ -251,7 +251,7 @@ impl Harness {
                     self.settings.windows(at).iter().all(|(_, end)| self.settings.has_closed(*end, self.watermark))
                 }
             };
-            assert!(self.stage.sides.rows(side).all(|(id, _)| !is_done(id.0.0)), "a row is kept for nothing");
+            assert!(self.stage.sides.rows(side).all(|row| !is_done(row.id.0.0)), "a row is kept for nothing");
         }
     }
 }
