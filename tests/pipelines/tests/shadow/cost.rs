@@ -83,10 +83,14 @@ fn send(brokers: &str, first: i64, n: i64, sent: &Mutex<Vec<Instant>>) -> Result
     Ok(())
 }
 
-/// 2,000 plays a second go through a pipeline, with and without a shadow beside it, turn by turn.
+/// 2,000 plays a second go through a pipeline, with and without a shadow beside it, turn by turn. For figures that mean something:
+/// `REEL_SHADOW_PLAYS=90000 cargo test --workspace --test shadow readers_wait -- --nocapture`
 #[test]
 fn readers_wait_as_long_as_without_it() -> Result<()> {
-    const N: i64 = 30_000;
+    const N_TURNS: i64 = 3;
+    let n_plays =
+        std::env::var("REEL_SHADOW_PLAYS").map_or(Ok(6_000), |text| text.parse::<i64>()).context("a number of plays")?;
+    let n_of_turn = n_plays / N_TURNS;
     let broker = Broker::start()?;
     let brokers = broker.bootstrap();
     let project = Project::new(&brokers)?;
@@ -100,12 +104,12 @@ fn readers_wait_as_long_as_without_it() -> Result<()> {
     project.wait_for("stop with ctrl-c")?;
     let mut next = 10_000;
     let mut measure = || {
-        next += N;
-        latencies(&brokers, next, N)
+        next += n_of_turn;
+        latencies(&brokers, next, n_of_turn)
     };
     measure()?;
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
-    for _ in 0..3 {
+    for _ in 0..N_TURNS {
         alone.extend(measure()?);
         let mut command = project.command(&project.path(), &["shadow", "--plugin", "same.wasm", "--for", "1h"]);
         let shadow = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?);
