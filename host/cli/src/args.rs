@@ -61,7 +61,7 @@ pub(crate) enum Format {
 pub(crate) enum Command {
     /// Run a pipeline.
     Run(Run),
-    /// Run a pipeline over files in place of its topics: to mend results, or to fill a gap.
+    /// Run a pipeline over files in place of its topics: to mend results, to fill a gap, or to give a new one its past.
     Backfill(Backfill),
     /// Give a running pipeline other code: tried on all partitions, kept if all goes well.
     #[command(alias = "upgrade")]
