@@ -19,7 +19,7 @@ bound = "0s"
 [plugin.guest]
 path = "guest.wasm"
 config = { mode = "MODE", at = "FUNCTION" }
-limits = { memory = "16MiB", call = "200ms", output = "1MiB" }
+limits = { memory = "16MiB", call = "200ms", output = "1MiB", component = "2MiB" }
 [stage.guest]
 kind = "KIND"
 input = "numbers"

@@ -9,49 +9,18 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use reelflow_pipelines::{Job, LogKind, guest, said};
+use reelflow_pipelines::{Job, guest, guest_stage::GuestStage, said, variant};
 use serde_json::{Value, json};
 
 mod served;
 
 use served::{PATIENCE, Running};
 
-const MANIFEST: &str = r#"
-[pipeline]
-name = "changed"
-[log]
-kind = "embedded"
-path = "log"
-[source.numbers]
-topic = "numbers"
-event_time = "ts"
-bound = "0s"
-[plugin.guest]
-path = "guest.wasm"
-config = { mode = "panic", at = "apply" }
-limits = { component = "2MiB" }
-[stage.echo]
-kind = "transform"
-input = "numbers"
-plugin = "guest"
-[sink.out]
-input = "echo"
-topic = "out"
-"#;
-
 const TOKEN: &str = "a-token-that-nobody-guesses";
 
-/// Other bytes with the same meaning: a custom section at the end of the component.
-fn variant(component: &[u8], mark: u8) -> Vec<u8> {
-    [component, &[0, 9, 7], b"variant", &[mark]].concat()
-}
-
 fn job() -> Result<Job> {
-    let job = Job::example("flights", &LogKind::Embedded, &[])?;
-    fs::write(job.path().join("reel.toml"), MANIFEST)?;
-    fs::copy(guest("transform"), job.path().join("guest.wasm"))?;
+    let job = GuestStage::transform("panic").job("", "2", &[])?;
     fs::write(job.path().join("token"), format!("{TOKEN}\n"))?;
-    job.read(&["topic", "create", "numbers", "--partitions", "2"])?;
     Ok(job)
 }
 
@@ -108,7 +77,7 @@ fn code_is_planned_tried_and_taken_over_http() -> Result<()> {
     let plugins = page(&running, "/plugins")?;
     assert_eq!(
         (&plugins["plugins"][0]["plugin"], &plugins["plugins"][0]["stages"]),
-        (&json!("guest"), &json!(["echo"])),
+        (&json!("guest"), &json!(["guest"])),
         "{plugins}"
     );
     let first = digest(&plugins)?;
@@ -135,9 +104,9 @@ fn code_is_planned_tried_and_taken_over_http() -> Result<()> {
     assert_eq!(hows, ["started", "reloaded"], "{history}");
     let status = page(&running, "/status")?;
     assert_eq!((&status["code"], &status["decided"]), (&history["entries"][1], &history["entries"][1]), "{status}");
-    assert!(status["trial"].is_null() && status["ready"] == true && status["pipeline"] == "changed", "{status}");
+    assert!(status["trial"].is_null() && status["ready"] == true && status["pipeline"] == "hostile", "{status}");
     running
-        .await_answer("/metrics", |_, text| text.contains("reel_trials_total{pipeline=\"changed\",verdict=\"accepted\"} 1\n"))?;
+        .await_answer("/metrics", |_, text| text.contains("reel_trials_total{pipeline=\"hostile\",verdict=\"accepted\"} 1\n"))?;
     running.stop()
 }
 
@@ -165,7 +134,7 @@ fn reel_reload_reaches_a_process_that_owns_its_log() -> Result<()> {
     let text = said(&output);
     ensure!(output.status.code() == Some(3) && text.contains("RF0508") && text.contains("--admin PORT"), "{text}");
     check(&["history"], 0, &["  started      guest ", "  accepted     guest ", "by me", "* "])?;
-    check(&["status"], 0, &["changed · ready · workers: 1 ready", "runs         guest ", "by reel reload at "])?;
+    check(&["status"], 0, &["hostile · ready · workers: 1 ready", "runs         guest ", "by reel reload at "])?;
     check(&["status", "--format", "json"], 0, &["\"format\":1", "\"figures\":{"])?;
     fs::write(&component, b"no component")?;
     check(&["reload"], 2, &["error[RF04", "reel.toml:", "path = \"guest.wasm\""])?;
