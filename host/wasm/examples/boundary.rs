@@ -13,8 +13,8 @@ use std::{
 };
 
 use reelflow_core::{
-    column::{Column, Packed, Rows, Value, Values},
-    plugin::{Grouped, PluginFault, Request, Response, Routed},
+    column::{Column, Packed, Rows, Value},
+    plugin::{Grouped, Request, Response},
     schema::{FieldType, Schema},
 };
 use reelflow_ports::{
@@ -22,6 +22,10 @@ use reelflow_ports::{
     native::NativePlugin,
 };
 use reelflow_wasm::WasmEngine;
+
+mod native;
+
+use native::{counted, filtered};
 
 const ROWS_PER_CALL: [usize; 6] = [1, 16, 64, 256, 1024, 4096];
 const ROWS_PER_GROUP: usize = 2;
@@ -84,26 +88,6 @@ fn slice(instance: &mut dyn PluginInstance, request: &Request) -> f64 {
         n_calls += 1;
     }
     start.elapsed().as_nanos() as f64 / f64::from(n_calls)
-}
-
-/// What `filter_half` does: passes on the rows whose `profile_id` is even.
-fn filtered(request: &Request) -> Result<Response, PluginFault> {
-    let Request::Transform { rows } = request else { return Err(PluginFault::Trap("not a transform's call".into())) };
-    let Values::Int(profiles) = rows.column(2).values() else { unreachable!("profile_id is an int") };
-    let kept: Vec<u32> = (0..).zip(profiles).filter(|(_, profile)| *profile % 2 == 0).map(|(row, _)| row).collect();
-    Ok(Response::Rows { outputs: vec![Routed { output: 0, rows: rows.take(&kept), origins: kept }], rejects: Vec::new() })
-}
-
-/// What `count` does to the rows of each group.
-fn counted(request: &Request) -> Result<Response, PluginFault> {
-    let Request::Add { grouped, states } = request else { return Err(PluginFault::Trap("not a call that adds".into())) };
-    let (mut counts, mut start) = (Packed::default(), 0);
-    for (end, state) in grouped.ends.iter().zip(states.iter()) {
-        let before = state.try_into().map_or(0, u64::from_le_bytes);
-        counts.push(&(before + u64::from(end - start)).to_le_bytes());
-        start = *end;
-    }
-    Ok(Response::States { states: counts, rejects: Vec::new() })
 }
 
 fn grouped(schema: &Schema, n_rows: usize) -> Request {
