@@ -1,11 +1,14 @@
 //! The workspace's test programs, run side by side in two lanes: what waits for a broker most of the time in one, what computes in the other.
+//! The one that computes has less to do, and helps the other when it is done.
 //!
 //! `cargo test` runs one program after the other, and half of the machine is idle while a test waits for Kafka.
 
 use std::{
+    collections::VecDeque,
     io::Write,
     path::PathBuf,
     process::{Command, Output, Stdio},
+    sync::{Mutex, PoisonError},
     thread,
     time::Instant,
 };
@@ -15,8 +18,7 @@ use serde_json::Value;
 
 use crate::sh::{command, linting, read};
 
-/// Packages whose tests start brokers and the pipelines on them. They share one lane, so that there are never two brokers more than one
-/// program starts by itself.
+/// Packages whose tests start brokers and the pipelines on them. At most two of their programs run at a time.
 const WAITING: [&str; 2] = ["reelflow-pipelines", "reelflow-broker-tests"];
 
 /// What tests counted.
@@ -38,18 +40,26 @@ struct Program {
 
 /// Runs all tests of the workspace. What each program says is shown when it has ended.
 pub(crate) fn run() -> Result<Counts> {
-    let (waiting, computing): (Vec<Program>, Vec<Program>) =
+    let (waiting, computing): (VecDeque<Program>, VecDeque<Program>) =
         programs()?.into_iter().partition(|program| WAITING.contains(&program.package.as_str()));
-    let waiting = thread::spawn(move || one_by_one(&waiting));
-    let computed = one_by_one(&computing).and_then(|counts| Ok(counts.and(documented()?)));
-    let waited = waiting.join().unwrap_or_else(|_| anyhow::bail!("a lane panicked"));
+    let (waiting, computing) = (Mutex::new(waiting), Mutex::new(computing));
+    let (computed, waited) = thread::scope(|scope| {
+        let waited = scope.spawn(|| lane(&waiting, VecDeque::pop_front));
+        let computed = lane(&computing, VecDeque::pop_front).and_then(|counts| Ok(counts.and(documented()?)));
+        let helped = computed.and_then(|counts| Ok(counts.and(lane(&waiting, VecDeque::pop_back)?)));
+        (helped, waited.join().unwrap_or_else(|_| anyhow::bail!("a lane panicked")))
+    });
     Ok(computed?.and(waited?))
 }
 
-fn one_by_one(programs: &[Program]) -> Result<Counts> {
+/// Runs one program after the other, as `next` takes them, until there is none.
+fn lane(programs: &Mutex<VecDeque<Program>>, next: fn(&mut VecDeque<Program>) -> Option<Program>) -> Result<Counts> {
     // Tests of macros load the compiler's own libraries, which cargo would tell them.
     let libraries = read(command("rustc").args(["--print", "target-libdir"]))?;
-    programs.iter().try_fold(Counts::default(), |counts, program| {
+    let mut counts = Counts::default();
+    loop {
+        let program = next(&mut programs.lock().unwrap_or_else(PoisonError::into_inner));
+        let Some(program) = program else { return Ok(counts) };
         let mut command = Command::new(&program.path);
         command.current_dir(&program.folder).stdin(Stdio::null()).env("RUST_BACKTRACE", "0");
         command.env("CARGO_MANIFEST_DIR", &program.folder);
@@ -57,8 +67,8 @@ fn one_by_one(programs: &[Program]) -> Result<Counts> {
         let began = Instant::now();
         let output = command.output().with_context(|| format!("start {}", program.path.display()))?;
         let name = format!("{} ({} s)", program.name, began.elapsed().as_secs());
-        Ok(counts.and(shown(&name, &output)?))
-    })
+        counts = counts.and(shown(&name, &output)?);
+    }
 }
 
 /// The examples in the documentation.

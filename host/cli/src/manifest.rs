@@ -8,11 +8,10 @@ use std::{
 };
 
 use reelflow_config::{
-    At, Code, Config, External, Outside, Partitions, Problem, Problems,
-    config::{Guarantee as Promise, Log as LogSection, Plugin as PluginSection, SourceFormat},
+    At, Code, Config, External, Outside, Partitions, Problem, Problems, Valid,
+    config::{Guarantee as Promise, Log as LogSection, Plugin as PluginSection},
 };
 use reelflow_core::{
-    format::WriterSchema,
     history::{HistoryPlan, TimeRange},
     plan::Plan,
 };
@@ -20,7 +19,6 @@ use reelflow_ports::{
     engine::{Limits, Plugin},
     history::History,
     log::{Guarantee, Log, LogError},
-    schemas::Schemas,
 };
 use reelflow_runtime::{
     code::{Components, Program},
@@ -31,8 +29,10 @@ use reelflow_runtime::{
 use crate::{
     failure::{Exit, Failure},
     outside,
-    wire::{self, LogTarget, RegistryTarget},
+    wire::{self, LogTarget},
 };
+
+mod schemas;
 
 /// A manifest that is valid by itself.
 #[derive(Clone)]
@@ -43,6 +43,8 @@ pub(crate) struct Manifest {
     pub(crate) warnings: Problems,
     /// Components in the place of those that are named, by plugin.
     candidates: BTreeMap<String, Vec<u8>>,
+    /// What a registry calls the schemas of sinks, by sink. Empty before it was asked.
+    sink_ids: BTreeMap<String, u32>,
 }
 
 /// A pipeline that fits its plugins.
@@ -59,8 +61,9 @@ impl Manifest {
         let text = fs::read_to_string(path).map_err(|why| unreadable(path, &why))?;
         match reelflow_config::parse(&text) {
             Ok(valid) => {
-                let (path, candidates) = (path.to_owned(), BTreeMap::new());
-                Ok(Manifest { path, text, config: valid.value, warnings: valid.warnings, candidates })
+                let Valid { value: config, warnings } = valid;
+                let (candidates, sink_ids) = (BTreeMap::new(), BTreeMap::new());
+                Ok(Manifest { path: path.to_owned(), text, config, warnings, candidates, sink_ids })
             }
             Err(problems) => Err(Failure::Manifest { file: path.display().to_string(), text, problems }),
         }
@@ -202,19 +205,6 @@ impl Manifest {
         })
     }
 
-    /// Whom to ask for schemas. Nobody is asked yet.
-    pub(crate) fn schemas(&self) -> Result<Arc<dyn Schemas>, Failure> {
-        let mut problems = Problems::default();
-        let target = self.config.registry.as_ref().map(|registry| RegistryTarget {
-            url: self.resolved(&registry.url, &mut problems),
-            account: registry
-                .account
-                .as_ref()
-                .map(|(user, password)| (self.resolved(user, &mut problems), self.resolved(password, &mut problems))),
-        });
-        if problems.has_errors() { Err(self.failure(problems)) } else { Ok(wire::schemas(target)) }
-    }
-
     /// The value of `external`; what is wrong with it is a problem.
     fn resolved(&self, external: &At<External>, problems: &mut Problems) -> String {
         self.resolve(external).unwrap_or_else(|why| {
@@ -281,12 +271,12 @@ impl Manifest {
                 Err(why) => problems.push(self.config.plugin_refused(&section.name, why)),
             }
         }
-        let schemas = self.read_schemas(&mut problems);
+        let (schemas, sink_schemas) = (self.source_schemas(&mut problems), self.sink_schemas(&mut problems));
         if problems.has_errors() {
             return Err(self.failure(problems));
         }
         let declarations = plugins.iter().map(|(name, plugin)| (name.clone(), plugin.declaration().clone())).collect();
-        let outside = Outside { declarations, schemas };
+        let outside = Outside { declarations, schemas, sink_schemas };
         let planned = reelflow_config::plan(&self.config, &outside, partitions).map_err(|problems| self.failure(problems))?;
         // The plan's plugin indices follow the manifest.
         let plugins = self.config.plugins.iter().map(|section| plugins[&section.name.value].clone()).collect();
@@ -299,27 +289,6 @@ impl Manifest {
             Some(candidate) => Ok(candidate.clone()),
             None => fs::read(self.beside(&section.path)),
         }
-    }
-
-    /// What the schema files say that sources name.
-    fn read_schemas(&self, problems: &mut Problems) -> BTreeMap<String, Arc<WriterSchema>> {
-        let mut schemas = BTreeMap::new();
-        for source in &self.config.sources {
-            let SourceFormat::Bare { format, schema, message } = &source.format else { continue };
-            let path = self.beside(schema);
-            let text = match fs::read_to_string(&path) {
-                Ok(text) => text,
-                Err(why) => {
-                    problems.push(self.config.schema_unreadable(&source.name, format!("{}: {why}", path.display())));
-                    continue;
-                }
-            };
-            match wire::schema(*format, &text, message.as_ref().map(|message| message.as_str())) {
-                Ok(schema) => drop(schemas.insert(source.name.value.clone(), schema.into())),
-                Err(why) => problems.push(self.config.bad_schema(&source.name, why)),
-            }
-        }
-        schemas
     }
 
     fn plugin_unreadable(&self, section: &PluginSection, why: &std::io::Error) -> Problem {

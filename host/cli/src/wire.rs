@@ -51,16 +51,24 @@ pub(crate) struct RegistryTarget {
 /// Who says what records were written by. Does not connect yet; without a registry nobody is asked.
 pub(crate) fn schemas(target: Option<RegistryTarget>) -> Arc<dyn Schemas> {
     match target {
-        Some(RegistryTarget { url, account }) => {
-            Arc::new(HttpRegistry::new(&url, account.map(|(user, password)| Account { user, password })))
-        }
+        Some(target) => Arc::new(registry(target)),
         None => Arc::new(KnownSchemas::default()),
     }
+}
+
+/// A schema registry. Does not connect yet.
+pub(crate) fn registry(RegistryTarget { url, account }: RegistryTarget) -> HttpRegistry {
+    HttpRegistry::new(&url, account.map(|(user, password)| Account { user, password }))
 }
 
 /// What a schema file says; or what is wrong with it, in words.
 pub(crate) fn schema(format: Binary, text: &str, message: Option<&str>) -> Result<WriterSchema, String> {
     reelflow_registry::parse(format, text, message)
+}
+
+/// What the schema file of a sink says, and of Protobuf where its message stands; or what is wrong with it, in words.
+pub(crate) fn schema_to_write(format: Binary, text: &str, message: Option<&str>) -> Result<(WriterSchema, Vec<usize>), String> {
+    reelflow_registry::parse_to_write(format, text, message)
 }
 
 /// The engine that runs plugins; one for the whole process.

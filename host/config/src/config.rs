@@ -12,11 +12,13 @@ use crate::code::Code;
 use crate::problem::{At, Problem, Span};
 use failing::StageFailing;
 use history::History;
+use written::SinkSchema;
 
 pub mod failing;
 pub mod history;
 pub mod test;
 pub mod upgrade;
+pub mod written;
 
 /// A valid manifest. Lists are in the order of the text; names are unique, sources and stages share one space of names, and the stages form no cycle.
 #[derive(Clone, Debug, PartialEq)]
@@ -346,6 +348,8 @@ pub enum SinkTo {
         partitions: Option<At<u32>>,
         /// The field that says that a record has no value.
         tombstone: Option<At<String>>,
+        /// `None`: values are JSON.
+        schema: Option<SinkSchema>,
     },
     Files(Files),
 }

@@ -6,7 +6,7 @@ use std::fmt::Display;
 
 use crate::{
     code::Code,
-    config::{Config, External, Log, Source, SourceFormat, failing::StageFailing},
+    config::{Config, External, Log, Sink, Source, SourceFormat, failing::StageFailing, written::SinkSchema},
     problem::{At, Problem},
 };
 
@@ -122,6 +122,28 @@ impl Config {
     /// The schema file of source `name` holds no schema, or not what the source wants of it.
     pub fn bad_schema(&self, name: &str, why: impl Display) -> Problem {
         self.at_schema(Code::BadSchema, name, "used", why.to_string())
+    }
+
+    /// The schema file of `sink` cannot be read.
+    pub fn sink_schema_unreadable(&self, sink: &Sink, said: &SinkSchema, why: impl Display) -> Problem {
+        let message = format!("the schema of sink \"{}\" cannot be read", *sink.name);
+        Problem::at(Code::SchemaUnreadable, said.path.span.clone(), message, why.to_string())
+            .help("mend the path, which is relative to the manifest")
+    }
+
+    /// The schema file of `sink` holds no schema, or not what the sink wants of it.
+    pub fn bad_sink_schema(&self, sink: &Sink, said: &SinkSchema, why: impl Display) -> Problem {
+        let message = format!("the schema of sink \"{}\" cannot be used", *sink.name);
+        Problem::at(Code::BadSchema, said.path.span.clone(), message, why.to_string())
+    }
+
+    /// The registry does not take the schema of `sink`.
+    pub fn schema_refused(&self, sink: &Sink, said: &SinkSchema, why: impl Display) -> Problem {
+        let subject = said.subject.as_ref().unwrap_or(&said.path);
+        let message = format!("the registry does not take the schema of sink \"{}\"", *sink.name);
+        Problem::at(Code::SchemaRefused, subject.span.clone(), message, why.to_string())
+            .also(said.path.span.clone(), "this schema")
+            .note("nothing was written")
     }
 
     fn at_registry(&self, code: Code, message: &str, label: String) -> Problem {

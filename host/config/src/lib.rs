@@ -33,7 +33,7 @@ pub use crate::{
     describe::{StageText, describe_plan},
     environment::{external_missing, manifest_unreadable},
     history::pipeline_name,
-    plan::{Outside, Partitions, plan},
+    plan::{Outside, Partitions, SinkWriter, plan},
     problem::{At, Problem, Problems, Severity, Span, Valid},
     raw::parse,
     rehearsal::{Expected, Place, TestPlan},

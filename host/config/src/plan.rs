@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use reelflow_core::{
-    format::{SourceFormat, WriterSchema},
+    format::{SourceFormat, WriterSchema, writer::SinkFormat},
     plan::{
         Consumer, EventTimeFrom, FilesPlan, FragmentInput, FragmentPlan, Plan, ShufflePlan, SinkPlan, SourcePlan, StageKind,
         StagePlan, Stream, TablePlan,
@@ -66,6 +66,18 @@ pub struct Outside {
     pub declarations: BTreeMap<String, Declaration>,
     /// The schema of each source that names a file, by the source's name.
     pub schemas: BTreeMap<String, Arc<WriterSchema>>,
+    /// The schema of each sink that names one, by the sink's name.
+    pub sink_schemas: BTreeMap<String, SinkWriter>,
+}
+
+/// What the schema file of a sink says.
+#[derive(Clone, Debug)]
+pub struct SinkWriter {
+    pub schema: Arc<WriterSchema>,
+    /// Of Protobuf: the place of the message at the top level of the file, then inside each message.
+    pub path: Vec<usize>,
+    /// What the registry calls the schema, if it was asked. Without it values have no id before them.
+    pub id: Option<u32>,
 }
 
 /// Makes the plan of `config`.
@@ -79,6 +91,7 @@ pub fn plan(config: &Config, outside: &Outside, partitions: Partitions) -> Resul
     let formats = formats::of_sources(config, &outside.schemas, &mut problems);
     let streams = Streams::resolve(config, &outside.declarations, &mut problems);
     formats::check(config, &formats, &streams, &mut problems);
+    let written = formats::of_sinks(config, &outside.sink_schemas, &streams, &mut problems);
     let built = stages::check(config, &streams, &mut problems);
     unread(config, &streams, &mut problems);
     match built {
@@ -87,7 +100,7 @@ pub fn plan(config: &Config, outside: &Outside, partitions: Partitions) -> Resul
             if problems.has_errors() {
                 return Err(problems);
             }
-            let value = assemble(config, &order, &formats, &streams, built, &cut, partitions);
+            let value = assemble(config, &order, (&formats, written), &streams, built, &cut, partitions);
             Ok(Valid { value, warnings: problems })
         }
         _ => Err(problems),
@@ -139,7 +152,7 @@ fn unread(config: &Config, streams: &Streams<'_>, problems: &mut Problems) {
 fn assemble(
     config: &Config,
     order: &[usize],
-    formats: &[SourceFormat],
+    (formats, mut written): (&[SourceFormat], Vec<SinkFormat>),
     streams: &Streams<'_>,
     mut built: Built,
     cut: &Cut,
@@ -150,7 +163,10 @@ fn assemble(
     let place = Places { sources: &sources, order };
     let consumers = |origin: Origin| consumers(origin, &place, streams, cut);
 
-    let sink_plans = (0..config.sinks.len()).map(|idx| sink_plan(config, idx, streams, &built, partitions));
+    let sink_plans = (0..config.sinks.len()).map(|idx| {
+        let format = std::mem::take(&mut written[idx]);
+        SinkPlan { format, ..sink_plan(config, idx, streams, &built, partitions) }
+    });
     let sink_plans: Vec<SinkPlan> = sink_plans.collect();
     let source_plans = sources.iter().map(|idx| {
         let stream = Stream { schema: streams.flowing(Origin::Source(*idx)), consumers: consumers(Origin::Source(*idx)) };
@@ -227,6 +243,7 @@ fn sink_plan(config: &Config, idx: usize, streams: &Streams<'_>, built: &Built, 
         tombstone: built.tombstones[idx],
         upsert: streams.is_upsert(config, streams.of_sink(idx)),
         files,
+        format: SinkFormat::Json,
     }
 }
 

@@ -24,6 +24,7 @@ mod sink;
 mod test;
 mod upgrade;
 mod window;
+mod written;
 mod zoned;
 
 pub(crate) use sink::check_paths;
@@ -89,6 +90,8 @@ pub(crate) struct RawSink {
     pub topic: Option<At<String>>,
     /// The folder that it writes files to.
     pub path: Option<At<String>>,
+    /// The subject of a registry under which its schema is to be found.
+    pub subject: Option<At<String>>,
     pub built: Option<Sink>,
 }
 

@@ -277,13 +277,14 @@ fn unused(raw: &RawConfig, problems: &mut Problems) {
     }
 }
 
-/// Sources that name no schema need a registry, and nothing else does.
+/// Sources that name no schema need a registry, and sinks that name a subject of one.
 fn registry(raw: &RawConfig, problems: &mut Problems) {
+    let mut told = raw.sinks.iter().filter_map(|sink| Some((sink, sink.subject.as_ref()?)));
     let mut asked = raw.sources.iter().filter_map(|source| Some((source, source.asks_registry.as_ref()?)));
     match &raw.registry {
-        Some(registry) if asked.next().is_none() => {
-            let message = "no source asks the registry";
-            let label = "each source and table is JSON, is raw, or names a schema file";
+        Some(registry) if asked.next().is_none() && told.next().is_none() => {
+            let message = "nothing asks the registry";
+            let label = "each source and table is JSON, is raw, or names a schema file, and no sink has a subject";
             problems.push(Problem::at(Code::UnusedRegistry, registry.span.clone(), message, label));
         }
         Some(_) => {}
@@ -294,6 +295,11 @@ fn registry(raw: &RawConfig, problems: &mut Problems) {
                 let problem = Problem::at(Code::SchemaNowhere, format.span.clone(), message, label);
                 problems
                     .push(problem.help("name the file of the one schema, `schema = \"…\"`, or add `[registry]` with its `url`"));
+            }
+            for (sink, subject) in told {
+                let message = format!("nobody keeps the schema of sink \"{}\"", *sink.name);
+                let problem = Problem::at(Code::SchemaNowhere, subject.span.clone(), message, "a subject of which registry?");
+                problems.push(problem.help("add `[registry]` with its `url`, or remove \"subject\": then no id stands before values"));
             }
         }
     }

@@ -17,7 +17,9 @@
 //!
 //! Errors of fields are found in their order, once the whole value is known to be good. A table of the types is in docs/formats.md.
 //!
-//! Modules in reading order: [`avro`], [`protobuf`], `wanted`, `layout`, `bytes`, `framing`, `raw`, [`decoder`].
+//! Rows are written the other way, by the schema that a sink names: [`writer`].
+//!
+//! Modules in reading order: [`avro`], [`protobuf`], `wanted`, `layout`, `bytes`, `framing`, `raw`, [`decoder`], [`writer`].
 
 use std::{fmt, sync::Arc};
 
@@ -31,6 +33,7 @@ mod layout;
 pub mod protobuf;
 mod raw;
 mod wanted;
+pub mod writer;
 
 pub use layout::{Unmapped, unmapped};
 

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    format::SourceFormat,
+    format::{SourceFormat, writer::SinkFormat},
     plugin::StateVersion,
     record::Offset,
     schema::{Field, FieldType, Schema},
@@ -270,6 +270,8 @@ pub struct SinkPlan {
     pub upsert: bool,
     /// A boolean column: where it is true, the record has the row's key and no value.
     pub tombstone: Option<usize>,
+    /// How values are written in a topic.
+    pub format: SinkFormat,
     /// Where rows are published as files. `topic` is then one of the pipeline's own: it holds frames until they are published, each
     /// in the partition of its task.
     pub files: Option<FilesPlan>,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    format::SourceFormat,
+    format::{SourceFormat, writer::SinkFormat},
     plan::{Plan, SourceIdx},
     time::WallTime,
 };
@@ -38,13 +38,20 @@ impl Plan {
     /// This plan as tests play it. Records are JSON objects of their fields, however the topic has them, and no source goes idle: whether one
     /// does depends on when a process was started, and a test has one answer.
     pub fn of_rehearsal(&self) -> Plan {
-        let mut plan = self.clone();
+        let mut plan = self.with_json_sinks();
         for source in &mut plan.sources {
             source.idle_after_ms = i64::MAX;
             if source.format != SourceFormat::Raw {
                 source.format = SourceFormat::Json;
             }
         }
+        plan
+    }
+
+    /// This plan with sinks that write JSON, whatever their format is: for who compares their rows, or shows them.
+    pub fn with_json_sinks(&self) -> Plan {
+        let mut plan = self.clone();
+        plan.sinks.iter_mut().for_each(|sink| sink.format = SinkFormat::Json);
         plan
     }
 }

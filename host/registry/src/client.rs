@@ -1,4 +1,4 @@
-//! A schema registry over HTTP: schemas by their ids, in the interface that Confluent's has and others speak.
+//! A schema registry over HTTP: schemas by their ids, and ids for schemas, in the interface that Confluent's has and others speak.
 
 use std::{
     collections::BTreeMap,
@@ -6,9 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reelflow_core::{format::SchemaAnswer, json::base64};
+use reelflow_core::{
+    format::{Binary, SchemaAnswer},
+    json::base64,
+};
 use reelflow_ports::schemas::{Schemas, SchemasError};
-use serde_json::Value;
+use serde_json::{Value, json};
 use ureq::{Agent, Error};
 
 use crate::{avro, protobuf};
@@ -64,6 +67,8 @@ enum Format {
 enum Got {
     Found(Value),
     NotFound,
+    /// It understood, and will not, for this reason.
+    Refused(String),
 }
 
 impl HttpRegistry {
@@ -84,13 +89,44 @@ impl HttpRegistry {
         HttpRegistry { agent: config.new_agent(), url, authorization, kept: Mutex::default() }
     }
 
-    fn get(&self, path: &str) -> Result<Got, SchemasError> {
-        let unavailable = |why: String| SchemasError::Unavailable(format!("{}: {why}", self.url));
-        let mut request = self.agent.get(format!("{}{path}", self.url));
-        if let Some(authorization) = &self.authorization {
-            request = request.header("authorization", authorization);
+    /// The id under which `subject` has the schema `text`, whose next version it becomes if it is none yet. Says in words why the registry will
+    /// not have it.
+    pub fn register(&self, subject: &str, format: Binary, text: &str) -> Result<Result<u32, String>, SchemasError> {
+        let mut body = json!({ "schema": text });
+        if format == Binary::Protobuf {
+            body["schemaType"] = json!("PROTOBUF");
         }
-        let mut response = request.call().map_err(|error| match error {
+        let path = format!("/subjects/{}/versions", escaped(subject));
+        match self.ask(&path, Some(&body))? {
+            Got::Found(answer) => match answer["id"].as_u64().and_then(|id| u32::try_from(id).ok()) {
+                Some(id) => Ok(Ok(id)),
+                None => Err(SchemasError::Unavailable(format!("{}: it gives no id for a schema", self.url))),
+            },
+            Got::NotFound => Ok(Err("it has no such subject, and makes none".to_owned())),
+            Got::Refused(why) => Ok(Err(why)),
+        }
+    }
+
+    fn get(&self, path: &str) -> Result<Got, SchemasError> {
+        self.ask(path, None)
+    }
+
+    /// One request: with `body` a POST, otherwise a GET.
+    fn ask(&self, path: &str, body: Option<&Value>) -> Result<Got, SchemasError> {
+        let unavailable = |why: String| SchemasError::Unavailable(format!("{}: {why}", self.url));
+        let url = format!("{}{path}", self.url);
+        let answer = match (body, &self.authorization) {
+            (None, None) => self.agent.get(url).call(),
+            (None, Some(account)) => self.agent.get(url).header("authorization", account).call(),
+            (Some(body), account) => {
+                let request = self.agent.post(url).content_type("application/vnd.schemaregistry.v1+json");
+                match account {
+                    Some(account) => request.header("authorization", account).send(body.to_string()),
+                    None => request.send(body.to_string()),
+                }
+            }
+        };
+        let mut response = answer.map_err(|error| match error {
             Error::BadUri(_) | Error::Http(_) => SchemasError::BadUrl(format!("{}: {error}", self.url)),
             error => unavailable(error.to_string()),
         })?;
@@ -101,6 +137,10 @@ impl HttpRegistry {
         match (status, body) {
             (200, Ok(body)) => Ok(Got::Found(body)),
             (404, Ok(body)) if body["error_code"].as_u64().is_some_and(|code| NOT_FOUND.contains(&code)) => Ok(Got::NotFound),
+            (409 | 422, Ok(body)) => {
+                let why = body["message"].as_str().map_or_else(|| format!("it answers {status}"), str::to_owned);
+                Ok(Got::Refused(why))
+            }
             (401 | 403, _) => Err(SchemasError::Denied(format!("{}: it answers {status}", self.url))),
             (200 | 404, _) => Err(unavailable(format!("it answers {status}, but not as a registry does"))),
             _ => Err(unavailable(format!("it answers {status}"))),
@@ -109,8 +149,12 @@ impl HttpRegistry {
 
     /// The schema at `path`, with those that it refers to, as the core reads by it.
     fn schema(&self, path: &str) -> Result<SchemaAnswer, SchemasError> {
-        let Got::Found(body) = self.get(path)? else { return Ok(SchemaAnswer::Unknown) };
         let unusable = |why: String| Ok(SchemaAnswer::Unusable(why.into()));
+        let body = match self.get(path)? {
+            Got::Found(body) => body,
+            Got::NotFound => return Ok(SchemaAnswer::Unknown),
+            Got::Refused(why) => return unusable(why),
+        };
         let Some(text) = Text::read(&body) else { return unusable("the registry gives no text for it".to_owned()) };
         let mut references: Vec<(String, String)> = Vec::new();
         let mut open = text.references;
@@ -131,6 +175,7 @@ impl HttpRegistry {
                     None => return unusable(format!("the registry gives no text for \"{name}\", to which it refers")),
                 },
                 Got::NotFound => return unusable(format!("the registry does not have \"{name}\", to which it refers")),
+                Got::Refused(why) => return unusable(format!("the registry does not give \"{name}\", to which it refers: {why}")),
             }
         }
         let parsed = match text.format {

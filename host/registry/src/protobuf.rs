@@ -35,11 +35,27 @@ pub fn parse(text: &str, references: &[(String, String)]) -> Result<WriterSchema
 
 /// As [`parse`], for bare values: all of them are the message called `message`.
 pub fn parse_message(text: &str, message: &str) -> Result<WriterSchema, String> {
-    let WriterSchema::Protobuf(schema) = parse(text, &[])? else { unreachable!("it was parsed as Protobuf") };
-    schema.of_message(message).map(WriterSchema::Protobuf).ok_or_else(|| {
-        let names: Vec<String> = schema.message_names().map(|name| format!("\"{name}\"")).collect();
-        format!("it has no message \"{message}\", but {}", names.join(", "))
-    })
+    let schema = parse_file(text)?;
+    schema.of_message(message).map(WriterSchema::Protobuf).ok_or_else(|| no_message(&schema, message))
+}
+
+/// As [`parse`], with the place of the message called `message`, which must stand in the file itself: a value says by it what it is.
+pub fn parse_to_write(text: &str, message: &str) -> Result<(WriterSchema, Vec<usize>), String> {
+    let schema = parse_file(text)?;
+    let path = schema.path_of(message).ok_or_else(|| no_message(&schema, message))?;
+    Ok((WriterSchema::Protobuf(schema), path))
+}
+
+fn parse_file(text: &str) -> Result<protobuf::Schema, String> {
+    match parse(text, &[])? {
+        WriterSchema::Protobuf(schema) => Ok(schema),
+        WriterSchema::Avro(_) => unreachable!("it was parsed as Protobuf"),
+    }
+}
+
+fn no_message(schema: &protobuf::Schema, message: &str) -> String {
+    let names: Vec<String> = schema.message_names().map(|name| format!("\"{name}\"")).collect();
+    format!("it has no message \"{message}\", but {}", names.join(", "))
 }
 
 /// How deep brackets stand in each other, those in comments and strings included.

@@ -217,6 +217,7 @@ impl Builder {
             key,
             upsert,
             tombstone,
+            format: Default::default(),
             files: None,
         });
         Ok(())

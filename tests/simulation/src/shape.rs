@@ -290,6 +290,7 @@ impl Shape {
             key,
             upsert: self.upsert(),
             tombstone: None,
+            format: Default::default(),
             files: None,
         }
     }

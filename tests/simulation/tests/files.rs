@@ -56,6 +56,7 @@ fn plan() -> Plan {
         key: Vec::new(),
         upsert: false,
         tombstone: None,
+        format: Default::default(),
         files: Some(files),
     };
     Plan {

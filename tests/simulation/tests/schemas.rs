@@ -106,6 +106,7 @@ fn plan() -> Plan {
         key: Vec::new(),
         upsert: false,
         tombstone: None,
+        format: Default::default(),
         files: None,
     };
     Plan {

@@ -12,7 +12,7 @@ use reelflow_runtime::{pipeline::Pipeline, worker::Job};
 
 use crate::{
     args::{Backfill, Format},
-    commands::run::{banner, conduct, metrics, observer, settings, source_partitions, warn},
+    commands::run::{banner, conduct, metrics, observer, registered, settings, source_partitions, warn},
     failure::Failure,
     manifest::{Manifest, Planned},
     progress::{Progress, ReadingBar},
@@ -32,10 +32,17 @@ pub(crate) fn backfill(args: &Backfill) -> Result<(), Failure> {
         Some(n_partitions) => n_partitions,
         None => source_partitions(process, &manifest, &*log)?,
     };
-    let Planned { plan, plugins, warnings } = manifest.plan(Partitions::all(n_partitions))?;
+    let Planned { mut plan, plugins, warnings } = manifest.plan(Partitions::all(n_partitions))?;
     warn(&manifest, &warnings);
     let histories =
         manifest.config.histories(&plan, &args.only, args.then_live).map_err(|problems| manifest.failure(problems))?;
+    let manifest = match registered(process, &manifest)? {
+        None => manifest,
+        Some(manifest) => {
+            plan = manifest.plan(Partitions::all(n_partitions))?.plan;
+            manifest
+        }
+    };
     if process.format == Format::Text {
         banner(&manifest, &*log, n_partitions, process.workers);
     }

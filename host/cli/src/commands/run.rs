@@ -36,7 +36,10 @@ use crate::{
     summary,
 };
 
+mod registered;
 mod watch;
+
+pub(super) use registered::registered;
 
 pub(crate) fn run(args: &Run) -> Result<(), Failure> {
     let manifest = Manifest::load(&args.process.file.manifest)?;
@@ -45,8 +48,16 @@ pub(crate) fn run(args: &Run) -> Result<(), Failure> {
     let schemas = manifest.schemas()?;
     let n_partitions = source_partitions(&args.process, &manifest, &*log)?;
     let components = manifest.components()?;
-    let (code, warnings) = manifest.code(&components, n_partitions)?;
+    let (mut code, warnings) = manifest.code(&components, n_partitions)?;
     warn(&manifest, &warnings);
+    // Not before it is known that the rows fit.
+    let manifest = match registered(&args.process, &manifest)? {
+        None => manifest,
+        Some(manifest) => {
+            (code, _) = manifest.code(&components, n_partitions)?;
+            manifest
+        }
+    };
     let resets = state::keeping(&code.plan, &args.reset)?;
     let code = Arc::new(code);
     let settings = settings(&manifest, &args.process, args.until_end);

@@ -41,7 +41,7 @@ pub(super) fn source_format(table: &mut Table<'_>, is_table: bool, problems: &mu
             // Which of the keys are right is not known where the format is not.
             if said.is_some() || !is_said {
                 for (key, at) in [("schema", schema_key), ("message", message_key)] {
-                    only_for(key, at, "whose format is \"avro\" or \"protobuf\"", table, problems);
+                    only_for(key, at, "sources whose format is \"avro\" or \"protobuf\"", table, problems);
                 }
             }
             return match said {
@@ -52,8 +52,8 @@ pub(super) fn source_format(table: &mut Table<'_>, is_table: bool, problems: &mu
         }
     };
     match (binary, &schema) {
-        (Binary::Avro, _) => only_for("message", message_key, "whose format is \"protobuf\"", table, problems),
-        (Binary::Protobuf, None) => only_for("message", message_key, "that name a schema file", table, problems),
+        (Binary::Avro, _) => only_for("message", message_key, "sources whose format is \"protobuf\"", table, problems),
+        (Binary::Protobuf, None) => only_for("message", message_key, "sources that name a schema file", table, problems),
         (Binary::Protobuf, Some(_)) if message_key.is_none() => table.missing("message", "\"Play\"", problems),
         (Binary::Protobuf, Some(_)) => {}
     }
@@ -64,10 +64,11 @@ pub(super) fn source_format(table: &mut Table<'_>, is_table: bool, problems: &mu
     })
 }
 
-fn only_for(key: &str, at: Option<Span>, sources: &str, table: &Table<'_>, problems: &mut Problems) {
+/// A key that only `whose` have: `sources whose …`.
+pub(super) fn only_for(key: &str, at: Option<Span>, whose: &str, table: &Table<'_>, problems: &mut Problems) {
     if let Some(at) = at {
         let message = format!("{} has no key \"{key}\"", table.what);
-        problems.push(Problem::at(Code::KeyOfAnotherKind, at, message, format!("a key of sources {sources}")));
+        problems.push(Problem::at(Code::KeyOfAnotherKind, at, message, format!("a key of {whose}")));
     }
 }
 

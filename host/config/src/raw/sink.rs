@@ -4,7 +4,7 @@ use std::path::{Component, Path};
 
 use reelflow_core::plan::{Divided, FileFormat};
 
-use super::{RawSink, flow::required_topic};
+use super::{RawSink, flow::required_topic, written::sink_schema};
 use crate::{
     code::Code,
     config::{Files, Sink, SinkTo},
@@ -16,8 +16,12 @@ const ROLL_EVERY_MS: i64 = 5 * 60_000;
 const ROLL_BYTES: u64 = 128 << 20;
 
 /// Keys that say something about records, for the message about them in a sink that writes files.
-const OF_TOPICS: [(&str, &str); 4] = [
+const OF_TOPICS: [(&str, &str); 8] = [
     ("topic", "sinks without \"files\""),
+    ("format", "sinks that write a topic; files have theirs in \"files\""),
+    ("schema", "sinks that write a topic"),
+    ("message", "sinks that write a topic"),
+    ("subject", "sinks that write a topic"),
     ("key", "sinks that write a topic"),
     ("partitions", "sinks that write a topic"),
     ("tombstone", "sinks that write a topic"),
@@ -45,13 +49,15 @@ pub(super) fn sink(name: At<String>, mut table: Table<'_>, problems: &mut Proble
         let problem = Problem::at(Code::TombstoneType, field.span.clone(), message, "what would they delete?");
         problems.push(problem.help("add `key = […]` with the fields that identify a record"));
     }
+    let schema = sink_schema(&mut table, problems);
+    let subject = schema.as_ref().and_then(|schema| schema.as_ref()?.subject.clone());
     table.take("files");
     table.finish(&[], problems);
     let built = (|| {
-        let to = SinkTo::Topic { topic: topic.clone()?, key, partitions, tombstone };
+        let to = SinkTo::Topic { topic: topic.clone()?, key, partitions, tombstone, schema: schema? };
         Some(Sink { name: name.clone(), input: input.clone()?, to })
     })();
-    RawSink { name, input, topic, path: None, built }
+    RawSink { name, input, topic, path: None, subject, built }
 }
 
 fn sink_of_files(name: At<String>, input: Option<At<String>>, mut table: Table<'_>, problems: &mut Problems) -> RawSink {
@@ -60,7 +66,7 @@ fn sink_of_files(name: At<String>, input: Option<At<String>>, mut table: Table<'
     table.finish(&OF_TOPICS, problems);
     let (path, files) = files.map_or((None, None), |table| read_files(table, problems));
     let built = (|| Some(Sink { name: name.clone(), input: input.clone()?, to: SinkTo::Files(files?) }))();
-    RawSink { name, input, topic: None, path, built }
+    RawSink { name, input, topic: None, path, subject: None, built }
 }
 
 /// The folder, and all of it if nothing is wrong.

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use reelflow_config::{Config, Outside, Partitions, Problems, Valid, config::SourceFormat, describe_plan, parse, plan, render};
+use reelflow_config::{Config, Outside, SinkWriter, Partitions, Problems, Valid, config::SourceFormat, describe_plan, parse, plan, render};
 use reelflow_core::{
     plan::Plan,
     plugin::{Declaration, StateVersion, World},
@@ -88,6 +88,18 @@ pub fn outside(config: &Config) -> Result<Outside, Problems> {
         match reelflow_registry::parse(*format, &text, message.as_ref().map(|message| message.value.as_str())) {
             Ok(schema) => drop(outside.schemas.insert(source.name.value.clone(), schema.into())),
             Err(why) => problems.push(config.bad_schema(&source.name, why)),
+        }
+    }
+    for sink in &config.sinks {
+        let Some(said) = sink.schema() else { continue };
+        let text = fs::read_to_string(folder().join(&said.path.value)).expect("the schemas of cases are there");
+        let message = said.message.as_ref().map(|message| message.value.as_str());
+        match reelflow_registry::parse_to_write(said.format, &text, message) {
+            Ok((schema, path)) => {
+                let writer = SinkWriter { schema: schema.into(), path, id: said.subject.as_ref().map(|_| 7) };
+                outside.sink_schemas.insert(sink.name.value.clone(), writer);
+            }
+            Err(why) => problems.push(config.bad_sink_schema(sink, said, why)),
         }
     }
     if problems.is_empty() { Ok(outside) } else { Err(problems) }

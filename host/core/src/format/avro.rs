@@ -1,10 +1,11 @@
-//! Avro: what a schema says, as far as reading needs it. Source: Apache Avro 1.12, "Specification".
+//! Avro: what a schema says, as far as reading and writing need it. Source: Apache Avro 1.12, "Specification".
 //!
 //! The text of a schema is parsed outside of the core, and so are names and aliases resolved there.
 
 use std::sync::Arc;
 
 pub(super) mod program;
+pub(super) mod writing;
 
 /// A schema: its types, which refer to each other by their place.
 #[derive(Clone, Debug, PartialEq)]

@@ -86,6 +86,24 @@ pub(super) fn zigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
+/// The inverse of [`zigzag`].
+pub(super) fn zigzagged(value: i64) -> u64 {
+    (value as u64) << 1 ^ (value >> 63) as u64
+}
+
+/// The inverse of [`Cursor::varint`].
+pub(super) fn put_varint(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+pub(super) fn put_zigzag(value: i64, out: &mut Vec<u8>) {
+    put_varint(zigzagged(value), out);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,5 +121,16 @@ mod tests {
         assert_eq!(read(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]), Err("a number beyond 64 bits"));
         assert_eq!(read(&[0x80; 11]), Err("a number beyond 64 bits"));
         assert_eq!([0, 1, 2, u64::MAX - 1, u64::MAX].map(zigzag), [0, -1, 1, i64::MAX, i64::MIN]);
+    }
+
+    #[test]
+    fn what_is_put_is_read_again() {
+        for value in [0, 1, 127, 128, 16_383, 16_384, i64::MAX as u64, u64::MAX] {
+            let mut bytes = Vec::new();
+            put_varint(value, &mut bytes);
+            let mut cursor = Cursor::new(&bytes, 0);
+            assert_eq!((cursor.varint(), cursor.is_at_end()), (Ok(value), true));
+            assert_eq!(zigzagged(zigzag(value)), value);
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{
     Binary, FormatError,
-    bytes::{Cursor, zigzag},
+    bytes::{Cursor, put_zigzag, zigzag},
 };
 
 const MAGIC: u8 = 0;
@@ -51,9 +51,31 @@ fn path(cursor: &mut Cursor<'_>) -> Option<Vec<usize>> {
     }
 }
 
+/// What [`read`] reads. `path`: of Protobuf, as [`Framed::path`].
+pub(super) fn head(id: u32, path: Option<&[usize]>) -> Vec<u8> {
+    let mut head = vec![MAGIC];
+    head.extend_from_slice(&id.to_be_bytes());
+    match path {
+        None => {}
+        Some([0]) => head.push(0),
+        Some(path) => [path.len()].iter().chain(path).for_each(|place| put_zigzag(*place as i64, &mut head)),
+    }
+    head
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_head_is_read_again() {
+        for path in [&[0][..], &[3], &[1, 3], &[200, 0, 5]] {
+            let framed = read(&head(258, Some(path)), Binary::Protobuf).expect("it is framed");
+            assert_eq!((framed.id, &framed.path[..]), (258, path));
+        }
+        assert_eq!(head(258, Some(&[0])), [0, 0, 0, 1, 2, 0]);
+        assert_eq!(head(258, None), [0, 0, 0, 1, 2]);
+    }
 
     #[test]
     fn an_id_and_a_message_stand_before_a_value() {

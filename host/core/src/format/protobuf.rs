@@ -1,4 +1,4 @@
-//! Protobuf: what a schema says, as far as reading needs it. Source: protobuf.dev, "Encoding" and "Field Presence".
+//! Protobuf: what a schema says, as far as reading and writing need it. Source: protobuf.dev, "Encoding" and "Field Presence".
 //!
 //! The text of a schema is parsed outside of the core, with all that it imports.
 
@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 pub(super) mod program;
 mod wire;
+pub(super) mod writing;
 
 /// The messages and enums of a file and of what it imports, which refer to each other by their place.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,16 +90,36 @@ impl Schema {
         inner.iter().try_fold(*self.top.get(*first)?, |message, at| self.messages[message].nested.get(*at).copied())
     }
 
+    /// Where the message called `name` stands in the file itself, as [`Schema::message_at`] takes it. `name` may be without its package where that
+    /// is the name of one message only. `None` if there is none, or more.
+    pub fn path_of(&self, name: &str) -> Option<Vec<usize>> {
+        let place = self.place_of(name)?;
+        self.path_to(place, &self.top)
+    }
+
+    fn path_to(&self, place: usize, among: &[usize]) -> Option<Vec<usize>> {
+        among.iter().enumerate().find_map(|(at, message)| {
+            if *message == place {
+                return Some(vec![at]);
+            }
+            let inner = self.path_to(place, &self.messages[*message].nested)?;
+            Some([vec![at], inner].concat())
+        })
+    }
+
     /// The same schema with the message called `name` first and alone at the top level. `name` may be without its package where that is
     /// the name of one message only. `None` if there is none, or more.
     pub fn of_message(&self, name: &str) -> Option<Schema> {
+        Some(Schema { top: vec![self.place_of(name)?], ..self.clone() })
+    }
+
+    fn place_of(&self, name: &str) -> Option<usize> {
         let exact = self.messages.iter().position(|message| message.name == name);
         let mut short = (0..self.messages.len()).filter(|place| self.messages[*place].name.rsplit('.').next() == Some(name));
-        let place = match (exact, short.next(), short.next()) {
-            (Some(place), _, _) | (None, Some(place), None) => place,
-            _ => return None,
-        };
-        Some(Schema { top: vec![place], ..self.clone() })
+        match (exact, short.next(), short.next()) {
+            (Some(place), _, _) | (None, Some(place), None) => Some(place),
+            _ => None,
+        }
     }
 
     /// The names of all messages, imported ones included.

@@ -143,6 +143,7 @@ fn plan(consumers: &[Consumer], behind: &[Consumer]) -> Plan {
             key: Vec::new(),
             upsert: false,
             tombstone: None,
+            format: Default::default(),
             files: None,
         }],
         fragments: Vec::new(),

@@ -28,6 +28,7 @@ fn plan() -> Arc<Plan> {
         key: Vec::new(),
         upsert: false,
         tombstone: None,
+        format: Default::default(),
         files: None,
     };
     Arc::new(Plan {

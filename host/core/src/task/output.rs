@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     column::Value,
+    format::writer::SinkFormat,
     frame,
     json::encode,
     letter::{Place, name, words},
@@ -93,7 +94,7 @@ impl Outputs {
         self.stamps = stamps;
     }
 
-    /// Writes rows to a sink: one JSON object each, or frames for rows that become files.
+    /// Writes rows to a sink: a value each, or frames for rows that become files.
     pub fn sink(&mut self, sink: SinkIdx, batch: &Batch, now: Option<WallTime>, effects: &mut Vec<Effect>) {
         let plan = &self.plan.sinks[sink];
         let outgoing = &mut self.sinks[sink];
@@ -116,7 +117,10 @@ impl Outputs {
             let value = if plan.tombstone.is_some_and(is_tombstone) {
                 None
             } else {
-                encode::row(&plan.schema, &batch.rows, row, revision, &mut self.scratch);
+                match &plan.format {
+                    SinkFormat::Json => encode::row(&plan.schema, &batch.rows, row, revision, &mut self.scratch),
+                    SinkFormat::Binary(writer) => writer.write(&batch.rows, row, revision, &mut self.scratch),
+                }
                 Some(&self.scratch[..])
             };
             outgoing.push(partition, batch.times[row].0, key.as_deref(), value, &[]);

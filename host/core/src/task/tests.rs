@@ -68,6 +68,7 @@ fn plan() -> Arc<Plan> {
         key: vec![0],
         upsert: false,
         tombstone: None,
+        format: Default::default(),
         files: None,
     };
     let fragment = |name: &str, input, stages| FragmentPlan { name: name.into(), inputs: vec![input], stages };

@@ -43,6 +43,7 @@ pub fn plan(format: FileFormat, divided: Divided) -> Plan {
         key: Vec::new(),
         upsert: false,
         tombstone: None,
+        format: Default::default(),
         files: Some(files),
     };
     Plan {

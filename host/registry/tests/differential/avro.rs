@@ -143,7 +143,7 @@ fn paths(of: &Type, path: &str, to: &mut Vec<(String, FieldType)>) {
 }
 
 /// What the library's value holds at `path`.
-fn at(value: &Value, path: &[&str]) -> Plain {
+pub(super) fn at(value: &Value, path: &[&str]) -> Plain {
     match (value, path) {
         (Value::Union(_, inner), _) => at(inner, path),
         (Value::Record(fields), [name, rest @ ..]) => {

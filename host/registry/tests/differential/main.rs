@@ -1,7 +1,8 @@
-//! What the core reads by a schema is what the libraries of Avro and Protobuf read by it.
+//! What the core reads and writes by a schema is what the libraries of Avro and Protobuf read and write by it.
 
 mod avro;
 mod protobuf;
+mod written;
 
 use std::sync::Arc;
 

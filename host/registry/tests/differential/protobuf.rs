@@ -57,7 +57,7 @@ impl FileResolver for Only {
     }
 }
 
-fn pool(text: &str) -> DescriptorPool {
+pub(super) fn pool(text: &str) -> DescriptorPool {
     let mut files = ChainFileResolver::new();
     files.add(Only(text.to_owned()));
     files.add(GoogleFileResolver::new());
@@ -127,7 +127,7 @@ fn paths(of: &MessageDescriptor, path: &str, to: &mut Vec<(String, FieldType)>) 
 }
 
 /// What the library's message holds at `path`; `None` if we would refuse it.
-fn at(message: &DynamicMessage, path: &[&str]) -> Option<Plain> {
+pub(super) fn at(message: &DynamicMessage, path: &[&str]) -> Option<Plain> {
     let [name, rest @ ..] = path else { unreachable!("a message is no field") };
     let field = message.descriptor().get_field_by_name(name).expect("the path is of this schema");
     if field.supports_presence() && !message.has_field(&field) {

@@ -29,7 +29,7 @@ pub(super) struct Side {
 impl Side {
     pub fn new(program: &Program, reading: &Reading) -> Result<Side, RunError> {
         let job = Job {
-            plan: program.plan.clone(),
+            plan: Arc::new(program.plan.with_json_sinks()),
             plugins: program.plugins.clone(),
             log: reading.log.clone(),
             schemas: reading.schemas.clone(),

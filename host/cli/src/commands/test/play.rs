@@ -51,7 +51,7 @@ pub(in crate::commands) struct Part {
     pub(in crate::commands) texts: Vec<String>,
 }
 
-/// Plays tests of one manifest.
+/// Plays tests of one manifest. Rows are compared as JSON, whatever a sink's format is.
 pub(in crate::commands) struct Player {
     plan: Arc<Plan>,
     plugins: Vec<Arc<dyn Plugin>>,
