@@ -212,11 +212,11 @@ impl Words<'_> {
             lines.push(format!("rows wait in topic {} until they are published", sink.topic));
         }
         if let Some(said) = self.config.sinks[idx].schema() {
-            let ids = said.subject.as_ref().map_or_else(
-                || "nothing before them".to_owned(),
-                |subject| format!("before them its id in the registry, where it is \"{}\"", subject.value),
-            );
-            lines.push(format!("values are {} of the schema in {}, with {ids}", said.format, said.path.value));
+            let id = said
+                .subject
+                .as_ref()
+                .map(|subject| format!("; its id as \"{}\" in the registry stands before each", subject.value));
+            lines.push(format!("values are {} by the schema in {}{}", said.format, said.path.value, id.unwrap_or_default()));
         }
         if let Some(column) = sink.tombstone {
             lines.push(format!("where {} is true, the record has no value: its key is deleted", sink.schema.fields[column].name));

@@ -152,7 +152,7 @@ fn unread(config: &Config, streams: &Streams<'_>, problems: &mut Problems) {
 fn assemble(
     config: &Config,
     order: &[usize],
-    (formats, mut written): (&[SourceFormat], Vec<SinkFormat>),
+    (formats, written): (&[SourceFormat], Vec<SinkFormat>),
     streams: &Streams<'_>,
     mut built: Built,
     cut: &Cut,
@@ -163,11 +163,9 @@ fn assemble(
     let place = Places { sources: &sources, order };
     let consumers = |origin: Origin| consumers(origin, &place, streams, cut);
 
-    let sink_plans = (0..config.sinks.len()).map(|idx| {
-        let format = std::mem::take(&mut written[idx]);
-        SinkPlan { format, ..sink_plan(config, idx, streams, &built, partitions) }
-    });
-    let sink_plans: Vec<SinkPlan> = sink_plans.collect();
+    let written = written.into_iter().enumerate();
+    let sink_plans: Vec<SinkPlan> =
+        written.map(|(idx, format)| SinkPlan { format, ..sink_plan(config, idx, streams, &built, partitions) }).collect();
     let source_plans = sources.iter().map(|idx| {
         let stream = Stream { schema: streams.flowing(Origin::Source(*idx)), consumers: consumers(Origin::Source(*idx)) };
         let fragment = cut.fragment_of_source(*idx);

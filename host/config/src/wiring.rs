@@ -299,7 +299,9 @@ fn registry(raw: &RawConfig, problems: &mut Problems) {
             for (sink, subject) in told {
                 let message = format!("nobody keeps the schema of sink \"{}\"", *sink.name);
                 let problem = Problem::at(Code::SchemaNowhere, subject.span.clone(), message, "a subject of which registry?");
-                problems.push(problem.help("add `[registry]` with its `url`, or remove \"subject\": then no id stands before values"));
+                problems.push(
+                    problem.help("add `[registry]` with its `url`, or remove \"subject\": then no id stands before values"),
+                );
             }
         }
     }

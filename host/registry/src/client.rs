@@ -175,7 +175,9 @@ impl HttpRegistry {
                     None => return unusable(format!("the registry gives no text for \"{name}\", to which it refers")),
                 },
                 Got::NotFound => return unusable(format!("the registry does not have \"{name}\", to which it refers")),
-                Got::Refused(why) => return unusable(format!("the registry does not give \"{name}\", to which it refers: {why}")),
+                Got::Refused(why) => {
+                    return unusable(format!("the registry does not give \"{name}\", to which it refers: {why}"));
+                }
             }
         }
         let parsed = match text.format {

@@ -127,7 +127,7 @@ fn compare(
 fn run(log: &Arc<dyn Log>, name: &str, plugin_name: &str, stages: &str, plugin: &Arc<dyn Plugin>) -> Result<f64, Box<dyn Error>> {
     let config = reelflow_config::parse(&format!("{SOURCE}{stages}")).map_err(|_| "the manifest is no good")?.value;
     let declarations = BTreeMap::from([(plugin_name.to_owned(), plugin.declaration().clone())]);
-    let outside = Outside { declarations, schemas: BTreeMap::new() };
+    let outside = Outside { declarations, ..Outside::default() };
     let plan =
         reelflow_config::plan(&config.renamed(name), &outside, Partitions::all(1)).map_err(|_| "the plugin does not fit")?;
     let plan: Plan = plan.value.with_suffix(&format!(".{name}"));

@@ -132,7 +132,9 @@ fn unwritable<'a>(sink: &Sink, said: &SinkSchema, why: &Unfit, name: impl Fn(usi
         }
     };
     let message = format!("sink \"{}\": {message}", *sink.name);
-    Problem::at(Code::SchemaUnfit, said.path.span.clone(), message, label).also(sink.input.span.clone(), "the rows of this stream").help(help)
+    Problem::at(Code::SchemaUnfit, said.path.span.clone(), message, label)
+        .also(sink.input.span.clone(), "the rows of this stream")
+        .help(help)
 }
 
 fn schema_span(source: &Source) -> Option<Span> {

@@ -5,8 +5,7 @@ use reelflow_core::format::Binary;
 use super::format::only_for;
 use crate::{config::written::SinkSchema, problem::Problems, walk::Table};
 
-const FORMATS: [(&str, Option<Binary>); 3] =
-    [("json", None), ("avro", Some(Binary::Avro)), ("protobuf", Some(Binary::Protobuf))];
+const FORMATS: [(&str, Option<Binary>); 3] = [("json", None), ("avro", Some(Binary::Avro)), ("protobuf", Some(Binary::Protobuf))];
 
 /// By what the values of a sink are written; `Some(None)`: by nothing, as JSON. `None`: something is wrong with it.
 pub(super) fn sink_schema(table: &mut Table<'_>, problems: &mut Problems) -> Option<Option<SinkSchema>> {

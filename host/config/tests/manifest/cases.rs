@@ -9,7 +9,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use reelflow_config::{Config, Outside, SinkWriter, Partitions, Problems, Valid, config::SourceFormat, describe_plan, parse, plan, render};
+use reelflow_config::{
+    Config, Outside, Partitions, Problems, SinkWriter, Valid, config::SourceFormat, describe_plan, parse, plan, render,
+};
 use reelflow_core::{
     plan::Plan,
     plugin::{Declaration, StateVersion, World},

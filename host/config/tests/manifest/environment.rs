@@ -8,6 +8,7 @@ use crate::cases;
 
 fn all(config: &reelflow_config::Config) -> Vec<Problem> {
     let Log::Kafka { brokers, .. } = &config.log else { panic!("the case is about Kafka") };
+    let (sink, said) = config.sinks.iter().find_map(|sink| Some((sink, sink.schema()?))).expect("a sink has a schema");
     vec![
         config.topic_missing("plays"),
         config.partitions_differ("impressions", 12, "plays", 8),
@@ -26,6 +27,8 @@ fn all(config: &reelflow_config::Config) -> Vec<Problem> {
         config.bad_schema("impressions", "it is none"),
         config.registry_unreachable("connection refused"),
         config.registry_denied("it answers 401"),
+        config.sink_schema_unreadable(sink, said, "no such file"),
+        config.schema_refused(sink, said, "Schema being registered is incompatible with an earlier schema"),
         config.history_unusable("plays", "\"history/plays\" does not exist"),
         config.history_unusable("impressions", "no space is left"),
         config.backfill_stuck("other records"),

@@ -16,11 +16,7 @@
 //!
 //! Sources: Apache Avro 1.12, "Specification"; protobuf.dev, "Encoding".
 
-use super::{
-    WriterSchema, avro,
-    bytes::put_varint,
-    framing, protobuf,
-};
+use super::{WriterSchema, avro, bytes::put_varint, framing, protobuf};
 use crate::{
     column::{Rows, Value},
     schema::{Field, FieldType, Schema},
@@ -116,8 +112,8 @@ impl RowWriter {
         };
         out.extend_from_slice(&self.head);
         match &self.parts {
-            Parts::Avro(parts) => parts.iter().for_each(|part| part.write(&value, out)),
-            Parts::Protobuf(parts) => parts.iter().for_each(|part| part.write(&value, out)),
+            Parts::Avro(parts) => parts.iter().for_each(|part| part.write(value, out)),
+            Parts::Protobuf(parts) => parts.iter().for_each(|part| part.write(value, out)),
         }
     }
 }
@@ -136,6 +132,7 @@ pub(super) fn put_plain(len: i64, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::bytes::put_zigzag;
 
     #[test]
     fn lengths_are_written_as_each_format_has_them() {

@@ -71,7 +71,8 @@ fn plan() -> Arc<Plan> {
         format: Default::default(),
         files: None,
     };
-    let fragment = |name: &str, input, stages| FragmentPlan { name: name.into(), inputs: vec![input], stages };
+    let fragment = |(name, input, stages): (&str, _, _)| FragmentPlan { name: name.into(), inputs: vec![input], stages };
+    let fragments = [("plays", FragmentInput::Source(0), vec![0]), ("away", FragmentInput::Shuffle(0), vec![])];
     Arc::new(Plan {
         name: "test".into(),
         n_partitions: N_PARTITIONS,
@@ -79,10 +80,7 @@ fn plan() -> Arc<Plan> {
         stages: vec![stage],
         shuffles: vec![shuffle],
         sinks: vec![sink],
-        fragments: vec![
-            fragment("plays", FragmentInput::Source(0), vec![0]),
-            fragment("away", FragmentInput::Shuffle(0), vec![]),
-        ],
+        fragments: fragments.map(fragment).into(),
         dead_letter_topic: "dead.test".into(),
         side_partitions: 2,
         changelog_topic: "reel.test.changelog".into(),

@@ -1,8 +1,9 @@
-//! Sources of Avro, Protobuf and raw bytes, as a user runs them: the rows are those of JSON, whatever happens to schemas and registry.
+//! Sources and sinks of Avro, Protobuf and raw bytes, as a user runs them: the rows are those of JSON, whatever happens to schemas and registry.
 
 mod avro;
 mod outages;
 mod protobuf;
+mod written;
 
 use std::fs;
 

@@ -15,7 +15,10 @@ use crate::{
 pub(in crate::format) enum Part {
     /// Of a field that no column fills: nothing, or the branch of null.
     Fixed(Vec<u8>),
-    Column { column: usize, branches: Option<Branches> },
+    Column {
+        column: usize,
+        branches: Option<Branches>,
+    },
 }
 
 /// Which branches of a union are null, if one is, and the column's type.

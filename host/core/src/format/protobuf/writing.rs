@@ -21,7 +21,12 @@ pub(in crate::format) struct Part {
 }
 
 /// The parts of the message at `place`, in the order of their numbers. What does not fit goes to `unfit`.
-pub(in crate::format) fn parts(schema: &Schema, place: usize, columns: &[WrittenColumn<'_>], unfit: &mut Vec<Unfit>) -> Vec<Part> {
+pub(in crate::format) fn parts(
+    schema: &Schema,
+    place: usize,
+    columns: &[WrittenColumn<'_>],
+    unfit: &mut Vec<Unfit>,
+) -> Vec<Part> {
     let message = &schema.messages[place];
     let is_filled = |field: &Field| columns.iter().any(|column| column.name == field.name);
     let mut parts = Vec::new();
