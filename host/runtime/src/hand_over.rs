@@ -31,7 +31,7 @@ use crate::{
 const TIMEOUTS_MAX: u32 = 3;
 
 /// What the tasks of a pipeline are to go on with.
-pub(crate) struct HandOver {
+pub struct HandOver {
     /// Its plan reads the history.
     job: Job,
     /// Reads the live topics.

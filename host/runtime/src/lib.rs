@@ -7,14 +7,14 @@
 //! This crate never decodes a record, never knows which log or plugin engine it drives (I-3), and decides nothing about event time.
 //!
 //! Modules in reading order: [`settings`], [`error`], [`patience`], [`observe`], `seal`, `recovery`, [`code`], [`worker`],
-//! [`control`], [`finish`], [`publish`], [`load`], `hand_over`, [`pipeline`], [`summary`], [`inspect`], [`rehearsal`],
+//! [`control`], [`finish`], [`publish`], [`load`], [`hand_over`], [`pipeline`], [`summary`], [`inspect`], [`rehearsal`],
 //! [`retry`], [`shadow`].
 
 pub mod code;
 pub mod control;
 pub mod error;
 pub mod finish;
-mod hand_over;
+pub mod hand_over;
 pub mod inspect;
 pub mod load;
 pub mod observe;
