@@ -1,30 +1,27 @@
 //! A real Apache Kafka for tests, the demo and benchmarks: one combined broker and controller on free loopback ports, with its
 //! data in a temporary folder.
 //!
-//! The broker never outlives the process that started it, however that ends: a shell holds the broker and the read end of a
-//! pipe whose write end is ours, so our death is its end of file.
-//!
 //! Needs Java 17 or newer, Maven and a POSIX shell; without them it fails with what to install, it never skips.
 
+pub mod guarded;
 mod jars;
 mod ready;
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
-    net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    process::Command,
     sync::{
-        LazyLock, OnceLock,
+        OnceLock,
         atomic::{AtomicU16, Ordering},
     },
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
+use guarded::{Guarded, free_port};
 pub use jars::{Release, ensure_jars};
 
 /// How long a broker may take to answer after its start; a loaded machine needs most of it.
@@ -35,7 +32,7 @@ pub struct Broker {
     libs: PathBuf,
     home: TempDir,
     port: u16,
-    process: Option<Process>,
+    process: Option<Guarded>,
 }
 
 impl Broker {
@@ -101,9 +98,11 @@ impl Broker {
     /// Starts the broker anew on the data and the ports it had; kills it first if it runs.
     pub fn restart(&mut self) -> Result<()> {
         self.kill()?;
-        self.process = Some(Process::spawn(&self.libs, self.home.path())?);
+        let mut broker = java(&self.libs);
+        broker.args(["kafka.Kafka", "server.properties"]);
+        self.process = Some(Guarded::spawn(&broker, self.home.path())?);
         ready::wait(self.port, START_MAX)
-            .with_context(|| format!("the broker did not start; its log ends with:\n{}", self.log_end()))
+            .with_context(|| format!("the broker did not start; its log ends with:\n{}", guarded::log_end(self.home.path())))
     }
 
     fn format(&self) -> Result<()> {
@@ -122,13 +121,6 @@ impl Broker {
         storage_tool(&["format", "-t", id.trim(), "-c", "server.properties", "--standalone"])?;
         Ok(())
     }
-
-    fn log_end(&self) -> String {
-        let log = fs::read(self.home.path().join("broker.log")).unwrap_or_default();
-        let text = String::from_utf8_lossy(&log);
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(30)..].join("\n")
-    }
 }
 
 impl Drop for Broker {
@@ -143,60 +135,6 @@ impl Drop for Broker {
 pub fn unique(stem: &str) -> String {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     format!("{stem}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
-/// A running broker and the shell that guards it.
-struct Process {
-    guard: Child,
-    orders: ChildStdin,
-    answers: BufReader<ChildStdout>,
-}
-
-/// Runs the broker, and kills it when told so or when its starter is gone, whichever comes first.
-///
-/// Interrupts are ignored, by the broker too: Ctrl-C in a terminal reaches the whole process group, and the broker must live
-/// until its clients are done. The folder is left alone after an orderly stop, since a restart may need it.
-const GUARD: &str = r#"
-trap '' INT TERM HUP
-home=$1; shift
-"$@" >>"$home/broker.log" 2>&1 </dev/null &
-broker=$!
-echo started
-order=
-read -r order
-kill -9 $broker 2>/dev/null
-wait $broker 2>/dev/null
-if [ "$order" = kill ]; then echo killed; else rm -rf "$home"; fi
-"#;
-
-impl Process {
-    fn spawn(libs: &Path, home: &Path) -> Result<Process> {
-        let broker = java(libs);
-        let mut guard = Command::new("sh");
-        guard.args(["-c", GUARD, "guard"]).arg(home).arg(broker.get_program()).args(broker.get_args());
-        guard.args(["kafka.Kafka", "server.properties"]).current_dir(home);
-        guard.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut guard = guard.spawn().context("cannot start sh")?;
-        let orders = guard.stdin.take().context("the guard has no stdin")?;
-        let answers = BufReader::new(guard.stdout.take().context("the guard has no stdout")?);
-        let mut process = Process { guard, orders, answers };
-        process.expect("started")?;
-        Ok(process)
-    }
-
-    fn kill(mut self) -> Result<()> {
-        self.orders.write_all(b"kill\n").context("the broker's guard is gone")?;
-        self.expect("killed")?;
-        self.guard.wait().context("the broker's guard cannot be awaited")?;
-        Ok(())
-    }
-
-    fn expect(&mut self, answer: &str) -> Result<()> {
-        let mut line = String::new();
-        self.answers.read_line(&mut line).context("the broker's guard does not answer")?;
-        ensure!(line.trim() == answer, "the broker's guard says \"{}\" instead of \"{answer}\"", line.trim());
-        Ok(())
-    }
 }
 
 /// The JVM with Kafka's classes. The `*` is for the JVM, which expands it itself.
@@ -238,18 +176,4 @@ log.retention.ms=-1
 ",
         data = data.display()
     )
-}
-
-/// A port that nobody listens on, below the range from which systems give out the local ports of connections: a client that
-/// tries to reconnect to a broker that is down could otherwise be given the broker's own port.
-fn free_port() -> Result<u16> {
-    const PORTS: std::ops::Range<u16> = 20_000..32_000;
-    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new((std::process::id() % 1_000) as u16 * 12));
-    for _ in PORTS {
-        let port = PORTS.start + NEXT.fetch_add(1, Ordering::Relaxed) % (PORTS.end - PORTS.start);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    bail!("no port from {} to {} is free", PORTS.start, PORTS.end)
 }

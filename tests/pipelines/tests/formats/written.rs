@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result};
 use reelflow_pipelines::{Job, said};
-use reelflow_registry_tests::TestRegistry;
+use reelflow_registry_tests::{TestRegistry, real::RealRegistry};
 use serde_json::Value;
 
 use super::{job, plays, rows, write};
@@ -79,17 +79,39 @@ fn objects(lines: &[String]) -> Result<Vec<Value>> {
 
 #[test]
 fn avro_and_protobuf_are_written_as_others_read_them() -> Result<()> {
-    let registry = TestRegistry::start();
+    written_as_others_read(&TestRegistry::start().url())
+}
+
+/// A registry of another team: it takes the schemas, gives them to whoever reads, and refuses one that its rule is against.
+#[test]
+fn a_real_registry_keeps_the_schemas_of_sinks() -> Result<()> {
+    let registry = RealRegistry::start()?;
+    written_as_others_read(&registry.url())?;
+    assert!(registry.latest("avro-value")?.contains("reel.out"));
+
+    registry.require_compatible("avro-value")?;
     let job = writing(&registry.url())?;
+    // An older value has none of it.
+    let unreadable = AVRO.replace(
+        "{ \"name\": \"profile_id\"",
+        "{ \"name\": \"more\", \"type\": [\"long\", \"null\"] }, { \"name\": \"profile_id\"",
+    );
+    fs::write(job.path().join("play.avsc"), unreadable)?;
+    write(&job, &plays()?)?;
+    let text = said(&job.reel(&["run", "--until-end"]).output()?);
+    assert!(text.contains("RF0517") && text.contains("avro-value"), "{text}");
+    Ok(())
+}
+
+fn written_as_others_read(registry: &str) -> Result<()> {
+    let job = writing(registry)?;
     write(&job, &plays()?)?;
     job.run_to_end(&["--workers", "2"])?;
     let expected = objects(&rows(&job)?)?;
     assert!(expected.len() > 1_000);
 
-    let mut reading = format!(
-        "[pipeline]\nname = \"reading\"\n[log]\nkind = \"embedded\"\npath = \"log\"\n[registry]\nurl = \"{}\"\n",
-        registry.url()
-    );
+    let mut reading =
+        format!("[pipeline]\nname = \"reading\"\n[log]\nkind = \"embedded\"\npath = \"log\"\n[registry]\nurl = \"{registry}\"\n");
     for (name, keys, _) in manners() {
         reading += &format!(
             "[source.{name}]\ntopic = \"{name}\"\nevent_time = \"event_ts\"\nbound = \"2m\"\n{FIELDS}\n{keys}\n\

@@ -1,0 +1,110 @@
+//! Apicurio Registry: another team's registry, with the interface of Confluent's, on loopback and in memory. Fetched by Maven once for a checkout.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use reelflow_broker_tests::guarded::{self, Guarded, free_port};
+use tempfile::TempDir;
+
+const VERSION: &str = "3.0.9";
+/// How long it may take to answer after its start; a loaded machine needs most of it.
+const START_MAX: Duration = Duration::from_secs(120);
+
+/// A registry that runs until it is dropped.
+pub struct RealRegistry {
+    /// Outlives the process.
+    home: TempDir,
+    port: u16,
+    process: Option<Guarded>,
+}
+
+impl RealRegistry {
+    /// An empty registry on a free port. Needs Java 17 or newer and Maven.
+    pub fn start() -> Result<RealRegistry> {
+        let program = ensure_program()?;
+        let home = tempfile::Builder::new().prefix("reelflow-registry-").tempdir()?;
+        let port = free_port()?;
+        let mut java = Command::new("java");
+        java.args(["-Xmx512m", "-Dquarkus.http.host=127.0.0.1"]).arg(format!("-Dquarkus.http.port={port}"));
+        java.arg("-jar").arg(program);
+        let process = Some(Guarded::spawn(&java, home.path())?);
+        let registry = RealRegistry { home, port, process };
+        let deadline = Instant::now() + START_MAX;
+        while let Err(error) = registry.ask("GET", "/subjects", "") {
+            if Instant::now() > deadline {
+                bail!("the registry does not answer: {error:#}; its log ends with:\n{}", guarded::log_end(registry.home.path()));
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        Ok(registry)
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/apis/ccompat/v7", self.port)
+    }
+
+    /// From now on a new version of `subject` must be able to read what the one before has written.
+    pub fn require_compatible(&self, subject: &str) -> Result<()> {
+        self.ask("PUT", &format!("/config/{subject}"), "{\"compatibility\":\"BACKWARD\"}").map(drop)
+    }
+
+    /// The newest schema of `subject`, in what the registry says.
+    pub fn latest(&self, subject: &str) -> Result<String> {
+        self.ask("GET", &format!("/subjects/{subject}/versions/latest"), "")
+    }
+
+    /// One request. Gives the answer's body if all is well.
+    fn ask(&self, method: &str, path: &str, body: &str) -> Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        let head = format!("{method} /apis/ccompat/v7{path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n");
+        let rest = format!("content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        stream.write_all((head + &rest).as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        ensure!(answer.starts_with("HTTP/1.1 200"), "{method} {path}: {answer}");
+        Ok(answer.split_once("\r\n\r\n").context("an answer has a body")?.1.to_owned())
+    }
+}
+
+impl Drop for RealRegistry {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.process.take().map(Guarded::kill) {
+            eprintln!("the registry could not be stopped: {error:#}");
+        }
+    }
+}
+
+/// The program, below `target/registry`. Fetches it when it is not there.
+fn ensure_program() -> Result<PathBuf> {
+    let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/registry");
+    let folder = all.join(VERSION);
+    if !folder.exists() {
+        fs::create_dir_all(&all).with_context(|| format!("cannot create {}", all.display()))?;
+        let fetched = tempfile::Builder::new().prefix("fetched-").tempdir_in(&all)?;
+        let output = Command::new("mvn")
+            .args(["-q", "-B", "dependency:unpack"])
+            .arg(format!("-Dartifact=io.apicurio:apicurio-registry-app:{VERSION}:tar.gz:all"))
+            .arg(format!("-DoutputDirectory={}", fetched.path().display()))
+            .current_dir(fetched.path())
+            .output()
+            .context(
+                "Apache Maven is needed to fetch a schema registry, and `mvn` does not run. Install it: apt-get install maven",
+            )?;
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        ensure!(output.status.success(), "mvn could not fetch Apicurio Registry: {said}");
+        // Under its name at once: who sees it sees all of it. Another test program may have been faster.
+        if let Err(error) = fs::rename(fetched.keep(), &folder) {
+            ensure!(folder.exists(), "cannot move the registry to {}: {error}", folder.display());
+        }
+    }
+    Ok(folder.canonicalize()?.join(format!("apicurio-registry-app-{VERSION}-runner.jar")))
+}
