@@ -23,7 +23,8 @@ use reelflow_ports::{
     log::{Log, LogError},
     schemas::{KnownSchemas, Schemas},
 };
-use reelflow_registry::client::{Account, HttpRegistry};
+use reelflow_registry::client::Account;
+pub(crate) use reelflow_registry::client::HttpRegistry;
 use reelflow_runtime::publish::FileSinks;
 use reelflow_wasm::WasmEngine;
 
@@ -46,19 +47,18 @@ pub(crate) struct RegistryTarget {
     pub(crate) url: String,
     /// User and password.
     pub(crate) account: Option<(String, String)>,
+    /// PEM.
+    pub(crate) ca: Option<String>,
 }
 
-/// Who says what records were written by. Does not connect yet; without a registry nobody is asked.
-pub(crate) fn schemas(target: Option<RegistryTarget>) -> Arc<dyn Schemas> {
-    match target {
-        Some(target) => Arc::new(registry(target)),
-        None => Arc::new(KnownSchemas::default()),
-    }
+/// Who says what records were written by, where no registry is named: nobody.
+pub(crate) fn no_schemas() -> Arc<dyn Schemas> {
+    Arc::new(KnownSchemas::default())
 }
 
-/// A schema registry. Does not connect yet.
-pub(crate) fn registry(RegistryTarget { url, account }: RegistryTarget) -> HttpRegistry {
-    HttpRegistry::new(&url, account.map(|(user, password)| Account { user, password }))
+/// A schema registry. Does not connect yet. An error says what is wrong with its certificates.
+pub(crate) fn registry(RegistryTarget { url, account, ca }: RegistryTarget) -> Result<HttpRegistry, String> {
+    HttpRegistry::new(&url, account.map(|(user, password)| Account { user, password }), ca.as_deref())
 }
 
 /// What a schema file says; or what is wrong with it, in words.

@@ -89,6 +89,8 @@ pub struct Registry {
     pub url: At<External>,
     /// User and password; the latter is never [`External::Inline`].
     pub account: Option<(At<External>, At<External>)>,
+    /// PEM of the certificates that sign its own, in place of the public ones.
+    pub ca: Option<At<External>>,
 }
 
 /// A value that the manifest says, or says where to find.

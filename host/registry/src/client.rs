@@ -12,7 +12,10 @@ use reelflow_core::{
 };
 use reelflow_ports::schemas::{Schemas, SchemasError};
 use serde_json::{Value, json};
-use ureq::{Agent, Error};
+use ureq::{
+    Agent, Error,
+    tls::{PemItem, RootCerts, TlsConfig, parse_pem},
+};
 
 use crate::{avro, protobuf};
 
@@ -72,9 +75,12 @@ enum Got {
 }
 
 impl HttpRegistry {
-    /// A client of the registry at `url`. Does not ask it yet.
-    pub fn new(url: &str, account: Option<Account>) -> HttpRegistry {
+    /// A client of the registry at `url`. Does not ask it yet. `ca`: PEM of the certificates that sign its own, in place of the public ones; an error
+    /// says in words what is wrong with it.
+    pub fn new(url: &str, account: Option<Account>, ca: Option<&str>) -> Result<HttpRegistry, String> {
+        let roots = ca.map_or(Ok(RootCerts::WebPki), roots)?;
         let config = Agent::config_builder()
+            .tls_config(TlsConfig::builder().root_certs(roots).build())
             .timeout_global(Some(TIMEOUT))
             .http_status_as_error(false)
             .user_agent("reelflow")
@@ -86,7 +92,7 @@ impl HttpRegistry {
             String::from_utf8(text).expect("base64 is ASCII")
         });
         let url = url.trim_end_matches('/').to_owned();
-        HttpRegistry { agent: config.new_agent(), url, authorization, kept: Mutex::default() }
+        Ok(HttpRegistry { agent: config.new_agent(), url, authorization, kept: Mutex::default() })
     }
 
     /// The id under which `subject` has the schema `text`, whose next version it becomes if it is none yet. Says in words why the registry will
@@ -223,6 +229,16 @@ impl Text {
         let references = references.iter().map(reference).collect::<Option<Vec<_>>>()?;
         Some(Text { schema: body["schema"].as_str()?.to_owned(), format, references })
     }
+}
+
+fn roots(pem: &str) -> Result<RootCerts, String> {
+    let mut roots = Vec::new();
+    for item in parse_pem(pem.as_bytes()) {
+        if let PemItem::Certificate(root) = item.map_err(|error| error.to_string())? {
+            roots.push(root);
+        }
+    }
+    if roots.is_empty() { Err("it holds no certificate in PEM".to_owned()) } else { Ok(RootCerts::new_with_certs(&roots)) }
 }
 
 /// A name as a part of a path. Source: RFC 3986, section 2.3.

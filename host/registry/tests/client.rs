@@ -7,6 +7,10 @@ use reelflow_registry_tests::TestRegistry;
 
 const PLAY: &str = r#"{"type":"record","name":"Play","fields":[{"name":"at","type":"long"}]}"#;
 
+fn client(url: &str, account: Option<Account>) -> HttpRegistry {
+    HttpRegistry::new(url, account, None).expect("no certificates")
+}
+
 fn format_of(answer: Result<SchemaAnswer, SchemasError>) -> Binary {
     match answer {
         Ok(SchemaAnswer::Known(schema)) => schema.format(),
@@ -26,7 +30,7 @@ fn schemas_are_asked_for_once() {
     let registry = TestRegistry::start();
     let avro = registry.register("plays-value", "AVRO", PLAY, &[]);
     let protobuf = registry.register("starts-value", "PROTOBUF", "syntax = \"proto3\"; message Play { int64 at = 1; }", &[]);
-    let client = HttpRegistry::new(&registry.url(), None);
+    let client = client(&registry.url(), None);
     for _ in 0..3 {
         assert_eq!(format_of(client.writer(avro)), Binary::Avro);
         assert_eq!(format_of(client.writer(protobuf)), Binary::Protobuf);
@@ -51,7 +55,7 @@ fn schemas_may_refer_to_others() {
     let protobuf = registry.register("starts-value", "PROTOBUF", play, &[("common/place.proto", "common/place.proto", 1)]);
     let lost = registry.register("lost-value", "PROTOBUF", play, &[("common/place.proto", "common/place.proto", 7)]);
 
-    let client = HttpRegistry::new(&format!("{}/", registry.url()), None);
+    let client = client(&format!("{}/", registry.url()), None);
     assert_eq!(format_of(client.writer(avro)), Binary::Avro);
     assert_eq!(format_of(client.writer(protobuf)), Binary::Protobuf);
     assert!(why_unusable(client.writer(lost)).contains("does not have \"common/place.proto\""));
@@ -69,7 +73,7 @@ fn schemas_that_are_none_are_unusable() {
         (registry.register("also deep", "AVRO", &"[".repeat(100_000), &[]), "recursion limit"),
         (registry.register("e", "AVRO", r#"{"type":"record","name":"A","fields":[{"name":"b","type":"B"}]}"#, &[]), "B"),
     ];
-    let client = HttpRegistry::new(&registry.url(), None);
+    let client = client(&registry.url(), None);
     for (id, says) in cases {
         let why = why_unusable(client.writer(id));
         assert!(why.contains(says), "{id}: {why}");
@@ -82,9 +86,9 @@ fn who_is_asked_may_ask_who_it_is() {
     let id = registry.register("plays-value", "AVRO", PLAY, &[]);
     registry.protect("reel", "hunter2");
     let account = |password: &str| Some(Account { user: "reel".to_owned(), password: password.to_owned() });
-    assert_eq!(format_of(HttpRegistry::new(&registry.url(), account("hunter2")).writer(id)), Binary::Avro);
+    assert_eq!(format_of(client(&registry.url(), account("hunter2")).writer(id)), Binary::Avro);
     for account in [None, account("hunter3")] {
-        let error = HttpRegistry::new(&registry.url(), account).writer(id).expect_err("it is not let in");
+        let error = client(&registry.url(), account).writer(id).expect_err("it is not let in");
         assert!(matches!(error, SchemasError::Denied(_)), "{error:?}");
         let text = error.to_string();
         assert!(text.contains("401") && !text.contains("hunter"), "{text}");
@@ -95,7 +99,7 @@ fn who_is_asked_may_ask_who_it_is() {
 fn what_is_no_answer_is_none() {
     let registry = TestRegistry::start();
     let id = registry.register("plays-value", "AVRO", PLAY, &[]);
-    let client = HttpRegistry::new(&registry.url(), None);
+    let client = client(&registry.url(), None);
     let failures = [
         (503, "{\"error_code\":50302}", "503"),
         (500, "", "500"),
@@ -119,10 +123,18 @@ fn what_is_no_answer_is_none() {
 #[test]
 fn nobody_there_is_no_answer_and_a_bad_address_is_the_users() {
     let gone = TestRegistry::start().url();
-    let error = HttpRegistry::new(&gone, None).writer(1).expect_err("nobody is there");
+    let error = client(&gone, None).writer(1).expect_err("nobody is there");
     assert!(matches!(error, SchemasError::Unavailable(_)), "{error:?}");
     for bad in ["", "not an address", "http://", "ftp://localhost"] {
-        let error = HttpRegistry::new(bad, None).writer(1).expect_err("no address");
+        let error = client(bad, None).writer(1).expect_err("no address");
         assert!(matches!(error, SchemasError::BadUrl(_)), "{bad:?}: {error:?}");
+    }
+}
+
+#[test]
+fn what_is_no_certificate_is_said() {
+    for bad in ["", "no PEM", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {
+        let why = HttpRegistry::new("https://localhost", None, Some(bad)).map(drop).expect_err("it is no certificate");
+        assert!(!why.is_empty(), "{bad}");
     }
 }

@@ -15,6 +15,9 @@ use reelflow_broker_tests::guarded::{self, Guarded, free_port};
 use tempfile::TempDir;
 
 const VERSION: &str = "3.0.9";
+const KEYS: &str = "keys.p12";
+const PASSWORD: &str = "not a secret";
+const CERTIFICATE: &str = "certificate.pem";
 /// How long it may take to answer after its start; a loaded machine needs most of it.
 const START_MAX: Duration = Duration::from_secs(120);
 
@@ -23,6 +26,7 @@ pub struct RealRegistry {
     /// Outlives the process.
     home: TempDir,
     port: u16,
+    tls_port: u16,
     process: Option<Guarded>,
 }
 
@@ -31,12 +35,16 @@ impl RealRegistry {
     pub fn start() -> Result<RealRegistry> {
         let program = ensure_program()?;
         let home = tempfile::Builder::new().prefix("reelflow-registry-").tempdir()?;
-        let port = free_port()?;
+        let (port, tls_port) = (free_port()?, free_port()?);
+        certify(home.path())?;
         let mut java = Command::new("java");
         java.args(["-Xmx512m", "-Dquarkus.http.host=127.0.0.1"]).arg(format!("-Dquarkus.http.port={port}"));
+        java.arg(format!("-Dquarkus.http.ssl-port={tls_port}"));
+        java.arg(format!("-Dquarkus.http.ssl.certificate.key-store-file={KEYS}"));
+        java.arg(format!("-Dquarkus.http.ssl.certificate.key-store-password={PASSWORD}"));
         java.arg("-jar").arg(program);
         let process = Some(Guarded::spawn(&java, home.path())?);
-        let registry = RealRegistry { home, port, process };
+        let registry = RealRegistry { home, port, tls_port, process };
         let deadline = Instant::now() + START_MAX;
         while let Err(error) = registry.ask("GET", "/subjects", "") {
             if Instant::now() > deadline {
@@ -49,6 +57,16 @@ impl RealRegistry {
 
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/apis/ccompat/v7", self.port)
+    }
+
+    /// The same over TLS, with a certificate that no authority knows.
+    pub fn tls_url(&self) -> String {
+        format!("https://127.0.0.1:{}/apis/ccompat/v7", self.tls_port)
+    }
+
+    /// That certificate, in PEM.
+    pub fn certificate(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.home.path().join(CERTIFICATE))?)
     }
 
     /// From now on a new version of `subject` must be able to read what the one before has written.
@@ -81,6 +99,20 @@ impl Drop for RealRegistry {
             eprintln!("the registry could not be stopped: {error:#}");
         }
     }
+}
+
+/// Writes a key and a certificate for it into `home`, with the tool that comes with Java.
+fn certify(home: &Path) -> Result<()> {
+    let keytool = |args: &[&str]| -> Result<()> {
+        let keys = ["-keystore", KEYS, "-storepass", PASSWORD, "-alias", "registry"];
+        let output =
+            Command::new("keytool").args(args).args(keys).current_dir(home).output().context("`keytool` of Java does not run")?;
+        ensure!(output.status.success(), "keytool: {}", String::from_utf8_lossy(&output.stdout));
+        Ok(())
+    };
+    let name = ["-dname", "CN=registry", "-ext", "SAN=ip:127.0.0.1"];
+    keytool(&[&["-genkeypair", "-keyalg", "EC", "-storetype", "PKCS12", "-validity", "3650"], &name[..]].concat())?;
+    keytool(&["-exportcert", "-rfc", "-file", CERTIFICATE])
 }
 
 /// The program, below `target/registry`. Fetches it when it is not there.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, sync::Arc};
 
 use reelflow_config::{
     At, Problems, SinkWriter,
-    config::{Sink, SourceFormat, written::SinkSchema},
+    config::{Registry, Sink, SourceFormat, written::SinkSchema},
 };
 use reelflow_core::format::WriterSchema;
 use reelflow_ports::schemas::{Schemas, SchemasError};
@@ -12,26 +12,30 @@ use reelflow_ports::schemas::{Schemas, SchemasError};
 use super::Manifest;
 use crate::{
     failure::Failure,
-    wire::{self, RegistryTarget},
+    wire::{self, HttpRegistry, RegistryTarget},
 };
 
 impl Manifest {
     /// Whom to ask for schemas. Nobody is asked yet.
     pub(crate) fn schemas(&self) -> Result<Arc<dyn Schemas>, Failure> {
-        Ok(wire::schemas(self.registry_target()?))
+        Ok(self.registry()?.map_or_else(wire::no_schemas, |registry| Arc::new(registry)))
     }
 
     /// The registry, with every reference resolved; `None`: none is named.
-    fn registry_target(&self) -> Result<Option<RegistryTarget>, Failure> {
+    fn registry(&self) -> Result<Option<HttpRegistry>, Failure> {
+        let Some(Registry { url, account, ca }) = &self.config.registry else { return Ok(None) };
         let mut problems = Problems::default();
-        let target = self.config.registry.as_ref().map(|registry| RegistryTarget {
-            url: self.resolved(&registry.url, &mut problems),
-            account: registry
-                .account
-                .as_ref()
-                .map(|(user, password)| (self.resolved(user, &mut problems), self.resolved(password, &mut problems))),
-        });
-        if problems.has_errors() { Err(self.failure(problems)) } else { Ok(target) }
+        let mut resolved = |value| self.resolved(value, &mut problems);
+        let account = account.as_ref().map(|(user, password)| (resolved(user), resolved(password)));
+        let target = RegistryTarget { url: resolved(url), account, ca: ca.as_ref().map(&mut resolved) };
+        if problems.has_errors() {
+            return Err(self.failure(problems));
+        }
+        let unusable = |why: String| {
+            let ca = ca.as_ref().expect("only certificates can be unusable");
+            self.failure(reelflow_config::external_missing(ca, why))
+        };
+        wire::registry(target).map(Some).map_err(unusable)
     }
 
     /// What the schema files say that sources name.
@@ -84,8 +88,7 @@ impl Manifest {
     /// The same manifest with the ids that the registry gives to the schemas of sinks, which it has from then on. The error of a registry that
     /// does not answer is the caller's to wait for.
     pub(crate) fn registered(&self) -> Result<Result<Manifest, SchemasError>, Failure> {
-        let Some(target) = self.registry_target()? else { return Ok(Ok(self.clone())) };
-        let registry = wire::registry(target);
+        let Some(registry) = self.registry()? else { return Ok(Ok(self.clone())) };
         let mut sink_ids = BTreeMap::new();
         for (sink, said) in self.written() {
             let Some(subject) = &said.subject else { continue };

@@ -87,6 +87,7 @@ pub(super) fn registry(root: &mut Table<'_>, problems: &mut Problems) -> Option<
     let url = table.take("url").and_then(|entry| external(&entry, WHAT, problems)).filter(|url| is_address(url, problems));
     let user = table.take("user").and_then(|entry| external(&entry, WHAT, problems));
     let password = table.take("password").and_then(|entry| external(&entry, WHAT, problems));
+    let ca = table.take("ca").and_then(|entry| external(&entry, WHAT, problems));
     table.finish(&[], problems);
     let has_no_secret = match &password {
         Some(At { value: External::Inline(_), span }) => {
@@ -100,7 +101,7 @@ pub(super) fn registry(root: &mut Table<'_>, problems: &mut Problems) -> Option<
         }
         _ => true,
     };
-    let built = url.filter(|_| has_no_secret).map(|url| Registry { url, account: user.zip(password) });
+    let built = url.filter(|_| has_no_secret).map(|url| Registry { url, account: user.zip(password), ca });
     Some(At::new(built, span))
 }
 

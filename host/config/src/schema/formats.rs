@@ -57,4 +57,6 @@ pub(super) struct Registry {
     /// Whom it lets in, together with `password`.
     user: Option<Setting>,
     password: Option<Secret>,
+    /// The certificates (PEM) that sign its own, where the public authorities do not: `{ file = "ca.pem" }`.
+    ca: Option<Setting>,
 }

@@ -100,6 +100,23 @@ fn a_real_registry_keeps_the_schemas_of_sinks() -> Result<()> {
     write(&job, &plays()?)?;
     let text = said(&job.reel(&["run", "--until-end"]).output()?);
     assert!(text.contains("RF0517") && text.contains("avro-value"), "{text}");
+    only_with_its_certificate(&registry)
+}
+
+/// Over TLS: no public authority knows the registry.
+fn only_with_its_certificate(registry: &RealRegistry) -> Result<()> {
+    let job = writing(&registry.tls_url())?;
+    write(&job, &plays()?)?;
+    let output = job.reel(&["run", "--until-end", "--give-up-after", "0"]).output()?;
+    assert!(said(&output).contains("RF0515") && said(&output).contains("certificate"), "{}", said(&output));
+    let manifest = fs::read_to_string(job.path().join("reel.toml"))?;
+    fs::write(job.path().join("reel.toml"), manifest.replace("[registry]\n", "[registry]\nca = { file = \"ca.pem\" }\n"))?;
+    fs::write(job.path().join("ca.pem"), "no certificate")?;
+    let output = job.reel(&["run", "--until-end"]).output()?;
+    assert!(said(&output).contains("RF0506") && said(&output).contains("certificate"), "{}", said(&output));
+    fs::write(job.path().join("ca.pem"), registry.certificate()?)?;
+    job.run_to_end(&[])?;
+    assert!(rows(&job)?.len() > 1_000);
     Ok(())
 }
 
