@@ -11,9 +11,10 @@ use std::{
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use reelflow_core::{
+    column::{Rows, Value},
     letter::name,
     plan::StageKind,
-    plugin::{Declaration, PluginFault, Request, Response, StateVersion},
+    plugin::{Declaration, PluginFault, Reject, Request, Response, StateVersion},
     upgrade::{Entry, Ledger, Migration, Verdict},
 };
 use reelflow_ports::{
@@ -35,6 +36,9 @@ use crate::shape::Shape;
 const GOOD: [&str; 3] = ["v1", "v2", "v3"];
 /// Traps at every call, until it was accepted for want of calls.
 const BAD: &str = "bad";
+/// Its transforms refuse rows with [`ODD`] in a column, which all others take.
+const STRICT: &str = "strict";
+const ODD: &[u8] = b"odd";
 
 /// The pipeline's plugins in a version: all that a version changes is its digest, and whether it traps.
 pub struct Versions {
@@ -56,7 +60,8 @@ impl Loader for Versions {
             let component = components.get(name).ok_or_else(|| format!("no component {name}"))?;
             let version = String::from_utf8_lossy(component).into_owned();
             let traps = (version == BAD).then(|| self.traps.clone());
-            Ok(Arc::new(Versioned { digest: format!("{name}-{version}"), inner, traps }))
+            let is_strict = version == STRICT;
+            Ok(Arc::new(Versioned { digest: format!("{name}-{version}"), inner, traps, is_strict }))
         };
         let plugins = names.iter().zip(plugins).map(versioned).collect::<Result<_, _>>()?;
         Ok(Program::new(plan, plugins, names))
@@ -77,6 +82,7 @@ struct Versioned {
     digest: String,
     inner: Arc<dyn Plugin>,
     traps: Option<Arc<AtomicBool>>,
+    is_strict: bool,
 }
 
 impl Plugin for Versioned {
@@ -93,13 +99,15 @@ impl Plugin for Versioned {
     }
 
     fn instance(&self) -> Result<Box<dyn PluginInstance>, LoadError> {
-        Ok(Box::new(VersionedInstance { inner: self.inner.instance()?, traps: self.traps.clone() }))
+        let (traps, is_strict) = (self.traps.clone(), self.is_strict);
+        Ok(Box::new(VersionedInstance { inner: self.inner.instance()?, traps, is_strict }))
     }
 }
 
 struct VersionedInstance {
     inner: Box<dyn PluginInstance>,
     traps: Option<Arc<AtomicBool>>,
+    is_strict: bool,
 }
 
 impl PluginInstance for VersionedInstance {
@@ -108,11 +116,30 @@ impl PluginInstance for VersionedInstance {
     }
 
     fn call(&mut self, request: &Request) -> Result<Response, PluginFault> {
-        match &self.traps {
-            Some(traps) if traps.load(Ordering::Relaxed) => Err(PluginFault::Trap("it is bad".to_owned().into())),
-            _ => self.inner.call(request),
+        if self.traps.as_ref().is_some_and(|traps| traps.load(Ordering::Relaxed)) {
+            return Err(PluginFault::Trap("it is bad".to_owned().into()));
         }
+        let response = self.inner.call(request)?;
+        Ok(match request {
+            Request::Transform { rows } if self.is_strict => without_odd(rows, response),
+            _ => response,
+        })
     }
+}
+
+/// `response` to `rows`, with those refused that are odd and were not.
+fn without_odd(rows: &Rows, mut response: Response) -> Response {
+    let Response::Rows { outputs, rejects } = &mut response else { return response };
+    let is_odd = |row: u32| rows.columns().iter().any(|column| column.at(row as usize) == Value::Bytes(ODD));
+    for routed in outputs {
+        let odd = routed.origins.iter().filter(|row| is_odd(**row));
+        rejects.extend(odd.map(|row| Reject { row: *row, code: 8, message: "a row is odd".to_owned() }));
+        let kept: Vec<u32> = (0..).zip(&routed.origins).filter(|(_, row)| !is_odd(**row)).map(|(at, _)| at).collect();
+        routed.rows = routed.rows.take(&kept);
+        routed.origins.retain(|row| !is_odd(*row));
+    }
+    rejects.sort_by_key(|reject| reject.row);
+    response
 }
 
 /// The upgrades of one run.
