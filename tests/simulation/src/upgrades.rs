@@ -1,7 +1,7 @@
 //! Code that changes while everything else goes wrong: what processes are started with, what is proposed, and what must not be seen of it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,7 +15,7 @@ use reelflow_core::{
     letter::name,
     plan::StageKind,
     plugin::{Declaration, PluginFault, Reject, Request, Response, StateVersion},
-    upgrade::{Entry, Ledger, Migration, Verdict},
+    upgrade::{Entry, How, Ledger, Migration, Verdict},
 };
 use reelflow_ports::{
     clock::Clock,
@@ -154,6 +154,10 @@ pub struct Upgrades {
     pub n_accepted: usize,
     pub n_rolled_back: usize,
     n_proposed: usize,
+    /// Whether anybody wants other code.
+    pub are_wanted: bool,
+    /// What the next process that begins is to forget, as `reel run --reset` says.
+    at_start: Option<Arc<str>>,
 }
 
 impl Upgrades {
@@ -169,17 +173,36 @@ impl Upgrades {
             n_accepted: 0,
             n_rolled_back: 0,
             n_proposed: 0,
+            are_wanted: true,
+            at_start: None,
         }
+    }
+
+    /// The next process that begins has `stage` forget what it keeps. Those that begin after the log knows it do not say so again.
+    pub fn reset_at_start(&mut self, stage: &str) {
+        self.at_start = Some(stage.into());
+    }
+
+    /// How often a start has said that a stage is to forget.
+    pub fn n_resets_at_start(&self) -> usize {
+        let Some(ledger) = self.ledger() else { return 0 };
+        ledger.entries().filter(|entry| entry.how == How::Started && !entry.resets.is_empty()).count()
     }
 
     /// What the process of `slot` runs, which begins now; `None` while the log fails.
     pub fn enter(&mut self, slot: usize, job: &Job) -> Option<Job> {
         let components = self.components("v1");
         let program = Arc::new(self.loader.load(&components).expect("the first version loads"));
-        let (loader, resets) = (self.loader.clone(), BTreeSet::new());
+        let loader = self.loader.clone();
+        let resets = self.at_start.iter().cloned().collect();
         let started = Started { code: program, components, loader, resets };
         let mut job = Job { settings: job.settings.clone(), ..job.clone() };
-        match control::enter(&mut job, &started, Upgrader::default()) {
+        let entered = control::enter(&mut job, &started, Upgrader::default());
+        // A start that failed may have said it, and one that says it again forgets again.
+        if self.at_start.is_some() && self.n_resets_at_start() > 0 {
+            self.at_start = None;
+        }
+        match entered {
             Ok(control) => {
                 self.controls.insert(slot, control);
                 Some(job)
@@ -212,8 +235,11 @@ impl Upgrades {
         }
     }
 
-    /// Somebody wants other code.
+    /// Somebody wants other code, if anybody does.
     pub fn propose(&mut self) {
+        if !self.are_wanted {
+            return;
+        }
         let version = if self.rng.random_bool(0.4) { BAD } else { GOOD[self.rng.random_range(0..GOOD.len())] };
         self.propose_version(version, &[]);
     }
