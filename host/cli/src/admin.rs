@@ -250,3 +250,55 @@ fn refused(why: &Failure) -> Answer {
 fn with_status(status: u16, why: &Failure) -> Answer {
     Answer::json(status, &told::json_of(&Refused::of(why)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use reelflow_core::time::WallTime;
+    use reelflow_ports::simulated::{NoFaults, SimulatedLog, VirtualClock};
+
+    use super::*;
+
+    const MANIFEST: &str = r#"
+[pipeline]
+name = "plays"
+[log]
+kind = "embedded"
+path = "log"
+[source.plays]
+topic = "plays"
+event_time = "ts"
+bound = "0s"
+[plugin.clean]
+path = "clean.wasm"
+[stage.clean]
+kind = "transform"
+input = "plays"
+plugin = "clean"
+[sink.out]
+input = "clean"
+topic = "out"
+"#;
+
+    /// Also where the other one has waited for its verdict for long.
+    #[test]
+    fn who_comes_while_another_changes_the_code_is_told_to_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("reel.toml");
+        fs::write(&path, MANIFEST).unwrap();
+        let Ok(manifest) = Manifest::load(&path) else { panic!("it is a manifest") };
+        let log = SimulatedLog::new(VirtualClock::starting_at(WallTime(0)), Box::new(NoFaults));
+        let metrics = Arc::new(Metrics::new(&manifest.config, 1));
+        let admin = Admin { metrics, manifest, log: Arc::new(log), n_partitions: 1, token: None, changing: Mutex::default() };
+        let change = Change::of(&[("plugin".to_owned(), "clean".to_owned())]).unwrap();
+        let asked = || admin.reload(&change, b"").unwrap_or_else(|why| refused(&why));
+
+        let changing = admin.changing.lock().unwrap();
+        let told = asked();
+        assert!(told.status == 409 && told.body.contains("somebody else is changing the code"), "{} {}", told.status, told.body);
+        drop(changing);
+        let told = asked();
+        assert!(told.status == 503 && told.body.contains("the pipeline has not begun yet"), "{} {}", told.status, told.body);
+    }
+}

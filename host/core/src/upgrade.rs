@@ -19,6 +19,9 @@ use crate::{
     time::WallTime,
 };
 
+pub mod follower;
+pub mod tally;
+
 /// How many proposals a ledger remembers.
 pub const ENTRIES_MAX: usize = 50;
 /// Of how many proposals the components are kept, beside those in use.

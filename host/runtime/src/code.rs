@@ -13,7 +13,7 @@ use reelflow_core::{
     plan::{Consumer, FragmentInput, Plan, PluginIdx, SinkIdx, StageIdx},
     record::{Header, Offset, Partition},
     task::Stamps,
-    upgrade::{CodeSet, Migration},
+    upgrade::{CodeSet, Migration, follower::Decided, tally::OnTrial},
 };
 use reelflow_ports::engine::Plugin;
 
@@ -76,6 +76,17 @@ impl Program {
         let changed = |name: &Arc<str>| before.set.0.get(name) != self.set.0.get(name);
         self.names.iter().map(changed).collect()
     }
+
+    /// The plugins that are tried where this program is to replace `before`.
+    pub(crate) fn on_trial(&self, before: &Program) -> Vec<OnTrial> {
+        let replaced = |name: &Arc<str>| before.names.iter().position(|old| old == name);
+        let new = self.changed_from(before).into_iter().enumerate().filter(|(_, is_new)| *is_new);
+        new.map(|(plugin, _)| {
+            let name = self.names[plugin].clone();
+            OnTrial { plugin, before: replaced(&name), name }
+        })
+        .collect()
+    }
 }
 
 /// A plugin as the header [`name::PLUGIN`] has it.
@@ -125,19 +136,19 @@ pub(crate) struct Posted {
     reports: Vec<Report>,
 }
 
+impl Posted {
+    /// What is tried, for whoever has seen that something is.
+    pub fn trial(&self) -> &Trial {
+        self.trial.as_ref().expect("a trial was posted")
+    }
+}
+
 /// Program that every worker is to try.
 #[derive(Clone)]
 pub(crate) struct Trial {
     pub proposal: Offset,
     pub code: Arc<Program>,
     pub migration: Migration,
-}
-
-/// How a trial ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Decided {
-    pub proposal: Offset,
-    pub is_accepted: bool,
 }
 
 /// What a worker has to say of a trial.

@@ -15,7 +15,7 @@ use std::{
 use reelflow_core::{
     record::{Offset, Outgoing},
     time::WallTime,
-    upgrade::{CodeSet, Digest, Entry, How, Ledger, Migration, Said, Verdict},
+    upgrade::{CodeSet, Digest, Entry, How, Ledger, Migration, Said, Verdict, follower::Decided},
 };
 use reelflow_ports::{
     clock::Clock,
@@ -24,7 +24,7 @@ use reelflow_ports::{
 use tracing::{info, warn};
 
 use crate::{
-    code::{Board, Components, Decided, Loader, Program, Report, Trial},
+    code::{Board, Components, Loader, Program, Report, Trial},
     error::RunError,
     observe::{Event, Observer},
 };

@@ -42,12 +42,13 @@ use crate::{
     patience::Patience,
     recovery::{self, Recovered},
     settings::Outage,
-    shadow::{passing::Passing, side::Side},
+    shadow::{passing::Passing, read_only::ReadOnly, side::Side},
     usage::CallUsage,
     worker::{self, Step},
 };
 
 mod passing;
+mod read_only;
 mod schemas;
 mod side;
 
@@ -138,6 +139,7 @@ impl Shadow {
     ///
     /// If no plugin of `new` is another one, all tasks are run.
     pub fn begin(reading: Reading, old: &Program, new: &Program) -> Result<Shadow, RunError> {
+        let reading = Reading { log: Arc::new(ReadOnly(reading.log.clone())), ..reading };
         let now = reading.clock.now();
         let mut shadow = Shadow {
             patience: Patience::new(reading.outage),

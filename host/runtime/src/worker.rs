@@ -37,7 +37,6 @@ mod changelog;
 mod life;
 mod schemas;
 pub(crate) mod status;
-mod tally;
 mod upgrade;
 
 /// How long who waits for the group waits at a time.
@@ -268,7 +267,7 @@ impl Worker {
 
     /// The session is over, its tasks are forgotten already.
     fn retry(&mut self, error: LogError) -> Result<Step, RunError> {
-        self.following.end_trial();
+        self.following.end();
         self.status().sessions_lost += 1;
         self.status().owned.clear();
         let Wait { failing_for, after, .. } = self.patience.failed(self.job.clock.now(), &error)?;

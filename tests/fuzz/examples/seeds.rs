@@ -171,6 +171,11 @@ fn calls() -> Seeds {
         ("emit", Function::Emit { window }, whole.clone()),
         ("take", Function::Take { time }, whole.clone()),
         ("fire", Function::Fire { timer, time }, whole),
+        (
+            "pair-right",
+            Function::PairRight,
+            States::Whole { name: String::new(), versions: Vec::new(), states: Packed::default() },
+        ),
     ];
     calls.map(|(name, function, states)| (name.to_owned(), DeadCall { function, states }.encode())).into()
 }

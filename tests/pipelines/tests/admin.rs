@@ -5,10 +5,9 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     process::Output,
-    thread,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use reelflow_pipelines::{Job, guest, guest_stage::GuestStage, said, variant};
 use serde_json::{Value, json};
 
@@ -205,23 +204,105 @@ fn without_a_token_everybody_reads_and_nobody_changes() -> Result<()> {
     running.stop()
 }
 
-/// One pipeline tries one thing at a time, and compiles one.
+/// `component`, whose description says `to` where it said `from` last.
+fn described(component: &[u8], from: &str, to: &str) -> Result<Vec<u8>> {
+    ensure!(from.len() == to.len(), "the length of a text stands before it");
+    let at = component.windows(from.len()).rposition(|window| window == from.as_bytes()).context("it says so")?;
+    let mut changed = component.to_vec();
+    changed[at..at + to.len()].copy_from_slice(to.as_bytes());
+    Ok(changed)
+}
+
+/// Posts `new`, which is refused as `reel reload` would: with these words, and nothing changes.
+fn check_refused(running: &Running, new: &[u8], words: &[&str]) -> Result<()> {
+    let before = (page(running, "/plugins")?, page(running, "/history")?);
+    let (status, answer) = post(running, "/reload?plugin=guest", &with_token(), new)?;
+    let refused = json_in(&answer)?;
+    ensure!(status == 422 && answer.contains("Content-Type: application/json"), "{answer}");
+    ensure!((&refused["format"], &refused["exit"]) == (&json!(1), &json!(2)), "{refused}");
+    let text = refused["text"].as_str().context("a text")?;
+    ensure!(words.iter().all(|word| text.contains(word)), "{text}");
+    let error = refused["error"].as_str().context("an error")?;
+    ensure!(!error.is_empty() && !error.contains('\n'), "{error}");
+    ensure!(refused.as_object().is_some_and(|members| members.len() == 4), "{refused}");
+    let status = page(running, "/status")?;
+    ensure!(status["trial"].is_null() && status["decided"].is_null() && status["ready"] == true, "{status}");
+    ensure!((page(running, "/plugins")?, page(running, "/history")?) == before, "something changed");
+    Ok(())
+}
+
+/// A plan that readers must be ready for is only said, and taken if they are.
 #[test]
-fn of_two_changes_at_once_one_is_told_to_wait() -> Result<()> {
+fn what_may_break_readers_is_refused_over_http_without_its_flag() -> Result<()> {
+    let job = job()?;
+    let original = fs::read(job.path().join("guest.wasm"))?;
+    let renamed = described(&original, r#"{"name": "y", "type": "bytes""#, r#"{"name": "z", "type": "bytes""#)?;
+    let running = running(&job)?;
+    let (status, answer) = post(&running, "/reload?plugin=guest&plan=true", &with_token(), &renamed)?;
+    let planned = json_in(&answer)?;
+    let differences = planned["plan"]["differences"].as_array().context("a list")?;
+    let breaks = |one: &Value| one["breaking"] == true && one["blocks"].is_null();
+    ensure!(status == 200 && differences.iter().any(breaks) && planned["proposal"].is_null(), "{planned}");
+    check_refused(&running, &renamed, &["readers of the results may break: ", "- y: ", "--allow-breaking"])?;
+    let (status, answer) = post(&running, "/reload?plugin=guest&allow_breaking=true", &with_token(), &renamed)?;
+    ensure!(status == 200 && json_in(&answer)?["verdict"]["verdict"] == "accepted", "{answer}");
+    running.stop()
+}
+
+/// State that would be lost is asked for by its name.
+#[test]
+fn what_cannot_read_the_state_is_refused_over_http_unless_it_is_forgotten() -> Result<()> {
+    let window = "key = [\"k\"]\nwindow = { kind = \"tumbling\", size = \"1s\" }\nlateness = \"0s\"\nemit = \"final\"";
+    let stage = GuestStage { kind: "aggregate", mode: "", function: "", more: window };
+    let job = stage.job("", "2", &[])?;
+    fs::write(job.path().join("token"), format!("{TOKEN}\n"))?;
+    let original = fs::read(job.path().join("guest.wasm"))?;
+    let newer = described(&original, r#""version": 3"#, r#""version": 4"#)?;
+    let running = running(&job)?;
+    check_refused(&running, &newer, &["the state that is kept would be unreadable: ", "Sum 3", "Sum 4", "`--reset guest`"])?;
+    let (status, answer) = post(&running, "/reload?plugin=guest&reset=guest", &with_token(), &newer)?;
+    let taken = json_in(&answer)?;
+    ensure!(status == 200 && taken["verdict"]["resets"] == json!(["guest"]), "{taken}");
+    running.stop()
+}
+
+#[test]
+fn what_is_no_component_is_refused_over_http() -> Result<()> {
     let job = job()?;
     let original = fs::read(job.path().join("guest.wasm"))?;
     let running = running(&job)?;
-    let mut statuses = thread::scope(|scope| -> Result<Vec<u16>> {
-        let ask = |mark| {
-            let (running, new) = (&running, variant(&original, mark));
-            scope.spawn(move || post(running, "/reload?plugin=guest", &with_token(), &new))
-        };
-        let asked = [1, 2].map(ask);
-        asked.into_iter().map(|one| Ok(one.join().expect("it does not panic")?.0)).collect()
-    })?;
-    statuses.sort_unstable();
-    assert_eq!(statuses, [200, 409]);
+    check_refused(&running, b"(component)", &["error[RF04", "reel.toml:", "guest.wasm"])?;
+    check_refused(&running, &original[..original.len() / 2], &["error[RF04", "reel.toml:", "guest.wasm"])?;
+    check_refused(&running, &fs::read(guest("aggregate"))?, &["error[RF04", "reel.toml:", "aggregate"])?;
     running.stop()
+}
+
+/// One pipeline tries one thing at a time. Who asks when a trial was over already is not told to wait, and so asks in the next one.
+#[test]
+fn who_asks_in_the_trial_of_another_is_told_to_wait() -> Result<()> {
+    let job = job()?;
+    let manifest = job.path().join("reel.toml");
+    // As long as a trial may be.
+    fs::write(&manifest, fs::read_to_string(&manifest)? + "\n[upgrade]\ntrial_intervals = 25\n")?;
+    let original = fs::read(job.path().join("guest.wasm"))?;
+    let running = running(&job)?;
+    for mark in (0..20).step_by(2) {
+        let (status, answer) = post(&running, "/reload?plugin=guest&wait=0", &with_token(), &variant(&original, mark))?;
+        ensure!(status == 202, "nobody has waited for the verdict: {answer}");
+        let first = json_in(&answer)?["proposal"].clone();
+        let (status, answer) = post(&running, "/reload?plugin=guest", &with_token(), &variant(&original, mark + 1))?;
+        let second = json_in(&answer)?["verdict"].clone();
+        let is_accepted = |entry: &Value| entry["proposal"] == first && entry["verdict"] == "accepted";
+        let entries = |page: &Value| page["entries"].as_array().cloned().unwrap_or_default();
+        running.await_answer("/history", |_, answer| json_in(answer).is_ok_and(|page| entries(&page).iter().any(is_accepted)))?;
+        if status == 409 {
+            ensure!(second["verdict"] == "refused" && second["current"] == false, "{second}");
+            ensure!(second["why"].as_str().is_some_and(|why| why.starts_with("the trial of guest ")), "{second}");
+            return running.stop();
+        }
+        ensure!(status == 200 && second["verdict"] == "accepted", "{second}");
+    }
+    bail!("no trial of five seconds was long enough to ask in it")
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Code that changes while everything else goes wrong: what processes are started with, what is proposed, and what must not be seen of it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,10 +11,11 @@ use std::{
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use reelflow_core::{
+    column::{Rows, Value},
     letter::name,
     plan::StageKind,
-    plugin::{Declaration, PluginFault, Request, Response, StateVersion},
-    upgrade::{Entry, Ledger, Migration, Verdict},
+    plugin::{Declaration, PluginFault, Reject, Request, Response, StateVersion},
+    upgrade::{Entry, How, Ledger, Migration, Verdict},
 };
 use reelflow_ports::{
     clock::Clock,
@@ -35,6 +36,9 @@ use crate::shape::Shape;
 const GOOD: [&str; 3] = ["v1", "v2", "v3"];
 /// Traps at every call, until it was accepted for want of calls.
 const BAD: &str = "bad";
+/// Its transforms refuse rows with [`ODD`] in a column, which all others take.
+const STRICT: &str = "strict";
+const ODD: &[u8] = b"odd";
 
 /// The pipeline's plugins in a version: all that a version changes is its digest, and whether it traps.
 pub struct Versions {
@@ -56,7 +60,8 @@ impl Loader for Versions {
             let component = components.get(name).ok_or_else(|| format!("no component {name}"))?;
             let version = String::from_utf8_lossy(component).into_owned();
             let traps = (version == BAD).then(|| self.traps.clone());
-            Ok(Arc::new(Versioned { digest: format!("{name}-{version}"), inner, traps }))
+            let is_strict = version == STRICT;
+            Ok(Arc::new(Versioned { digest: format!("{name}-{version}"), inner, traps, is_strict }))
         };
         let plugins = names.iter().zip(plugins).map(versioned).collect::<Result<_, _>>()?;
         Ok(Program::new(plan, plugins, names))
@@ -77,6 +82,7 @@ struct Versioned {
     digest: String,
     inner: Arc<dyn Plugin>,
     traps: Option<Arc<AtomicBool>>,
+    is_strict: bool,
 }
 
 impl Plugin for Versioned {
@@ -93,13 +99,15 @@ impl Plugin for Versioned {
     }
 
     fn instance(&self) -> Result<Box<dyn PluginInstance>, LoadError> {
-        Ok(Box::new(VersionedInstance { inner: self.inner.instance()?, traps: self.traps.clone() }))
+        let (traps, is_strict) = (self.traps.clone(), self.is_strict);
+        Ok(Box::new(VersionedInstance { inner: self.inner.instance()?, traps, is_strict }))
     }
 }
 
 struct VersionedInstance {
     inner: Box<dyn PluginInstance>,
     traps: Option<Arc<AtomicBool>>,
+    is_strict: bool,
 }
 
 impl PluginInstance for VersionedInstance {
@@ -108,11 +116,30 @@ impl PluginInstance for VersionedInstance {
     }
 
     fn call(&mut self, request: &Request) -> Result<Response, PluginFault> {
-        match &self.traps {
-            Some(traps) if traps.load(Ordering::Relaxed) => Err(PluginFault::Trap("it is bad".to_owned().into())),
-            _ => self.inner.call(request),
+        if self.traps.as_ref().is_some_and(|traps| traps.load(Ordering::Relaxed)) {
+            return Err(PluginFault::Trap("it is bad".to_owned().into()));
         }
+        let response = self.inner.call(request)?;
+        Ok(match request {
+            Request::Transform { rows } if self.is_strict => without_odd(rows, response),
+            _ => response,
+        })
     }
+}
+
+/// `response` to `rows`, with those refused that are odd and were not.
+fn without_odd(rows: &Rows, mut response: Response) -> Response {
+    let Response::Rows { outputs, rejects } = &mut response else { return response };
+    let is_odd = |row: u32| rows.columns().iter().any(|column| column.at(row as usize) == Value::Bytes(ODD));
+    for routed in outputs {
+        let odd = routed.origins.iter().filter(|row| is_odd(**row));
+        rejects.extend(odd.map(|row| Reject { row: *row, code: 8, message: "a row is odd".to_owned() }));
+        let kept: Vec<u32> = (0..).zip(&routed.origins).filter(|(_, row)| !is_odd(**row)).map(|(at, _)| at).collect();
+        routed.rows = routed.rows.take(&kept);
+        routed.origins.retain(|row| !is_odd(*row));
+    }
+    rejects.sort_by_key(|reject| reject.row);
+    response
 }
 
 /// The upgrades of one run.
@@ -127,6 +154,10 @@ pub struct Upgrades {
     pub n_accepted: usize,
     pub n_rolled_back: usize,
     n_proposed: usize,
+    /// Whether anybody wants other code.
+    pub are_wanted: bool,
+    /// What the next process that begins is to forget, as `reel run --reset` says.
+    at_start: Option<Arc<str>>,
 }
 
 impl Upgrades {
@@ -142,17 +173,36 @@ impl Upgrades {
             n_accepted: 0,
             n_rolled_back: 0,
             n_proposed: 0,
+            are_wanted: true,
+            at_start: None,
         }
+    }
+
+    /// The next process that begins has `stage` forget what it keeps. Those that begin after the log knows it do not say so again.
+    pub fn reset_at_start(&mut self, stage: &str) {
+        self.at_start = Some(stage.into());
+    }
+
+    /// How often a start has said that a stage is to forget.
+    pub fn n_resets_at_start(&self) -> usize {
+        let Some(ledger) = self.ledger() else { return 0 };
+        ledger.entries().filter(|entry| entry.how == How::Started && !entry.resets.is_empty()).count()
     }
 
     /// What the process of `slot` runs, which begins now; `None` while the log fails.
     pub fn enter(&mut self, slot: usize, job: &Job) -> Option<Job> {
         let components = self.components("v1");
         let program = Arc::new(self.loader.load(&components).expect("the first version loads"));
-        let (loader, resets) = (self.loader.clone(), BTreeSet::new());
+        let loader = self.loader.clone();
+        let resets = self.at_start.iter().cloned().collect();
         let started = Started { code: program, components, loader, resets };
         let mut job = Job { settings: job.settings.clone(), ..job.clone() };
-        match control::enter(&mut job, &started, Upgrader::default()) {
+        let entered = control::enter(&mut job, &started, Upgrader::default());
+        // A start that failed may have said it, and one that says it again forgets again.
+        if self.at_start.is_some() && self.n_resets_at_start() > 0 {
+            self.at_start = None;
+        }
+        match entered {
             Ok(control) => {
                 self.controls.insert(slot, control);
                 Some(job)
@@ -185,8 +235,11 @@ impl Upgrades {
         }
     }
 
-    /// Somebody wants other code.
+    /// Somebody wants other code, if anybody does.
     pub fn propose(&mut self) {
+        if !self.are_wanted {
+            return;
+        }
         let version = if self.rng.random_bool(0.4) { BAD } else { GOOD[self.rng.random_range(0..GOOD.len())] };
         self.propose_version(version, &[]);
     }

@@ -2,7 +2,11 @@
 
 use std::panic;
 
-use reelflow_simulation::driver::{Report, resets::run_with_reset, run, run_with_upgrades};
+use reelflow_simulation::driver::{
+    Report,
+    resets::{run_with_reset, run_with_reset_at_start},
+    run, run_with_upgrades,
+};
 
 /// Runs each of `seeds` on a few threads; panics with the first failing seed.
 fn run_all<T: Send + 'static>(seeds: std::ops::Range<u64>, run: fn(u64, bool) -> T) -> Vec<T> {
@@ -83,4 +87,21 @@ fn a_reset_forgets_once_whatever_fails() {
     let n_crashes: usize = reports.iter().map(|(_, n_crashes)| n_crashes).sum();
     eprintln!("{n_accepted} of {} resets accepted, {n_crashes} crashes around them", reports.len());
     assert!(n_accepted > reports.len() / 2 && n_crashes > 0, "the seeds try something");
+}
+
+/// I-14: what a start has a stage forget is forgotten once in each partition, by whoever recovers it, however often those who begin die of it.
+#[test]
+fn a_reset_at_a_start_forgets_once_whatever_fails() {
+    if let Some(seed) = number("REEL_SEED") {
+        eprintln!("{} crashes", run_one(seed, true, run_with_reset_at_start));
+        return;
+    }
+    let crashes = run_all(0..number("REEL_SEEDS").unwrap_or(100), run_with_reset_at_start);
+    let n_with = crashes.iter().filter(|n_crashes| **n_crashes > 0).count();
+    eprintln!(
+        "{} crashes around the first epochs of {} starts, in {n_with} of them",
+        crashes.iter().sum::<usize>(),
+        crashes.len()
+    );
+    assert!(n_with > crashes.len() / 10, "the seeds try something");
 }

@@ -157,6 +157,25 @@ fn i_5_durable_order_is_in_seal_alone() -> Result<()> {
     Ok(())
 }
 
+/// I-15: a shadow calls nothing that leaves something in a log. What it would call refuses; this finds it before it runs.
+#[test]
+fn i_15_a_shadow_writes_nothing() -> Result<()> {
+    const METHODS: &[&str] = &[".write(", ".join(", ".create_topic(", ".trim(", ".append(", "seal::"];
+    let mut offences = Vec::new();
+    let of_shadow = |name: &str| name.starts_with("host/runtime/src/shadow");
+    let all: Vec<(String, String)> = sources()?.into_iter().filter(|(name, _)| of_shadow(name)).collect();
+    for (name, text) in &all {
+        for (number, line) in before_tests(text).enumerate() {
+            let found = METHODS.iter().filter(|method| line.contains(**method));
+            offences.extend(found.map(|method| format!("{name}:{}: {method}", number + 1)));
+        }
+    }
+    check("a shadow writes", offences);
+    let is_handed_on = all.iter().any(|(name, text)| name.ends_with("/shadow.rs") && text.contains("ReadOnly(reading.log"));
+    assert!(is_handed_on, "a shadow has its log by `ReadOnly`");
+    Ok(())
+}
+
 /// I-9: nothing is unbounded.
 #[test]
 fn i_9_no_unbounded_channel() -> Result<()> {

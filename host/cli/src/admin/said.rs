@@ -78,7 +78,9 @@ pub(crate) struct Refused {
 
 impl Refused {
     pub(crate) fn of(failure: &Failure) -> Refused {
-        Refused { format: FORMAT, error: failure.text(), text: failure.in_full(false), exit: failure.exit_code() }
+        // A difference of plans has a line for each field.
+        let error = failure.text().split_whitespace().collect::<Vec<_>>().join(" ");
+        Refused { format: FORMAT, error, text: failure.in_full(false), exit: failure.exit_code() }
     }
 }
 

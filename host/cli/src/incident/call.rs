@@ -32,9 +32,9 @@ pub(crate) enum Call {
     Emit { window: WindowPart, key: Vec<Named>, state: State },
     #[serde(rename = "join.pair")]
     Pair {
-        #[serde(rename = "left")]
-        row: Vec<Named>,
-        /// `None`: the row has no partner, or no version.
+        /// `None`: the right row is alone.
+        left: Option<Vec<Named>>,
+        /// `None`: the left row has no partner, or no version.
         right: Option<Vec<Named>>,
     },
     #[serde(rename = "process.take")]
@@ -94,16 +94,17 @@ pub(crate) struct State {
 impl Call {
     /// Whether the arguments can be read at all.
     pub(super) fn check(&self) -> Result<(), String> {
+        // The second row of a pair stands where others have a key.
         let (row, key, states): (&[Named], &[Named], Vec<&State>) = match self {
-            Call::Apply { row } | Call::Pair { row, .. } => (row, &[], Vec::new()),
+            Call::Apply { row } => (row, &[], Vec::new()),
+            Call::Pair { left, right } => (left.as_deref().unwrap_or_default(), right.as_deref().unwrap_or_default(), Vec::new()),
             Call::Add { row, state } => (row, &[], state.iter().collect()),
             Call::Take { row, state, key, .. } => (row, key, state.iter().collect()),
             Call::Merge { parts } => (&[], &[], parts.iter().collect()),
             Call::Emit { key, state, .. } => (&[], key, vec![state]),
             Call::Fire { key, state, .. } => (&[], key, state.iter().collect()),
         };
-        let right = if let Call::Pair { right: Some(right), .. } = self { &right[..] } else { &[] };
-        row.iter().chain(key).chain(right).try_for_each(|named| named.push_to(None).map(drop))?;
+        row.iter().chain(key).try_for_each(|named| named.push_to(None).map(drop))?;
         if states.iter().any(|state| json_bytes::decoded(&state.base64).is_none()) {
             return Err("its state is not base64".to_owned());
         }
@@ -118,6 +119,7 @@ impl Call {
                 Err(format!("the window from {start} to {end} is none"))
             }
             Call::Merge { parts } if parts.is_empty() => Err("it merges nothing".to_owned()),
+            Call::Pair { left: None, right: None } => Err("it pairs nothing".to_owned()),
             _ => Ok(()),
         }
     }
@@ -144,14 +146,19 @@ impl Call {
                 keys: key_row(key, &declaration.key)?,
                 states: states(Some(state), declaration)?,
             }),
-            Call::Pair { row, right } => {
-                let matched = Bitmap::filled(right.is_some(), 1);
-                let left = fitted(row, &declaration.inputs[0])?;
-                let right = match right {
-                    Some(right) => fitted(right, &declaration.inputs[1])?,
-                    None => nulls(&declaration.inputs[1]),
-                };
-                Ok(Request::Pair { left, right, matched, has_left: None })
+            Call::Pair { left, right } => {
+                if left.is_none() && !declaration.takes_right_alone {
+                    return Err("it takes no right row alone".to_owned());
+                }
+                let [of_left, of_right] = [0, 1].map(|side| &declaration.inputs[side]);
+                let side =
+                    |row: &Option<Vec<Named>>, schema| row.as_ref().map_or_else(|| Ok(nulls(schema)), |row| fitted(row, schema));
+                Ok(Request::Pair {
+                    left: side(left, of_left)?,
+                    right: side(right, of_right)?,
+                    matched: Bitmap::filled(right.is_some(), 1),
+                    has_left: left.is_none().then(|| Bitmap::filled(false, 1)),
+                })
             }
             Call::Take { row, state, key, time, watermark, now } => Ok(Request::Take {
                 grouped: Grouped { rows: fitted(row, &declaration.inputs[0])?, ends: vec![1] },

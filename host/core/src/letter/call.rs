@@ -1,11 +1,13 @@
 //! The call that a letter is about, as far as nobody could rebuild it later: which function, of what time, with which states.
 //!
 //! A letter of a row has the row, one of a window or a timer the key; both have this beside it ([`name::CALL`](super::name::CALL)), unless the
-//! plugin simply refused a row: then only what is kept of its key is known.
+//! plugin simply refused a row: then only what is kept of its key is known. A right row of a join that died alone has it also then, as it
+//! says that the row is not a left one.
 //!
 //! ```text
 //! call   = version u8 (1) | function | states
 //! function = 0 u8 (add) | 1 u8 (merge) | 2 u8 (emit) window start, end, signed | 3 u8 (take) time | 4 u8 (fire) clock u8, at signed, time
+//!          | 5 u8 (pair, of a right row alone)
 //! time   = watermark signed | now signed
 //! states = 1 u8 name bytes | n varint, version varint* | n varint, state bytes*
 //!        | 2 u8 | n varint | n_bytes varint                                      left out: there were so many
@@ -34,9 +36,18 @@ pub struct DeadCall {
 pub enum Function {
     Add,
     Merge,
-    Emit { window: Window },
-    Take { time: TimeRead },
-    Fire { timer: Timer, time: TimeRead },
+    Emit {
+        window: Window,
+    },
+    Take {
+        time: TimeRead,
+    },
+    Fire {
+        timer: Timer,
+        time: TimeRead,
+    },
+    /// Of a right row alone; it has no state.
+    PairRight,
 }
 
 /// What the plugin was given of its state.
@@ -55,6 +66,11 @@ pub enum States {
 }
 
 impl DeadCall {
+    /// That of a right row without a left one.
+    pub(crate) fn right_alone() -> DeadCall {
+        DeadCall::new(Function::PairRight, [].into_iter(), 0)
+    }
+
     /// A call with these states, which have no name yet ([`DeadCall::named`]).
     pub(crate) fn new<'a>(function: Function, of: impl Iterator<Item = &'a [u8]>, n_bytes_max: usize) -> DeadCall {
         let (mut n_states, mut n_bytes, mut states) = (0, 0, Packed::default());
@@ -121,6 +137,7 @@ impl DeadCall {
                 to.signed(timer.at);
                 write_time(time, &mut to);
             }
+            Function::PairRight => to.u8(5),
         }
         match &self.states {
             States::Whole { name, versions, states } => {
@@ -157,6 +174,7 @@ impl DeadCall {
                 let EventTime(at) = read_event_time(&mut from)?;
                 Function::Fire { timer: Timer { clock, at }, time: read_time(&mut from)? }
             }
+            5 => Function::PairRight,
             _ => return Err(StateError::Damaged("an unknown function")),
         };
         let states = match from.u8()? {
@@ -230,6 +248,7 @@ mod tests {
         check(&call(Function::Fire { timer, time }, &[b"x"]), b"\x01\x04\x01\x80\x01\x01\x02\x01\x03Sum\x02\x02\x03\x01\x01x");
         let left_out = DeadCall { function: Function::Add, states: States::LeftOut { n_states: 1, n_bytes: 300 } };
         check(&left_out, b"\x01\x00\x02\x01\xac\x02");
+        check(&DeadCall::right_alone(), b"\x01\x05\x01\x00\x00\x00");
         assert_eq!(DeadCall::decode(b"\x02\x00"), Err(StateError::Version { found: 2, reads: 1 }));
     }
 

@@ -14,11 +14,13 @@ use crate::{
     time::EventTime,
 };
 
-/// One row that a stage refused; of a join a left row, of a lookup a row and no version. Or the key of a window or a timer.
+/// One row that a stage refused; of a join a left row, or a right one that was alone; of a lookup a row and no version. Or the key of a window or a
+/// timer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeadRow {
     pub stage: StageIdx,
-    /// The columns of the stage's (first) input; of the key alone where `call` is an emit or a fire; none where it is a merge.
+    /// The columns of the stage's (first) input; of the second one where `call` is that of a right row alone, of the key alone where it is an emit or a
+    /// fire; none where it is a merge.
     pub rows: Rows,
     pub time: EventTime,
     /// What the letter says of the call.
@@ -39,7 +41,7 @@ pub enum NoRow {
     NoPlugin(String),
     #[error("no source reads topic \"{topic}\" for stage \"{stage}\"")]
     NoSource { stage: String, topic: String },
-    /// One of a join may hold a right row, and one of a window or a timer that an older build wrote the key alone.
+    /// One that an older build wrote may hold a right row of a join, or the key of a window or a timer.
     #[error("its value is no row of stage \"{stage}\": {why}")]
     Unreadable { stage: String, why: String },
 }
@@ -65,6 +67,10 @@ pub fn dead_row(plan: &Plan, letter: &Letter<'_>, schema: &mut dyn FnMut(u32) ->
             return Ok(DeadRow { stage, rows, time: EventTime(letter.timestamp_ms), call });
         }
         Some(Function::Emit { .. } | Function::Fire { .. }) => of.key_schema(),
+        Some(Function::PairRight) => match of.inputs.get(1) {
+            Some(right) => Some(right.clone()),
+            None => return Err(unreadable(of, "the stage has no right rows".to_owned())),
+        },
         Some(Function::Add | Function::Take { .. }) | None => letter.origin.is_none().then(|| of.inputs[0].clone()),
     };
     let Some(origin) = letter.origin.filter(|_| made.is_none()) else {

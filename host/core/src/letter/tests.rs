@@ -1,4 +1,5 @@
 use super::{
+    call::DeadCall,
     row::{DeadRow, NoRow, dead_row},
     *,
 };
@@ -252,6 +253,23 @@ fn the_row_of_a_letter_is_that_of_its_stage() {
     let mut union = plan.clone();
     union.stages[1].union = vec![vec![Some(1), Some(0)]];
     assert_eq!(row_of(&union, &record, br#"{"deep":{"n":7},"ts":5}"#), Ok((5, 7, EventTime(5))));
+}
+
+/// Its fields may be called as those of a left one: only the call tells.
+#[test]
+fn a_right_row_alone_is_one_of_the_right_input() {
+    let mut plan = plan_with_fields(&[TO_DEDUP], &[TO_CLEAN]);
+    let mut row = headers(&[], (name::STAGE, "clean"), None);
+    row.push((name::CALL.into(), DeadCall::right_alone().encode()));
+    let value = br#"{"n":7,"ts":5}"#;
+    let refused = row_of(&plan, &row, value).map_err(|why| why.to_string());
+    assert_eq!(refused, Err("its value is no row of stage \"clean\": the stage has no right rows".to_owned()));
+    let mut right = plan.stages[1].inputs[0].clone();
+    right.fields.swap(0, 1);
+    plan.stages[1].inputs.push(right);
+    assert_eq!(row_of(&plan, &row, value).map(|(ts, n, _)| (ts, n)), Ok((5, 7)));
+    row.pop();
+    assert_eq!(row_of(&plan, &row, value).map(|(n, ts, _)| (n, ts)), Ok((7, 5)), "without it, of the left one");
 }
 
 #[test]

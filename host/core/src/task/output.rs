@@ -7,7 +7,7 @@ use crate::{
     format::writer::SinkFormat,
     frame,
     json::encode,
-    letter::{Place, name, words},
+    letter::{Place, call::Function, name, words},
     plan::{FragmentIdx, Plan, ShuffleIdx, ShuffleTo, SinkIdx, StageIdx},
     plugin::PluginFault,
     record::{Header, Outgoing, Partition, Record, RecordBatch, partition_of},
@@ -233,10 +233,14 @@ impl Outputs {
         for (row, reason) in dead.reasons.iter().enumerate() {
             let (code, error, reject_code) = words(reason);
             let mut headers = Vec::new();
-            let call = dead.calls.get(row).and_then(Option::as_deref).zip(versions.plugin());
+            let call = dead.calls.get(row).and_then(Option::as_deref);
             let call = |value: Option<&[u8]>| -> Option<Header> {
-                let (call, state) = call?;
-                let call = call.clone().named(state, versions.kept(), value.map_or(0, <[u8]>::len));
+                let call = match (call?.clone(), versions.plugin()) {
+                    (call, Some(state)) => call.named(state, versions.kept(), value.map_or(0, <[u8]>::len)),
+                    (call, None) if call.function == Function::PairRight => call,
+                    // Whose states they were nobody could say.
+                    (_, None) => return None,
+                };
                 Some((self.names.call.clone(), call.encode()))
             };
             match &dead.batch.origins {

@@ -13,6 +13,7 @@ use reelflow_core::{
     record::{Offset, Outgoing, Partition},
     task::{Effect, Input, SealedTask, StageMigration, Stamps, Task},
     time::{WallTime, Watermark},
+    upgrade::tally::Tally,
 };
 use reelflow_ports::log::{Fetched, Session, TopicPartition};
 
@@ -21,7 +22,7 @@ use crate::{
     observe::DeadLetter,
     recovery::{self, Recovered},
     seal::{self, TaskEpoch},
-    worker::{Job, alignment::Held, calls::Plugins, schemas::Asking, tally::Tally},
+    worker::{Job, alignment::Held, calls::Plugins, schemas::Asking},
 };
 
 /// Tasks are told the time about this often, records or none: an idle partition is noticed by it.

@@ -4,23 +4,25 @@
 //! committed before every partition of the pipeline has passed. So going back is what follows any crash: the open epoch is dropped, and the
 //! tasks are recovered from the last commit, which the new code never touched. The session and its partitions stay.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use reelflow_core::{
-    record::Offset,
     task::{Input, Stamps},
     time::WallTime,
-    upgrade::Migration,
+    upgrade::{
+        Migration,
+        follower::{self, Effect, Follower, Rules},
+        tally::Tally,
+    },
 };
 use reelflow_ports::log::TopicPartition;
 
 use super::{
     calls::{Instances, instances},
     life::Life,
-    tally::Tally,
 };
 use crate::{
-    code::{Board, Program, Report, Trial},
+    code::{Board, Posted, Program, Report, Trial},
     control,
     error::RunError,
     observe::Event,
@@ -28,42 +30,21 @@ use crate::{
     worker::{Job, Step, Worker},
 };
 
-/// What a worker runs, and what it tries.
+/// What a worker runs, and what it tries. When, its [`Follower`] decides.
 pub(super) struct Following {
     board: Option<Arc<Board>>,
+    follower: Follower,
     /// What the tasks have now. `None`: there is no board.
     code: Option<Arc<Program>>,
-    /// The version of the board that was followed to its end.
-    seen: u64,
-    trial: Option<Running>,
-    gathering: Option<Gathering>,
-    /// The trial that has failed here, until the board knows of it.
-    given_up: Option<Offset>,
-}
-
-/// A trial is about to begin.
-struct Gathering {
-    proposal: Offset,
-    since: WallTime,
-    /// What is not read meanwhile.
-    inputs: Vec<TopicPartition>,
-}
-
-/// A trial under way.
-struct Running {
-    proposal: Offset,
-    since: WallTime,
-    /// Since when everybody knows that it went well here.
-    passed: Option<WallTime>,
-    /// Which plugins are new.
-    is_new: Vec<bool>,
-    names: Vec<Arc<str>>,
-    /// What the tasks had before, ready to go on.
-    before: Before,
-    is_held: bool,
+    /// What is not read while rows gather.
+    gathering: Vec<TopicPartition>,
+    /// What the tasks had before the trial, ready to go on.
+    before: Option<Before>,
 }
 
 struct Before {
+    /// When they had it last.
+    until: WallTime,
     code: Arc<Program>,
     instances: Instances,
     tally: Tally,
@@ -71,18 +52,20 @@ struct Before {
 
 impl Following {
     pub fn new(job: &Job) -> Following {
-        Following { board: job.board.clone(), code: None, seen: 0, trial: None, gathering: None, given_up: None }
+        let follower = Follower::new(job.trial_rules());
+        Following { board: job.board.clone(), follower, code: None, gathering: Vec::new(), before: None }
     }
 
     /// Whether the open epoch is a trial.
     pub fn is_trying(&self) -> bool {
-        self.trial.is_some()
+        self.follower.is_trying()
     }
 
-    /// The session has ended, and with it the open epoch.
-    pub fn end_trial(&mut self) {
-        (self.trial, self.gathering) = (None, None);
-        self.seen = 0;
+    /// The session has ended, or its tasks are gone, and with them the open epoch.
+    pub fn end(&mut self) {
+        self.follower.handle(follower::Input::Ended, &mut Vec::new());
+        self.gathering.clear();
+        self.before = None;
     }
 
     /// Recovery was refused. Whether that may be because others run newer code, of which this process does not know yet: its verdict stands in the
@@ -101,7 +84,7 @@ impl Following {
 impl Worker {
     /// Takes the pipeline's code: a session is about to begin, or has no tasks.
     pub(super) fn use_current(&mut self) -> Result<(), RunError> {
-        self.following.end_trial();
+        self.following.end();
         let Some(board) = self.following.board.clone() else { return Ok(()) };
         let current = board.current();
         if self.following.code.as_ref().is_none_or(|code| !Arc::ptr_eq(code, &current)) {
@@ -115,7 +98,7 @@ impl Worker {
     pub(super) fn seal_or_drop(&mut self, life: &mut Life) -> Result<(), RunError> {
         if !self.following.is_trying() {
             // What was paused goes as well.
-            self.following.gathering = None;
+            self.following.end();
             return self.seal(life);
         }
         self.status().epochs_aborted += u64::from(life.open.since.is_some());
@@ -128,55 +111,78 @@ impl Worker {
     /// Looks whether there is other code, and how the trial stands.
     pub(super) fn follow(&mut self, life: &mut Life) -> Result<(), RunError> {
         let Some(board) = self.following.board.clone() else { return Ok(()) };
-        if self.following.is_trying() {
-            return self.judge(life, &board);
-        }
+        // Before the look: what comes between the two is looked at again.
         let version = board.version();
-        if self.following.seen == version || life.tasks.is_empty() {
+        let is_news = || !life.tasks.is_empty() && self.following.follower.is_news(version);
+        if !self.following.is_trying() && !is_news() {
             return Ok(());
         }
         let posted = board.look();
-        if self.following.code.as_ref().is_none_or(|code| !code.is(&posted.current.set, &posted.current.resets)) {
-            self.switch(life, posted.current)?;
+        let now = self.job.clock.now();
+        let input = match &self.following.before {
+            Some(before) => {
+                let (was, is, is_full) = (&before.tally, &life.tally, life.is_full(&self.job));
+                follower::Input::Stepped { now, was, is, is_full, decided: posted.decided }
+            }
+            None => {
+                let has = |code: &Arc<Program>| code.is(&posted.current.set, &posted.current.resets);
+                let is_current = self.following.code.as_ref().is_some_and(has);
+                let trial = posted.trial.as_ref().map(|trial| trial.proposal);
+                follower::Input::Looked { now, posted: follower::Posted { version, is_current, trial } }
+            }
+        };
+        let mut effects = Vec::new();
+        self.following.follower.handle(input, &mut effects);
+        self.perform(life, &board, &posted, effects)
+    }
+
+    /// Does what was decided, in order, and what follows from it.
+    fn perform(&mut self, life: &mut Life, board: &Board, posted: &Posted, effects: Vec<Effect>) -> Result<(), RunError> {
+        let mut effects = VecDeque::from(effects);
+        while let Some(effect) = effects.pop_front() {
+            let answer = match effect {
+                Effect::Switch => self.switch(life, posted.current.clone()).map(|()| None),
+                Effect::Gather(_) => self.gather(life, posted.trial()).map(Some),
+                Effect::EndGathering => life.pause(&std::mem::take(&mut self.following.gathering), false).map(|()| None),
+                Effect::Adopt(_) => self.adopt(life, posted.trial()).map(Some),
+                Effect::Begin(_) => self.begin(life, posted.trial()),
+                Effect::Hold => life.pause_all(true).map(|()| None),
+                Effect::Release => life.pause_all(false).map(|()| None),
+                Effect::Passed(proposal) => {
+                    board.report(Report::Passed { proposal, partitions: life.partitions() });
+                    Ok(None)
+                }
+                Effect::Failed { proposal, why } => {
+                    board.report(Report::Failed { proposal, why });
+                    Ok(None)
+                }
+                Effect::Commit => {
+                    self.following.before = None;
+                    life.is_trial = false;
+                    self.seal(life).map(|()| None)
+                }
+                Effect::GoBack => self.go_back(life).map(|()| None),
+            };
+            if let Some(answer) = answer? {
+                let mut next = Vec::new();
+                self.following.follower.handle(answer, &mut next);
+                effects.extend(next);
+            }
         }
-        match posted.trial.filter(|trial| self.following.given_up != Some(trial.proposal)) {
-            Some(trial) if !self.has_gathered(life, &trial)? => return Ok(()),
-            Some(trial) => self.try_out(life, &board, trial)?,
-            None => self.stop_gathering(life)?,
-        }
-        self.following.seen = version;
         Ok(())
     }
 
     /// What a trial sends through a change of key cannot be read before it is committed. So the code before does not read such rows for a
     /// while: they are there then for the new code to be tried on.
-    fn has_gathered(&mut self, life: &mut Life, trial: &Trial) -> Result<bool, RunError> {
-        let now = self.job.clock.now();
-        match &self.following.gathering {
-            Some(gathering) if gathering.proposal == trial.proposal => {
-                if now.0 - gathering.since.0 < self.job.intervals_ms(self.job.settings.trial.n_epochs_gathering) {
-                    return Ok(false);
-                }
-                self.stop_gathering(life)?;
-                Ok(true)
-            }
-            _ => {
-                self.stop_gathering(life)?;
-                let Some(current) = &self.following.code else { return Ok(true) };
-                let inputs = life.shuffles_of(&current.plan, &trial.code.changed_from(current));
-                if inputs.is_empty() || self.job.settings.trial.n_epochs_gathering == 0 {
-                    return Ok(true);
-                }
-                life.pause(&inputs, true)?;
-                self.following.gathering = Some(Gathering { proposal: trial.proposal, since: now, inputs });
-                Ok(false)
-            }
+    fn gather(&mut self, life: &mut Life, trial: &Trial) -> Result<follower::Input<'static>, RunError> {
+        let current = self.following.code.as_ref().expect("who follows a board has its code");
+        let inputs = life.shuffles_of(&current.plan, &trial.code.changed_from(current));
+        if inputs.is_empty() {
+            return Ok(follower::Input::NothingGathers);
         }
-    }
-
-    fn stop_gathering(&mut self, life: &mut Life) -> Result<(), RunError> {
-        let Some(Gathering { inputs, .. }) = self.following.gathering.take() else { return Ok(()) };
-        life.pause(&inputs, false)
+        life.pause(&inputs, true)?;
+        self.following.gathering = inputs;
+        Ok(follower::Input::Gathering { now: self.job.clock.now() })
     }
 
     /// Goes on with code that is the pipeline's already.
@@ -193,45 +199,39 @@ impl Worker {
         Ok(())
     }
 
-    /// Seals what the code before has done, and begins the trial.
-    fn try_out(&mut self, life: &mut Life, board: &Board, trial: Trial) -> Result<(), RunError> {
-        let Trial { proposal, code, migration } = trial;
-        let Some(before) = self.following.code.clone() else { return Ok(()) };
+    /// Seals what the code before has done, and puts the tasks under the new code.
+    fn adopt(&mut self, life: &mut Life, trial: &Trial) -> Result<follower::Input<'static>, RunError> {
+        let before = self.following.code.clone().expect("who follows a board has its code");
         self.seal(life)?;
-        let begin = self.job.clock.now();
-        let ready = instances(&code.plugins).map_err(|why| why.to_string());
-        let adopted = ready.and_then(|instances| match life.adopt(&before.plan, &code, begin) {
+        let now = self.job.clock.now();
+        let ready = instances(&trial.code.plugins).map_err(|why| why.to_string());
+        let adopted = ready.and_then(|instances| match life.adopt(&before.plan, &trial.code, now) {
             Ok(()) => Ok(instances),
             Err((task, why)) => Err(format!("the state of {task} cannot be used: {why}")),
         });
         let instances = match adopted {
             Ok(instances) => instances,
-            Err(why) => {
-                self.following.given_up = Some(proposal);
-                board.report(Report::Failed { proposal, why });
-                return Ok(());
-            }
+            Err(why) => return Ok(follower::Input::Failed { why }),
         };
-        let before = Before { instances: self.plugins.replace(instances), tally: std::mem::take(&mut life.tally), code: before };
-        self.following.trial = Some(Running {
-            proposal,
-            since: begin,
-            passed: None,
-            is_new: code.changed_from(&before.code),
-            names: code.names.clone(),
-            before,
-            is_held: false,
-        });
+        let plugins = trial.code.on_trial(&before);
+        let (instances, tally) = (self.plugins.replace(instances), std::mem::take(&mut life.tally));
+        self.following.before = Some(Before { until: now, code: before, instances, tally });
         life.is_trial = true;
-        self.set(code);
+        self.set(trial.code.clone());
+        Ok(follower::Input::Adopted { now, plugins })
+    }
+
+    /// The tasks have the new code: tells them what they have to know, and migrates their states if all are to be.
+    fn begin(&mut self, life: &mut Life, trial: &Trial) -> Result<Option<follower::Input<'static>>, RunError> {
         life.tell_again(&self.job, &mut self.plugins)?;
-        if migration == Migration::Eager
+        if trial.migration == Migration::Eager
             && let Err(why) = self.migrate(life)?
         {
-            return self.give_up(life, board, Some(why));
+            return Ok(Some(follower::Input::Failed { why }));
         }
-        self.job.observer.event(&Event::Switched { worker: self.idx, is_trial: true, pause: self.since(begin) });
-        Ok(())
+        let pause = self.following.before.as_ref().map_or(Duration::ZERO, |before| self.since(before.until));
+        self.job.observer.event(&Event::Switched { worker: self.idx, is_trial: true, pause });
+        Ok(None)
     }
 
     /// Rewrites all states of older versions. An error says why one of them cannot be, and the tasks must be dropped.
@@ -259,77 +259,22 @@ impl Worker {
         }))
     }
 
-    /// Looks at what the trial has done so far, and at what the others say.
-    fn judge(&mut self, life: &mut Life, board: &Board) -> Result<(), RunError> {
-        let now = self.job.clock.now();
-        let rules = self.job.settings.trial;
-        let running = self.following.trial.as_ref().expect("a trial is under way");
-        let proposal = running.proposal;
-        let elapsed_ms = |since: WallTime| now.0 - since.0;
-        // At the end of its time, and of what comes while the others are awaited: a few rows say little.
-        let is_over = elapsed_ms(running.since) >= self.job.intervals_ms(rules.n_epochs);
-        let too_many_bad = || running.too_many_bad(&life.tally, rules.bad_share_max).filter(|_| is_over);
-        if let Some(why) = running.fault(&life.tally).or_else(too_many_bad) {
-            return self.give_up(life, board, Some(why));
-        }
-        if let Some(decided) = board.look().decided.filter(|decided| decided.proposal == proposal) {
-            return if decided.is_accepted { self.accept(life) } else { self.give_up(life, board, None) };
-        }
-        match running.passed {
-            None if is_over => {
-                board.report(Report::Passed { proposal, partitions: life.partitions() });
-                self.following.trial.as_mut().expect("it is").passed = Some(now);
-            }
-            Some(passed) if elapsed_ms(passed) > i64::try_from(rules.verdict_max.as_millis()).unwrap_or(i64::MAX) => {
-                let why = format!("not all partitions have passed within {} s", rules.verdict_max.as_secs());
-                return self.give_up(life, board, Some(why));
-            }
-            _ => {}
-        }
-        self.hold_if_full(life)
-    }
-
     /// A step came to `result`. That a stage cannot go on with the new code ends the trial, not the pipeline.
     pub(super) fn not_of_a_trial(&mut self, life: &mut Life, result: Result<Step, RunError>) -> Result<Step, RunError> {
         match (result, self.following.board.clone()) {
             (Err(RunError::Stage(why)), Some(board)) if self.following.is_trying() => {
-                self.give_up(life, &board, Some(why.to_string())).map(|()| Step::Busy)
+                let mut effects = Vec::new();
+                self.following.follower.handle(follower::Input::Failed { why: why.to_string() }, &mut effects);
+                self.perform(life, &board, &board.look(), effects).map(|()| Step::Busy)
             }
             (result, _) => result,
         }
     }
 
-    /// An epoch is bounded, a trial as well: what is beyond waits for the verdict.
-    fn hold_if_full(&mut self, life: &mut Life) -> Result<(), RunError> {
-        let is_full = life.is_full(&self.job);
-        let running = self.following.trial.as_mut().expect("a trial is under way");
-        if is_full && !running.is_held {
-            running.is_held = true;
-            life.pause_all(true)?;
-        }
-        Ok(())
-    }
-
-    /// All have passed: the trial is an epoch like any other.
-    fn accept(&mut self, life: &mut Life) -> Result<(), RunError> {
-        let running = self.following.trial.take().expect("a trial is under way");
-        self.following.seen = 0;
-        life.is_trial = false;
-        if running.is_held {
-            life.pause_all(false)?;
-        }
-        self.seal(life)
-    }
-
-    /// Drops the open epoch and goes on with the code from before, from the last commit. `why`: to be told to the others.
-    fn give_up(&mut self, life: &mut Life, board: &Board, why: Option<String>) -> Result<(), RunError> {
+    /// Drops the open epoch and goes on with the code from before, from the last commit.
+    fn go_back(&mut self, life: &mut Life) -> Result<(), RunError> {
         let begin = self.job.clock.now();
-        let Running { proposal, before, .. } = self.following.trial.take().expect("a trial is under way");
-        if let Some(why) = why {
-            board.report(Report::Failed { proposal, why });
-        }
-        self.following.given_up = Some(proposal);
-        self.following.seen = 0;
+        let before = self.following.before.take().expect("a trial has code before it");
         self.status().epochs_aborted += u64::from(life.open.since.is_some());
         let partitions = life.partitions();
         life.forget();
@@ -354,41 +299,17 @@ impl Worker {
     }
 }
 
-impl Running {
-    /// The first fault of a new plugin, where the one before it never had any.
-    fn fault(&self, tally: &Tally) -> Option<String> {
-        let fault = |plugin: usize| {
-            let fault = tally.fault(plugin)?;
-            let had_some = self.before_of(plugin).is_some_and(|old| self.before.tally.fault(old).is_some());
-            (!had_some).then(|| format!("plugin \"{}\": {fault}", self.names[plugin]))
-        };
-        self.new_plugins().find_map(fault)
-    }
-
-    /// Which new plugin refuses, or breaks by, more rows than the one before did, beyond what is tolerated.
-    fn too_many_bad(&self, tally: &Tally, more_max: f64) -> Option<String> {
-        let bad = |plugin: usize| {
-            let was = self.before_of(plugin).map_or(0.0, |old| self.before.tally.bad_share(old));
-            let is = tally.bad_share(plugin);
-            (is > was + more_max).then(|| {
-                let [is, was] = [is, was].map(|share| format!("{:.1} %", 100.0 * share));
-                format!("plugin \"{}\" refused {is} of its rows, the one before {was}", self.names[plugin])
-            })
-        };
-        self.new_plugins().find_map(bad)
-    }
-
-    fn new_plugins(&self) -> impl Iterator<Item = usize> {
-        self.is_new.iter().enumerate().filter(|(_, is_new)| **is_new).map(|(plugin, _)| plugin)
-    }
-
-    /// The plugin of that name before.
-    fn before_of(&self, plugin: usize) -> Option<usize> {
-        self.before.code.names.iter().position(|old| *old == self.names[plugin])
-    }
-}
-
 impl Job {
+    fn trial_rules(&self) -> Rules {
+        let rules = self.settings.trial;
+        Rules {
+            trial_ms: self.intervals_ms(rules.n_epochs),
+            gathering_ms: self.intervals_ms(rules.n_epochs_gathering),
+            verdict_ms_max: i64::try_from(rules.verdict_max.as_millis()).unwrap_or(i64::MAX),
+            bad_share_max: rules.bad_share_max,
+        }
+    }
+
     /// How long so many commit intervals are: at most as long as a trial may last.
     fn intervals_ms(&self, n: u32) -> i64 {
         let third = i64::try_from(self.settings.transaction_timeout.as_millis()).unwrap_or(i64::MAX) / 3;

@@ -103,9 +103,8 @@ fn an_aggregate_has_the_state_of_its_key() -> Result<()> {
     Ok(())
 }
 
-/// The right row is looked for among those that are kept.
-#[test]
-fn a_join_has_both_sides() -> Result<()> {
+/// The trap of a join with these keys: its letter, and the call of its bundle, which fails as the letter says. A row is its time, its key and its value.
+fn trap_of_a_join(keys: &str, left: &[(i64, i64, i64)], right: &[(i64, i64, i64)]) -> Result<(Value, Value)> {
     let job = Job::example("flights", &LogKind::Embedded, &[])?;
     let source = |side: &str| {
         format!("[source.{side}]\ntopic = \"{side}\"\nevent_time = \"ts\"\nbound = \"0s\"\nfields = {{ k = \"i64\" }}\n")
@@ -123,33 +122,53 @@ fn a_join_has_both_sides() -> Result<()> {
         left = "left"
         right = "right"
         on = ["k"]
-        match = "latest-before"
-        within = "1h"
-        join = "left"
         lateness = "0s"
-        emit = "final"
+        KEYS
         plugin = "guest"
         [sink.out]
         input = "pairs"
         topic = "out"
     "#;
-    fs::write(job.path().join("reel.toml"), manifest.replace("LEFT", &source("left")).replace("RIGHT", &source("right")))?;
+    let manifest = manifest.replace("LEFT", &source("left")).replace("RIGHT", &source("right")).replace("KEYS", keys);
+    fs::write(job.path().join("reel.toml"), manifest)?;
     fs::copy(guest("join"), job.path().join("guest.wasm"))?;
-    for (side, name, rows) in [("left", "l", [(2, 4, 7), (9_000, 5, 0)]), ("right", "r", [(1, 4, 8), (9_000, 5, 0)])] {
-        let line = |(ts, k, value): (i64, i64, i64)| format!("{{\"ts\":{ts},\"k\":{k},\"{name}\":{value}}}\n");
-        fs::write(job.path().join("in.ndjson"), rows.map(line).concat())?;
+    for (side, name, rows) in [("left", "l", left), ("right", "r", right)] {
+        let line = |(ts, k, value): &(i64, i64, i64)| format!("{{\"ts\":{ts},\"k\":{k},\"{name}\":{value}}}\n");
+        fs::write(job.path().join("in.ndjson"), rows.iter().map(line).collect::<String>())?;
         job.read(&["topic", "write", side, "in.ndjson", "--timestamp", "ts", "--partitions", "1"])?;
     }
     job.run_to_end(&[])?;
+    let letter = lines(&job, &["dlq", "export", "--reason", "trap", "--to", "-"])?.remove(0);
     let folder = bundled(&job, "trap")?;
     assert_eq!(replayed(folder.path(), &[], 1)?["outcome"], "reproduced");
-    let call = bundle_of(folder.path())?["call"].clone();
-    let value = |side: &str, name: &str| {
-        call[side].as_array().into_iter().flatten().find(|named| named["name"] == name).map(|named| named["value"].clone())
-    };
+    Ok((letter, bundle_of(folder.path())?["call"].clone()))
+}
+
+fn value(call: &Value, side: &str, name: &str) -> Option<Value> {
+    call[side].as_array().into_iter().flatten().find(|named| named["name"] == name).map(|named| named["value"].clone())
+}
+
+/// The right row is looked for among those that are kept.
+#[test]
+fn a_join_has_both_sides() -> Result<()> {
+    let keys = "match = \"latest-before\"\nwithin = \"1h\"\njoin = \"left\"\nemit = \"final\"";
+    let (_, call) = trap_of_a_join(keys, &[(2, 4, 7), (9_000, 5, 0)], &[(1, 4, 8), (9_000, 5, 0)])?;
     assert_eq!(
-        (&call["function"], value("left", "l"), value("right", "r")),
+        (&call["function"], value(&call, "left", "l"), value(&call, "right", "r")),
         (&json!("join.pair"), Some(json!(7)), Some(json!(8)))
+    );
+    Ok(())
+}
+
+/// Its letter says that there was no left one.
+#[test]
+fn a_right_row_alone_is_called_alone() -> Result<()> {
+    let keys = "match = \"all\"\nwithin = \"1s\"\nafter = \"1s\"\njoin = \"right\"";
+    let (letter, call) = trap_of_a_join(keys, &[(9_000, 5, 0)], &[(1, 4, 8), (9_000, 6, 0)])?;
+    assert_eq!(letter["call"], "pair of a right row alone");
+    assert_eq!(
+        (&call["function"], &call["left"], value(&call, "right", "r"), value(&call, "right", "k")),
+        (&json!("join.pair"), &Value::Null, Some(json!(8)), Some(json!(4)))
     );
     Ok(())
 }

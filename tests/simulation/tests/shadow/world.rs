@@ -151,12 +151,16 @@ impl World {
             until_end: is_alone,
             is_alone,
         };
-        Shadow::begin(reading, &self.same(), new).expect("the state fits")
+        let before = self.seen();
+        let shadow = Shadow::begin(reading, &self.same(), new).expect("the state fits");
+        assert_eq!(self.seen(), before, "a shadow leaves something in the log");
+        shadow
     }
 
     pub fn seen(&self) -> Seen {
         let topics = self.log.topics().expect("the model answers");
         let lines = |topic: &str| -> Vec<String> {
+            // What was cut is gone from these.
             let records = self.log.committed_records(topic).into_iter().flatten();
             records.map(|record| format!("{:?} {:?} {:?}", record.key, record.value, record.headers)).collect()
         };
@@ -165,7 +169,7 @@ impl World {
         seen
     }
 
-    /// One step of the shadow, of which the log learns nothing.
+    /// One step of the shadow, of which the log learns nothing (I-15).
     pub fn look(&self, shadow: &mut Shadow) -> Step {
         let before = self.seen();
         let step = shadow.step().expect("nothing goes wrong");

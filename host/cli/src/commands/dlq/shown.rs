@@ -82,6 +82,7 @@ pub(super) fn call(bytes: &[u8]) -> String {
             let clock = if timer.clock == Clock::EventTime { "event time" } else { "the clock" };
             format!("fire of the timer of {clock} at {}", date(timer.at))
         }
+        Function::PairRight => return "pair of a right row alone".to_owned(),
     };
     let states = match states {
         States::Whole { states, .. } => format!("with {} states of {} bytes", states.len(), states.data().len()),

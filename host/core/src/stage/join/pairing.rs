@@ -1,9 +1,10 @@
 //! Pairs on their way to the plugin, and its rows on their way out.
 
-use super::kept_columns;
+use super::{RIGHT, kept_columns};
 use crate::{
     column::{Bitmap, Column, Kind, Rows, Value},
     key::empty_columns,
+    letter::call::DeadCall,
     packed_row::decode_row,
     plugin::{PluginFault, Reject, Request, Response, Routed},
     schema::Schema,
@@ -208,7 +209,12 @@ impl Pairing {
             let (rows, reasons): (Vec<u32>, Vec<DeadReason>) = dead.into_iter().unzip();
             let times = rows.iter().map(|row| self.times[*row as usize]).collect();
             let batch = Batch::made(self.sides[side].take(&rows), times, None);
-            out.dead.push(DeadRows { batch, of: RowsOf::Input(side), reasons, calls: Vec::new() });
+            // That there is no left row is all that the right one does not say of the call. Who has a left row may have had any partner.
+            let calls = match side {
+                RIGHT => rows.iter().map(|_| Some(Box::new(DeadCall::right_alone()))).collect(),
+                _ => Vec::new(),
+            };
+            out.dead.push(DeadRows { batch, of: RowsOf::Input(side), reasons, calls });
         }
     }
 }

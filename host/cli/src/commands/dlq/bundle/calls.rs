@@ -66,7 +66,7 @@ pub(super) fn calls(committed: &Committed, stage: &StagePlan, dead: &DeadRow) ->
         StageKind::Join { plugin, left_key, .. } | StageKind::Lookup { plugin, left_key, .. } => {
             let KeptOf { partners, .. } = kept(committed, stage, dead, &dead.rows.project(left_key))?;
             let partners = partners.into_iter().map(Some).chain([None]);
-            (*plugin, partners.map(|right| Call::Pair { row: row(), right }).collect())
+            (*plugin, partners.map(|right| Call::Pair { left: Some(row()), right }).collect())
         }
         StageKind::Dedup { .. } => unreachable!("a dead row is of a stage with a plugin"),
     };
@@ -110,6 +110,7 @@ fn of_letter(committed: &Committed, stage: &StagePlan, dead: &DeadRow, call: &De
             let timer = TimerPart { clock: timer.clock.into(), at: timer.at };
             Call::Fire { timer, state: states.pop(), key: key(), watermark: watermark.0, now: now.0 }
         }
+        Function::PairRight => Call::Pair { left: None, right: Some(rows(&stage.inputs[1])) },
     };
     Ok((call, states_of))
 }
