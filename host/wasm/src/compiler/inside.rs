@@ -5,7 +5,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::sealed::Key;
 use crate::{
@@ -60,14 +60,16 @@ fn limit_itself(Allowance { memory_bytes, cpu_s }: Allowance) -> Result<(), Fail
     let limits = [
         (Resource::RLIMIT_AS, address_space, address_space),
         // The soft limit ends it by a signal of its own, the hard one by that which ends anybody.
-        (Resource::RLIMIT_CPU, cpu_s, cpu_s + 1),
+        (Resource::RLIMIT_CPU, cpu_s, cpu_s.saturating_add(1)),
         (Resource::RLIMIT_CORE, 0, 0),
         (Resource::RLIMIT_FSIZE, 0, 0),
         // The three that are open are the three that there can be.
         (Resource::RLIMIT_NOFILE, 3, 3),
     ];
     for (resource, soft, hard) in limits {
-        setrlimit(resource, soft, hard)
+        // Whoever started the host may have allowed less; nobody may allow themselves more.
+        getrlimit(resource)
+            .and_then(|(_, most)| setrlimit(resource, soft.min(most), hard.min(most)))
             .map_err(|why| Failure { code: BROKE, why: format!("{resource:?} cannot be limited: {why}") })?;
     }
     Ok(())
