@@ -173,6 +173,8 @@ impl Bench {
     fn reel(&self, args: &[&str]) -> std::process::Command {
         let mut reel = command(target().join("release/reel"));
         reel.current_dir(&self.folder).env("KAFKA_BROKERS", &self.broker.address).args(args);
+        // Compiling is counted, and so must not be spared in the later rounds.
+        reel.env("REEL_COMPONENT_CACHE", "off");
         reel
     }
 

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reelflow_core::time::EventTime;
 
+use compile::{ComponentCache, component_cache};
 use dlq::{Dlq, Replay};
 pub(crate) use reload::{History, Reload};
 use state::State;
@@ -12,6 +13,7 @@ use top::Top;
 use values::{event_time, listening, pipeline_name, suffix};
 
 pub(crate) mod admin;
+pub(crate) mod compile;
 pub(crate) mod dev;
 pub(crate) mod dlq;
 pub(crate) mod plugin;
@@ -37,6 +39,9 @@ pub(crate) struct Cli {
     /// Log what happens inside to standard error, as JSON lines: error, warn, info, debug; or a filter such as reelflow_runtime=debug.
     #[arg(long, global = true, value_name = "FILTER")]
     pub(crate) log: Option<String>,
+    /// Where compiled plugins are kept: a folder that only this user can write, or off. Default $XDG_CACHE_HOME/reelflow/components.
+    #[arg(long, global = true, value_name = "DIR|off", env = "REEL_COMPONENT_CACHE", value_parser = component_cache, default_value = "", hide_default_value = true)]
+    pub(crate) component_cache: ComponentCache,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -106,6 +111,9 @@ pub(crate) enum Command {
     /// Print a completion script for a shell.
     #[command(after_help = "Example:\n  reel completions bash > /etc/bash_completion.d/reel")]
     Completions { shell: clap_complete::Shell },
+    /// Internal: compile the component on standard input. What the process itself starts, with limits; see docs/operations.md.
+    #[command(hide = true)]
+    CompileComponent(compile::CompileComponent),
 }
 
 /// Which manifest.

@@ -2,7 +2,7 @@
 
 use std::{fmt, io::IsTerminal};
 
-use reelflow_config::{Problems, code::Code};
+use reelflow_config::{Problem, Problems, code::Code};
 use reelflow_ports::log::{LogError, Who};
 
 /// The process's exit code.
@@ -45,8 +45,12 @@ impl Failure {
     pub(crate) fn text(&self) -> String {
         match self {
             Failure::Manifest { problems, .. } => {
-                let texts: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
-                texts.join("; ")
+                // The message says what cannot be, the label why.
+                let text = |problem: &Problem| match problem.label.as_str() {
+                    "" => problem.message.clone(),
+                    label => format!("{}: {label}", problem.message),
+                };
+                problems.iter().map(text).collect::<Vec<_>>().join("; ")
             }
             Failure::Other { message, .. } => message.clone(),
             Failure::Said(_) | Failure::Closed => String::new(),

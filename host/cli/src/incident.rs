@@ -24,13 +24,13 @@ use reelflow_core::{
     plugin::{Declaration, PluginFault, Response, Routed},
     stage::DeadReason,
 };
-use reelflow_ports::engine::{Limits, Plugin};
+use reelflow_ports::engine::{Limits, Plugin, PluginEngine};
 use reelflow_runtime::code::made_by;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    failure::{Exit, Failure},
+    failure::{Exit, Failure, exit_of},
     json_bytes, wire,
 };
 
@@ -162,7 +162,7 @@ pub(crate) struct Caller<'a> {
 impl<'a> Caller<'a> {
     pub(crate) fn load(of: &'a PluginPart, component: &[u8]) -> Result<Caller<'a>, Failure> {
         let loaded = wire::engine().load(component, &of.config.to_string(), &of.limits());
-        loaded.map(|plugin| Caller { of, plugin }).map_err(|why| of.refuse(&why))
+        loaded.map(|plugin| Caller { of, plugin }).map_err(|why| Failure::new(exit_of(why.who()), of.refusal(&why)))
     }
 
     /// What becomes of `call`, beside how its row `died`.
@@ -190,7 +190,7 @@ impl Words {
 
 impl PluginPart {
     pub(crate) fn new(name: &str, component: &[u8], config: &Value, limits: &Limits) -> PluginPart {
-        let Limits { memory_bytes_max, call_ms_max, output_bytes_max, component_bytes_max } = *limits;
+        let Limits { memory_bytes_max, call_ms_max, output_bytes_max, component_bytes_max, .. } = *limits;
         PluginPart {
             name: name.to_owned(),
             digest: digest(component),
@@ -206,7 +206,11 @@ impl PluginPart {
     }
 
     fn refuse(&self, why: &dyn std::fmt::Display) -> Failure {
-        Failure::new(Exit::User, format!("plugin \"{}\" cannot be called: {why}", self.name))
+        Failure::new(Exit::User, self.refusal(why))
+    }
+
+    fn refusal(&self, why: &dyn std::fmt::Display) -> String {
+        format!("plugin \"{}\" cannot be called: {why}", self.name)
     }
 
     fn limits(&self) -> Limits {
@@ -216,6 +220,8 @@ impl PluginPart {
             call_ms_max: call_ms,
             output_bytes_max: output_bytes,
             component_bytes_max: component_bytes,
+            // What compiling may take is not for a file from anybody to say.
+            ..Limits::STANDARD
         }
     }
 }

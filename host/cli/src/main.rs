@@ -6,9 +6,10 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use reelflow_wasm::compiler::inside;
 
 use crate::{
-    args::{Cli, Colour, Command},
+    args::{Cli, Colour, Command, compile::CompileComponent},
     failure::{Exit, Failure},
 };
 
@@ -30,6 +31,10 @@ mod wire;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Command::CompileComponent(CompileComponent { memory_bytes, cpu_s }) = cli.command {
+        return ExitCode::from(inside::compile(inside::Allowance { memory_bytes, cpu_s }));
+    }
+    wire::keep_components(&cli.component_cache);
     match cli.color {
         Colour::Auto => {}
         Colour::Always => anstream::ColorChoice::Always.write_global(),
@@ -64,6 +69,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::State(command) => commands::state::state(command),
         Command::Dlq(command) => commands::dlq::dlq(command),
         Command::Replay(args) => commands::replay::replay(args),
+        Command::CompileComponent(_) => unreachable!("it begins with nothing of all this"),
         Command::Schema => output::print(reelflow_config::manifest_schema().trim_end()),
         Command::Completions { shell } => {
             let mut script = Vec::new();

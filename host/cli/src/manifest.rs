@@ -16,7 +16,7 @@ use reelflow_core::{
     plan::Plan,
 };
 use reelflow_ports::{
-    engine::{Limits, Plugin},
+    engine::{Limits, LoadError, Plugin, PluginEngine},
     history::History,
     log::{Guarantee, Log, LogError},
 };
@@ -268,7 +268,7 @@ impl Manifest {
                 Ok(plugin) => {
                     plugins.insert(section.name.value.clone(), plugin);
                 }
-                Err(why) => problems.push(self.config.plugin_refused(&section.name, why)),
+                Err(why) => problems.push(self.plugin_problem(&section.name, &why)),
             }
         }
         let (schemas, sink_schemas) = (self.source_schemas(&mut problems), self.sink_schemas(&mut problems));
@@ -291,6 +291,11 @@ impl Manifest {
         }
     }
 
+    /// Why the plugin `name` cannot be loaded.
+    pub(crate) fn plugin_problem(&self, name: &str, why: &LoadError) -> Problem {
+        outside::plugin_problem(&self.config, name, why)
+    }
+
     fn plugin_unreadable(&self, section: &PluginSection, why: &std::io::Error) -> Problem {
         let path = self.beside(&section.path);
         let message = format!("the component of plugin \"{}\" cannot be read", *section.name);
@@ -300,8 +305,15 @@ impl Manifest {
 }
 
 pub(crate) fn limits(section: &PluginSection) -> Limits {
-    let reelflow_config::config::Limits { memory_bytes_max, call_ms_max, output_bytes_max, component_bytes_max } = section.limits;
-    Limits { memory_bytes_max, call_ms_max, output_bytes_max, component_bytes_max }
+    let of = section.limits;
+    Limits {
+        memory_bytes_max: of.memory_bytes_max,
+        call_ms_max: of.call_ms_max,
+        output_bytes_max: of.output_bytes_max,
+        component_bytes_max: of.component_bytes_max,
+        compile_ms_max: of.compile_ms_max,
+        compile_memory_bytes_max: of.compile_memory_bytes_max,
+    }
 }
 
 fn unreadable(path: &Path, why: &std::io::Error) -> Failure {

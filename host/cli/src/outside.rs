@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reelflow_config::{Config, Problem, Problems, config::Log as LogSection};
 use reelflow_ports::{
+    engine::LoadError,
     files::FilesError,
     history::HistoryError,
     log::{Log, LogError},
@@ -98,6 +99,27 @@ fn registry_problem(config: &Config, failing_for: Duration, error: &SchemasError
             config.registry_unreachable(why).note(format!("gave up after {} s", failing_for.as_secs()))
         }
         SchemasError::Denied(why) | SchemasError::BadUrl(why) => config.registry_denied(why),
+    }
+}
+
+/// Why a plugin cannot be loaded, at its path in the manifest.
+pub(crate) fn plugin_problem(config: &Config, plugin: &str, error: &LoadError) -> Problem {
+    match error {
+        LoadError::CompileTime { .. } => config
+            .plugin_refused(plugin, error)
+            .help("raise `compile_time` in the plugin's limits, if it is a component that you trust to be worth it"),
+        LoadError::CompileMemory { .. } => config
+            .plugin_refused(plugin, error)
+            .help("raise `compile_memory` in the plugin's limits, if it is a component that you trust to be worth it"),
+        LoadError::CompilerBroke { .. } | LoadError::NoCompiler(_) => config.plugin_not_compiled(plugin, error),
+        LoadError::NotAComponent(_)
+        | LoadError::TooLarge { .. }
+        | LoadError::TooCostly { .. }
+        | LoadError::Imports(_)
+        | LoadError::WrongWorld(_)
+        | LoadError::Config(_)
+        | LoadError::Description(_)
+        | LoadError::Fault(_) => config.plugin_refused(plugin, error),
     }
 }
 

@@ -123,6 +123,7 @@ codes! {
     517 SchemaRefused Error "the schema registry refuses a schema"
     520 NoHistory Error "a source without files to replay"
     521 HistoryUnusable Error "files that cannot be replayed"
+    530 PluginNotCompiled Error "a plugin that this machine could not compile"
     540 StageFailed Error "a row that a stage shall not go on behind"
     541 TooManyErrors Error "more errors than a stage may have"
 }

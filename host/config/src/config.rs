@@ -12,10 +12,12 @@ use crate::code::Code;
 use crate::problem::{At, Problem, Span};
 use failing::StageFailing;
 use history::History;
+use limits::Limits;
 use written::SinkSchema;
 
 pub mod failing;
 pub mod history;
+pub mod limits;
 pub mod test;
 pub mod upgrade;
 pub mod written;
@@ -204,21 +206,6 @@ pub struct Plugin {
     /// A JSON object.
     pub config: serde_json::Value,
     pub limits: Limits,
-}
-
-/// What a plugin may use in one call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    pub memory_bytes_max: u64,
-    pub call_ms_max: u64,
-    pub output_bytes_max: u64,
-    pub component_bytes_max: u64,
-}
-
-impl Limits {
-    /// 64 MiB of memory, 100 ms a call, 32 MiB of output, 16 MiB of component.
-    pub const STANDARD: Limits =
-        Limits { memory_bytes_max: 64 << 20, call_ms_max: 100, output_bytes_max: 32 << 20, component_bytes_max: 16 << 20 };
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -27,6 +27,13 @@ impl Config {
         }
     }
 
+    /// Plugin `name` may be as good as any; compiling it failed here. Panics if there is no plugin of that name.
+    pub fn plugin_not_compiled(&self, name: &str, why: impl Display) -> Problem {
+        let plugin = self.plugins.iter().find(|plugin| *plugin.name == name).expect("the caller loads plugins of this config");
+        let message = format!("plugin \"{name}\" cannot be compiled here");
+        Problem::at(Code::PluginNotCompiled, plugin.path.span.clone(), message, why.to_string())
+    }
+
     /// `topic`, which a source reads, does not exist.
     pub fn topic_missing(&self, topic: &str) -> Problem {
         let message = format!("topic \"{topic}\" does not exist");

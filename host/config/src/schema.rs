@@ -286,7 +286,7 @@ struct Plugin {
     limits: Option<Limits>,
 }
 
-/// What the plugin may use in one call.
+/// What the plugin may use in one call, and what compiling it may take.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Limits {
@@ -298,4 +298,8 @@ struct Limits {
     output: Option<Size>,
     /// Size of the component. Default 16MiB.
     component: Option<Size>,
+    /// Time of compiling it, at most 600s. Default 60s.
+    compile_time: Option<Duration>,
+    /// Memory of the process that compiles it. Default 1GiB.
+    compile_memory: Option<Size>,
 }

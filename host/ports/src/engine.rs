@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use reelflow_core::plugin::{Declaration, PluginFault, Request, Response};
 
-/// What a plugin may use in one call. None of them can be unlimited (I-8, I-9).
+use crate::log::Who;
+
+/// What a plugin may use in one call, and what compiling it may take. None of them can be unlimited (I-8, I-9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Linear memory of one instance, in bytes.
@@ -15,15 +17,25 @@ pub struct Limits {
     pub output_bytes_max: u64,
     /// Size of the component, in bytes.
     pub component_bytes_max: u64,
+    /// Wall time of compiling it, in ms. Where it is compiled in a process of its own.
+    pub compile_ms_max: u64,
+    /// Memory of that process, in bytes.
+    pub compile_memory_bytes_max: u64,
 }
 
 impl Limits {
-    /// 64 MiB of memory, 100 ms a call, 32 MiB of output, 16 MiB of component.
-    pub const STANDARD: Limits =
-        Limits { memory_bytes_max: 64 << 20, call_ms_max: 100, output_bytes_max: 32 << 20, component_bytes_max: 16 << 20 };
+    /// 64 MiB of memory, 100 ms a call, 32 MiB of output, 16 MiB of component; 60 s and 1 GiB to compile it.
+    pub const STANDARD: Limits = Limits {
+        memory_bytes_max: 64 << 20,
+        call_ms_max: 100,
+        output_bytes_max: 32 << 20,
+        component_bytes_max: 16 << 20,
+        compile_ms_max: 60_000,
+        compile_memory_bytes_max: 1 << 30,
+    };
 }
 
-/// Why a component cannot be used. Every variant is for the user to mend: the plugin's author or the manifest's.
+/// Why a component cannot be used. Nearly all of it is for the user to mend: the plugin's author or the manifest's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
     #[error("not a WebAssembly component: {0}")]
@@ -33,6 +45,16 @@ pub enum LoadError {
     /// `what` would make compiling it slow, or take much memory.
     #[error("the component has {found} {what}, the limit is {limit}: compiling it would cost too much")]
     TooCostly { what: &'static str, found: u64, limit: u64 },
+    /// It passed the counts, and is costly in a way that nobody has counted. Or the machine had no time.
+    #[error("compiling component {digest} took longer than {limit_ms} ms")]
+    CompileTime { digest: String, limit_ms: u64 },
+    #[error("compiling component {digest} took more than {} MiB of memory", .limit_bytes >> 20)]
+    CompileMemory { digest: String, limit_bytes: u64 },
+    /// The process that was to compile it broke, or was killed.
+    #[error("component {digest} was not compiled: {why}")]
+    CompilerBroke { digest: String, why: String },
+    #[error("no process can be started to compile in: {0}")]
+    NoCompiler(String),
     /// Names what it imports, e.g. `wasi:clocks/wall-clock@0.2.0`.
     #[error("plugin imports {0}; plugins get no imports: all that a plugin may know is in its rows and its config")]
     Imports(String),
@@ -44,6 +66,29 @@ pub enum LoadError {
     Description(String),
     #[error("plugin broke while describing itself: {0}")]
     Fault(#[from] PluginFault),
+}
+
+impl LoadError {
+    pub fn who(&self) -> Who {
+        match self {
+            LoadError::NotAComponent(_)
+            | LoadError::TooLarge { .. }
+            | LoadError::TooCostly { .. }
+            | LoadError::CompileTime { .. }
+            | LoadError::CompileMemory { .. }
+            | LoadError::Imports(_)
+            | LoadError::WrongWorld(_)
+            | LoadError::Config(_)
+            | LoadError::Description(_)
+            | LoadError::Fault(_) => Who::User,
+            LoadError::CompilerBroke { .. } | LoadError::NoCompiler(_) => Who::Environment,
+        }
+    }
+
+    /// Whether the same component may be loaded another time, as it is, with other limits or on a machine that has more to give.
+    pub fn may_pass(&self) -> bool {
+        self.who() == Who::Environment || matches!(self, LoadError::CompileTime { .. } | LoadError::CompileMemory { .. })
+    }
 }
 
 /// Compiles components. Shared by all workers.

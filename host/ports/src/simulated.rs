@@ -64,6 +64,11 @@ impl Clock for VirtualClock {
         Duration::from_millis(self.now_ms().max(0).unsigned_abs())
     }
 
+    /// Nothing: what a machine took would be part of a run that must be the same on all of them (I-2).
+    fn thread_cpu(&self) -> Duration {
+        Duration::ZERO
+    }
+
     fn sleep(&self, wait: Duration) {
         self.advance(wait);
     }

@@ -132,9 +132,9 @@ impl RunError {
             | RunError::TopicReadTwice { .. }
             | RunError::Recovery { .. }
             | RunError::Code { .. }
-            | RunError::Plugin(_)
             | RunError::Retried(_) => Who::User,
             RunError::Stage(_) => Who::Plugin,
+            RunError::Plugin(error) => error.who(),
             RunError::Log(error) => error.who(),
             RunError::Files { why, .. } => why.who(),
             RunError::Schemas { last, .. } => last.who(),

@@ -14,6 +14,8 @@ pub struct CallUsage {
     pub retries: u64,
     /// Wall time in calls, waits between them aside.
     pub time: Duration,
+    /// CPU time in them: less, where the machine had other things to do.
+    pub cpu: Duration,
     pub bytes_in: u64,
     /// Of answers that passed every check.
     pub bytes_out: u64,
@@ -23,18 +25,21 @@ pub struct CallUsage {
     pub faults: BTreeMap<&'static str, u64>,
 }
 
+/// What one call took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Took {
+    pub wall: Duration,
+    /// Of the thread that made it.
+    pub cpu: Duration,
+}
+
 impl CallUsage {
     /// A call took `took`.
-    pub(crate) fn called(
-        &mut self,
-        request: &Request,
-        result: &Result<Response, PluginFault>,
-        took: Duration,
-        memory_bytes: u64,
-    ) {
+    pub(crate) fn called(&mut self, request: &Request, result: &Result<Response, PluginFault>, took: Took, memory_bytes: u64) {
         self.calls += 1;
         self.rows += request.n_units() as u64;
-        self.time += took;
+        self.time += took.wall;
+        self.cpu += took.cpu;
         self.bytes_in += request.n_bytes();
         self.memory_bytes_max = self.memory_bytes_max.max(memory_bytes);
         match result {
@@ -48,6 +53,7 @@ impl CallUsage {
         self.rows += other.rows;
         self.retries += other.retries;
         self.time += other.time;
+        self.cpu += other.cpu;
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
         self.memory_bytes_max = self.memory_bytes_max.max(other.memory_bytes_max);

@@ -1,7 +1,7 @@
 //! What a plugin costs: compiling, loading, instantiating, and each row of a call at several batch sizes.
 //!
 //! `cargo run --release -p reelflow-wasm --example call_cost -- PLUGIN.wasm…` with core modules or components. The rows are made from the
-//! plugin's own declaration, so a plugin that refuses them shows the price of refusing.
+//! plugin's own declaration, so a plugin that refuses them shows the price of refusing. First, what it costs to account for one call.
 
 use std::{
     error::Error,
@@ -15,7 +15,10 @@ use reelflow_core::{
     schema::{FieldType, Schema},
     time::{EventTime, WallTime, Watermark, Window},
 };
-use reelflow_ports::engine::{Limits, PluginEngine, PluginInstance};
+use reelflow_ports::{
+    clock::{Clock, SystemClock},
+    engine::{Limits, PluginEngine, PluginInstance},
+};
 use reelflow_wasm::{WasmEngine, encode_component};
 
 const BATCHES: [usize; 4] = [1, 16, 256, 4096];
@@ -27,6 +30,8 @@ const MEASURED: Duration = Duration::from_millis(300);
 type Function = (&'static str, Vec<Request>);
 
 fn main() -> Result<(), Box<dyn Error>> {
+    println!("two readings of the wall clock  {:?}", two_of(|| SystemClock.since_start()));
+    println!("two readings of the CPU clock   {:?}", two_of(|| SystemClock.thread_cpu()));
     for path in std::env::args().skip(1) {
         let bytes = std::fs::read(&path)?;
         let is_module = bytes.get(4..8) == Some(&[1, 0, 0, 0]);
@@ -68,6 +73,16 @@ fn mean(mut work: impl FnMut()) -> Duration {
         n_runs += 1;
     }
     start.elapsed() / n_runs
+}
+
+/// CPU time of what each call has of a clock.
+fn two_of(read: impl Fn() -> Duration) -> Duration {
+    const N: u32 = 1_000_000;
+    let before = SystemClock.thread_cpu();
+    for _ in 0..N {
+        black_box((read(), read()));
+    }
+    (SystemClock.thread_cpu() - before) / N
 }
 
 /// For each function of the plugin, a request of each batch size that it has answered once.

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
@@ -12,11 +12,11 @@ use std::{
 };
 
 use reelflow_ports::engine::{Limits, LoadError, Plugin, PluginEngine};
-use tracing::info;
-use wasmtime::{Config, Engine, OptLevel, Strategy};
+use wasmtime::{Config, Engine, OptLevel, Strategy, component::Component};
 
 use crate::{
-    component::{self, Compiled},
+    compiler::{Compiler, Loaded},
+    component::Compiled,
     inspect::{self, Inspection},
     plugin::WasmPlugin,
 };
@@ -31,6 +31,7 @@ const CACHED_MAX: usize = 16;
 /// Compiles and runs plugins. Cheap to share: put it in an `Arc`, one for a process.
 pub struct WasmEngine {
     engine: Engine,
+    compiler: Compiler,
     ticker: Arc<Ticker>,
     cache: Mutex<VecDeque<Slot>>,
     n_compiled: AtomicU64,
@@ -43,13 +44,18 @@ struct Slot {
 }
 
 impl WasmEngine {
-    /// Starts the engine and the thread that ticks for it.
+    /// Starts the engine and the thread that ticks for it. It compiles in this process.
     ///
     /// Panics when the machine has no support of Cranelift's, or no thread can be started: there is no work without either.
     pub fn new() -> WasmEngine {
-        let engine = Engine::new(&config()).expect("wasmtime accepts a constant configuration");
+        WasmEngine::with_compiler(Compiler::InProcess)
+    }
+
+    /// As [`WasmEngine::new`], where `compiler` says.
+    pub fn with_compiler(compiler: Compiler) -> WasmEngine {
+        let engine = engine();
         let ticker = Arc::new(Ticker::start(&engine));
-        WasmEngine { engine, ticker, cache: Mutex::default(), n_compiled: AtomicU64::new(0) }
+        WasmEngine { engine, compiler, ticker, cache: Mutex::default(), n_compiled: AtomicU64::new(0) }
     }
 
     /// What `component` is and says of itself under `config` (a JSON object), also where it could not be loaded.
@@ -57,31 +63,42 @@ impl WasmEngine {
     /// Errors: only when the bytes are no component, or too many.
     pub fn inspect(&self, component: &[u8], config: &str, limits: &Limits) -> Result<Inspection, LoadError> {
         check_size(component, limits)?;
-        let compiled = component::compile(&self.engine, component)?;
-        let declaration = self.load(component, config, limits).map(|plugin| plugin.declaration().clone());
+        let digest = digest(component);
+        let compiled = self.compile(component, &digest, limits)?;
+        let declaration = Compiled::new(&self.engine, &compiled, digest)
+            .and_then(|compiled| WasmPlugin::new(Arc::new(compiled), config, *limits, self.ticker.clone()))
+            .map(|plugin| plugin.declaration().clone());
         Ok(inspect::inspection(&self.engine, &compiled, component, declaration))
     }
 
-    /// How many components were compiled by `load` since the start.
+    /// How many components were compiled since the start, and not found in a cache.
     pub fn n_compiled(&self) -> u64 {
         self.n_compiled.load(Ordering::Relaxed)
     }
 
-    fn compiled(&self, bytes: &[u8]) -> Result<Arc<Compiled>, LoadError> {
+    fn compile(&self, bytes: &[u8], digest: &str, limits: &Limits) -> Result<Component, LoadError> {
+        let Loaded { component, is_compiled } = self.compiler.load(&self.engine, bytes, digest, limits)?;
+        self.n_compiled.fetch_add(u64::from(is_compiled), Ordering::Relaxed);
+        Ok(component)
+    }
+
+    fn compiled(&self, bytes: &[u8], limits: &Limits) -> Result<Arc<Compiled>, LoadError> {
         let digest = digest(bytes);
         let cell = self.cell(&digest);
-        cell.get_or_init(|| {
-            self.n_compiled.fetch_add(1, Ordering::Relaxed);
-            info!(digest, n_bytes = bytes.len(), "compiling a plugin");
-            Compiled::new(&self.engine, bytes, digest).map(Arc::new)
-        })
-        .clone()
+        let compile = || {
+            let component = self.compile(bytes, &digest, limits)?;
+            Compiled::new(&self.engine, &component, digest.clone()).map(Arc::new)
+        };
+        let compiled = cell.get_or_init(compile).clone();
+        if compiled.as_ref().is_err_and(LoadError::may_pass) {
+            self.lock().retain(|slot| !Arc::ptr_eq(&slot.compiled, &cell));
+        }
+        compiled
     }
 
     /// The cache's cell for `digest`, made the newest one.
     fn cell(&self, digest: &str) -> Arc<OnceLock<Result<Arc<Compiled>, LoadError>>> {
-        // A panic of another thread leaves the queue whole: nothing below can stop half way.
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = self.lock();
         let known = cache.iter().position(|slot| slot.digest == digest).and_then(|slot_idx| cache.remove(slot_idx));
         let slot = known.unwrap_or_else(|| Slot { digest: digest.to_owned(), compiled: Arc::default() });
         let cell = slot.compiled.clone();
@@ -90,6 +107,11 @@ impl WasmEngine {
             cache.pop_front();
         }
         cell
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Slot>> {
+        // A panic of another thread leaves the queue whole: nothing that holds the lock can stop half way.
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -102,7 +124,7 @@ impl Default for WasmEngine {
 impl PluginEngine for WasmEngine {
     fn load(&self, component: &[u8], config: &str, limits: &Limits) -> Result<Arc<dyn Plugin>, LoadError> {
         check_size(component, limits)?;
-        let compiled = self.compiled(component)?;
+        let compiled = self.compiled(component, limits)?;
         let plugin = WasmPlugin::new(compiled, config, *limits, self.ticker.clone())?;
         Ok(Arc::new(plugin))
     }
@@ -121,6 +143,11 @@ fn check_size(component: &[u8], limits: &Limits) -> Result<(), LoadError> {
     Ok(())
 }
 
+/// An engine that compiles, and runs what another one with this configuration has compiled.
+pub(crate) fn engine() -> Engine {
+    Engine::new(&config()).expect("wasmtime accepts a constant configuration")
+}
+
 fn config() -> Config {
     let mut config = Config::new();
     config
@@ -128,6 +155,8 @@ fn config() -> Config {
         .cranelift_opt_level(OptLevel::Speed)
         .epoch_interruption(true)
         .max_wasm_stack(STACK_BYTES_MAX)
+        // What compiling takes, and so whether it stays within its limits, must not depend on how many cores there are.
+        .parallel_compilation(false)
         // The memory of an instance that trapped is looked at once, for the panic's message.
         .coredump_on_trap(true)
         .wasm_component_model(true)

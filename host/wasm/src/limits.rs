@@ -97,6 +97,8 @@ mod tests {
         let standard = Limits::STANDARD;
         let rows = [
             ("size of a component", bytes(standard.component_bytes_max)),
+            ("time to compile it", format!("{} s", standard.compile_ms_max / 1_000)),
+            ("memory to compile it", bytes(standard.compile_memory_bytes_max)),
             ("memory of an instance", bytes(standard.memory_bytes_max)),
             ("time of a call", format!("{} ms", standard.call_ms_max)),
             ("answer to a call", bytes(standard.output_bytes_max)),

@@ -109,6 +109,36 @@ fn code_is_planned_tried_and_taken_over_http() -> Result<()> {
     running.stop()
 }
 
+/// The process compiles in a helper with the limits of the manifest that it was started with.
+#[test]
+fn code_that_takes_too_much_to_compile_changes_nothing() -> Result<()> {
+    let job = job()?;
+    let manifest = job.path().join("reel.toml");
+    let text = fs::read_to_string(&manifest)?;
+    let limits = "component = \"16MiB\", compile_memory = \"8MiB\"";
+    ensure!(text.contains("component = \"2MiB\""), "{text}");
+    fs::write(&manifest, text.replace("component = \"2MiB\"", limits))?;
+    let running = running(&job)?;
+    let before = page(&running, "/plugins")?;
+    // A section that means nothing: 12 MiB that must be read.
+    let n_bytes: usize = 12 << 20;
+    let len = [
+        (n_bytes & 0x7f | 0x80) as u8,
+        (n_bytes >> 7 & 0x7f | 0x80) as u8,
+        (n_bytes >> 14 & 0x7f | 0x80) as u8,
+        (n_bytes >> 21) as u8,
+    ];
+    let large = [fs::read(job.path().join("guest.wasm"))?, [0].to_vec(), len.to_vec(), vec![0; n_bytes]].concat();
+    let (status, answer) = post(&running, "/reload?plugin=guest", &with_token(), &large)?;
+    ensure!(status == 422 && answer.contains("took more than 8 MiB of memory"), "{status} {answer}");
+    ensure!(page(&running, "/plugins")? == before, "the old code stays");
+    // What it read before and what it reads now.
+    let (status, answer) =
+        post(&running, "/reload?plugin=guest", &with_token(), &variant(&large[..large.len() - n_bytes - 5], 1))?;
+    ensure!(status == 200 && answer.contains("accepted"), "{status} {answer}");
+    running.stop()
+}
+
 /// The same words and exit codes as over the log.
 #[test]
 fn reel_reload_reaches_a_process_that_owns_its_log() -> Result<()> {

@@ -49,10 +49,13 @@ fn the_pages_say_what_the_pipeline_has_done() -> Result<()> {
     }
     let of_plugin = |name: &str| sample(&page, &format!("{name}{{pipeline=\"hostile\",stage=\"guest\",plugin=\"guest\"}}"));
     for name in
-        ["reel_plugin_calls_total", "reel_plugin_call_seconds_total", "reel_plugin_in_bytes_total", "reel_plugin_out_bytes_total"]
+        ["reel_plugin_calls_total", "reel_plugin_cpu_seconds_total", "reel_plugin_in_bytes_total", "reel_plugin_out_bytes_total"]
     {
         assert!(of_plugin(name) > Some(0.0), "{name}\n{page}");
     }
+    // The two clocks need not have the same steps.
+    let wall = of_plugin("reel_plugin_call_seconds_total");
+    assert!(of_plugin("reel_plugin_cpu_seconds_total") <= wall.map(|seconds| seconds + 0.001), "{page}");
     assert!(of_plugin("reel_plugin_memory_max_bytes") >= Some(65_536.0), "{page}");
     assert!(
         sample(&page, "reel_plugin_faults_total{pipeline=\"hostile\",stage=\"guest\",plugin=\"guest\",kind=\"trap\"}")
@@ -74,6 +77,7 @@ fn top_shows_stages_and_plugins_to_people() -> Result<()> {
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].starts_with("hostile · up ") && lines[0].contains(" · ready · watermark 1970-01-01T00:00:00"), "{text}");
     assert!(lines[1].contains("dead letters 2"), "{text}");
+    assert!(lines[2].ends_with("busy     cpu  faults"), "{text}");
     let columns: Vec<&str> = lines[3].split_whitespace().collect();
     assert_eq!((columns[0], columns[1], columns[5]), ("guest", "guest", "2"), "stage, plugin, what went wrong: {text}");
     running.stop()?;

@@ -8,14 +8,15 @@ use std::{
 };
 
 use reelflow_ports::engine::LoadError;
-use reelflow_wasm::{Inspection, WasmEngine, encode_component};
+use reelflow_wasm::{Inspection, encode_component};
 use serde::Deserialize;
 
 use crate::{
     args::Build,
     commands::plugin::{self, STANDARD_LIMITS},
-    failure::{Exit, Failure},
+    failure::{Exit, Failure, exit_of},
     output::print,
+    wire,
 };
 
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -54,8 +55,8 @@ pub(crate) fn build(args: &Build) -> Result<(), Failure> {
 /// Checks the component and writes it. `what` it was made of stands in the error of one that is refused.
 pub(crate) fn keep(what: &str, component: &[u8], out: &Path) -> Result<Inspection, Failure> {
     // Refused before it is written: whoever watches the file must never see a component that cannot run.
-    let refused = |why: &LoadError| Failure::new(Exit::User, format!("{what} is no plugin: {why}"));
-    let inspection = WasmEngine::new().inspect(component, "{}", &STANDARD_LIMITS).map_err(|why| refused(&why))?;
+    let refused = |why: &LoadError| Failure::new(exit_of(why.who()), format!("{what} is no plugin: {why}"));
+    let inspection = wire::engine().inspect(component, "{}", &STANDARD_LIMITS).map_err(|why| refused(&why))?;
     match &inspection.declaration {
         // A plugin may need a config that only its manifest has.
         Ok(_) | Err(LoadError::Config(_)) => {}

@@ -6,15 +6,16 @@ use reelflow_core::{
     plugin::{Declaration, World},
     schema::Schema,
 };
-use reelflow_ports::engine::Limits;
-use reelflow_wasm::{Inspection, WasmEngine, encode_component_of_world};
+use reelflow_ports::engine::{Limits, LoadError};
+use reelflow_wasm::{Inspection, encode_component_of_world};
 use serde_json::{Value, json};
 
 use crate::{
     args::{Format, Kind, plugin::Plugin},
     commands::build,
-    failure::{Exit, Failure},
+    failure::{Exit, Failure, exit_of},
     output::{Output, print},
+    wire,
 };
 
 /// What a component is inspected under.
@@ -53,8 +54,8 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 
 fn inspect(path: &Path, config: &str) -> Result<Inspection, Failure> {
     let bytes = read(path)?;
-    let refused = |why: &dyn std::fmt::Display| Failure::new(Exit::User, format!("\"{}\" is no plugin: {why}", path.display()));
-    WasmEngine::new().inspect(&bytes, config, &STANDARD_LIMITS).map_err(|why| refused(&why))
+    let refused = |why: LoadError| Failure::new(exit_of(why.who()), format!("\"{}\" is no plugin: {why}", path.display()));
+    wire::engine().inspect(&bytes, config, &STANDARD_LIMITS).map_err(refused)
 }
 
 /// One line: `42 KB  aggregate  reads 3 fields  state v1  blake3 9f3c…`.

@@ -63,8 +63,8 @@ fn text_of(before: &Page, now: &Page, between: Duration) -> String {
             now.sum(catalog::SESSIONS_LOST, &[]),
         ),
         format!(
-            "{:<20}{:<20}{:>10}{:>10}{:>9}{:>9}{:>9}{:>11}{:>10}{:>8}{:>8}",
-            "stage", "plugin", "in/s", "out/s", "late", "wrong", "waiting", "state KiB", "ns/row", "busy", "faults"
+            "{:<20}{:<20}{:>10}{:>10}{:>9}{:>9}{:>9}{:>11}{:>10}{:>8}{:>8}{:>8}",
+            "stage", "plugin", "in/s", "out/s", "late", "wrong", "waiting", "state KiB", "ns/row", "busy", "cpu", "faults"
         ),
     ];
     let n_rolled_back = now.sum(catalog::TRIALS, &[("verdict", "rolled-back")]);
@@ -78,16 +78,17 @@ fn text_of(before: &Page, now: &Page, between: Duration) -> String {
         let wrong = fate("dead") + fate("skipped") + result("dead") + result("skipped");
         let (rows, busy) = (rate(catalog::PLUGIN_ROWS, &of), rate(catalog::PLUGIN_TIME, &of));
         let plugin = plugin_of(now, stage);
-        let [ns, busy, faults] = match plugin {
-            None => ["", "", ""].map(str::to_owned),
+        let [ns, busy, cpu, faults] = match plugin {
+            None => ["", "", "", ""].map(str::to_owned),
             Some(_) => [
                 if rows > 0.0 { format!("{:.0}", busy / rows * 1e9) } else { "-".to_owned() },
                 format!("{:.0}%", busy * 100.0),
+                format!("{:.0}%", rate(catalog::PLUGIN_CPU, &of) * 100.0),
                 format!("{:.0}", now.sum(catalog::PLUGIN_FAULTS, &of)),
             ],
         };
         lines.push(format!(
-            "{stage:<20}{:<20}{:>10.0}{:>10.0}{:>9.0}{wrong:>9.0}{:>9.0}{:>11.0}{ns:>10}{busy:>8}{faults:>8}",
+            "{stage:<20}{:<20}{:>10.0}{:>10.0}{:>9.0}{wrong:>9.0}{:>9.0}{:>11.0}{ns:>10}{busy:>8}{cpu:>8}{faults:>8}",
             plugin.unwrap_or("-"),
             rate(catalog::STAGE_ROWS_IN, &of),
             rate(catalog::STAGE_ROWS_OUT, &of),

@@ -75,6 +75,7 @@ metrics! {
     PLUGIN_CALLS "reel_plugin_calls" Counter ["stage", "plugin"] "Calls of a plugin for a stage, committed or not, as all that follows."
     PLUGIN_ROWS "reel_plugin_rows" Counter ["stage", "plugin"] "Rows or groups that the calls covered; again where calls were cut or made again."
     PLUGIN_TIME "reel_plugin_call_seconds" Counter ["stage", "plugin"] "Wall time in calls."
+    PLUGIN_CPU "reel_plugin_cpu_seconds" Counter ["stage", "plugin"] "CPU time in them."
     PLUGIN_IN "reel_plugin_in_bytes" Counter ["stage", "plugin"] "Bytes given to calls."
     PLUGIN_OUT "reel_plugin_out_bytes" Counter ["stage", "plugin"] "Bytes of good answers."
     PLUGIN_MEMORY "reel_plugin_memory_max_bytes" Gauge ["stage", "plugin"] "The most linear memory that an instance had."

@@ -150,6 +150,7 @@ fn of_calls(stage: &str, plugin: &str, usage: &CallUsage, to: &mut Samples<'_>) 
     to.count(catalog::PLUGIN_CALLS, &labels, usage.calls);
     to.count(catalog::PLUGIN_ROWS, &labels, usage.rows);
     to.add(catalog::PLUGIN_TIME, &labels, usage.time.as_secs_f64());
+    to.add(catalog::PLUGIN_CPU, &labels, usage.cpu.as_secs_f64());
     to.count(catalog::PLUGIN_IN, &labels, usage.bytes_in);
     to.count(catalog::PLUGIN_OUT, &labels, usage.bytes_out);
     to.count(catalog::PLUGIN_MEMORY, &labels, usage.memory_bytes_max);
@@ -168,8 +169,8 @@ mod tests {
     use super::*;
 
     fn state() -> State {
-        let calls =
-            CallUsage { calls: 2, rows: 8, time: Duration::from_millis(3), faults: [("trap", 1)].into(), ..CallUsage::default() };
+        let (time, cpu) = (Duration::from_millis(3), Duration::from_millis(2));
+        let calls = CallUsage { calls: 2, rows: 8, time, cpu, faults: [("trap", 1)].into(), ..CallUsage::default() };
         let run = StageCounts { rows_in: 4, accepted: 3, dead: 1, ..StageCounts::default() };
         let stage = StageSummary { name: "clean".into(), total: run, run, calls: Some(calls), state_bytes: 7, waiting_rows: 2 };
         let summary = Summary {
@@ -199,6 +200,7 @@ mod tests {
             "reel_stage_rows_total{pipeline=\"p\",stage=\"clean\",fate=\"dead\"} 1\n",
             "reel_stage_waiting_rows{pipeline=\"p\",stage=\"clean\"} 2\n",
             "reel_plugin_call_seconds_total{pipeline=\"p\",stage=\"clean\",plugin=\"cleaner\"} 0.003\n",
+            "reel_plugin_cpu_seconds_total{pipeline=\"p\",stage=\"clean\",plugin=\"cleaner\"} 0.002\n",
             "reel_plugin_faults_total{pipeline=\"p\",stage=\"clean\",plugin=\"cleaner\",kind=\"trap\"} 1\n",
         ] {
             assert!(page.contains(line), "{line}\n{page}");

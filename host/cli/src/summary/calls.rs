@@ -9,6 +9,7 @@ pub(crate) fn json_of(usage: &CallUsage) -> Value {
         "rows": usage.rows,
         "retries": usage.retries,
         "time_ms": usage.time.as_secs_f64() * 1_000.0,
+        "cpu_ms": usage.cpu.as_secs_f64() * 1_000.0,
         "ns_per_row": usage.ns_per_row(),
         "bytes_in": usage.bytes_in,
         "bytes_out": usage.bytes_out,
@@ -24,8 +25,8 @@ pub(super) fn lines_of(stages: &[StageSummary], lines: &mut Vec<String>) {
         return;
     }
     lines.push(format!(
-        "{:<24}{:>12}{:>12}{:>11}{:>9}{:>9}{:>12}",
-        "calls of this run", "calls", "rows", "ns/row", "s", "MiB", "faults"
+        "{:<24}{:>12}{:>12}{:>11}{:>9}{:>9}{:>9}{:>12}",
+        "calls of this run", "calls", "rows", "ns/row", "s", "cpu s", "MiB", "faults"
     ));
     for (stage, usage) in called() {
         let faults = match usage.faults.values().sum::<u64>() {
@@ -33,12 +34,13 @@ pub(super) fn lines_of(stages: &[StageSummary], lines: &mut Vec<String>) {
             _ => usage.faults.iter().map(|(kind, n)| format!("{n} {kind}")).collect::<Vec<_>>().join(", "),
         };
         lines.push(format!(
-            "{:<24}{:>12}{:>12}{:>11.0}{:>9.2}{:>9}{faults:>12}",
+            "{:<24}{:>12}{:>12}{:>11.0}{:>9.2}{:>9.2}{:>9}{faults:>12}",
             format!("stage {}", stage.name),
             usage.calls,
             usage.rows,
             usage.ns_per_row().unwrap_or_default(),
             usage.time.as_secs_f64(),
+            usage.cpu.as_secs_f64(),
             usage.memory_bytes_max.div_ceil(1 << 20),
         ));
     }

@@ -5,7 +5,7 @@ use toml::de::DeValue;
 
 use crate::{
     code::Code,
-    config::{External, Guarantee, Limits, Log, Pipeline, Plugin},
+    config::{External, Guarantee, Log, Pipeline, Plugin, limits::Limits},
     problem::{At, Problem, Problems},
     value,
     walk::{Entry, Table, read_text, wrong_type},
@@ -202,20 +202,30 @@ pub(super) fn plugin(name: At<String>, mut table: Table<'_>, problems: &mut Prob
 fn limits(mut table: Table<'_>, problems: &mut Problems) -> Limits {
     let standard = Limits::STANDARD;
     let memory = table.size("memory", MIB..=4 * GIB, problems);
-    let call = table.positive_duration("call", problems);
-    if let Some(call) = call.as_ref().filter(|call| call.value > 60_000) {
-        let message = format!("\"call\" of {} is out of range", table.what);
-        problems.push(Problem::at(Code::OutOfRange, call.span.clone(), message, "must be at most 60s"));
-    }
+    let call = time_up_to(&mut table, "call", 60, problems);
     let output = table.size("output", KIB..=GIB, problems);
     let component = table.size("component", KIB..=GIB, problems);
+    let compile_time = time_up_to(&mut table, "compile_time", 600, problems);
+    let compile_memory = table.size("compile_memory", MIB..=64 * GIB, problems);
     table.finish(&[], problems);
     Limits {
         memory_bytes_max: memory.map_or(standard.memory_bytes_max, |size| *size),
-        call_ms_max: call.map_or(standard.call_ms_max, |ms| ms.unsigned_abs()),
+        call_ms_max: call.unwrap_or(standard.call_ms_max),
         output_bytes_max: output.map_or(standard.output_bytes_max, |size| *size),
         component_bytes_max: component.map_or(standard.component_bytes_max, |size| *size),
+        compile_ms_max: compile_time.unwrap_or(standard.compile_ms_max),
+        compile_memory_bytes_max: compile_memory.map_or(standard.compile_memory_bytes_max, |size| *size),
     }
+}
+
+/// A time of at most so many seconds, in ms.
+fn time_up_to(table: &mut Table<'_>, key: &'static str, s_max: i64, problems: &mut Problems) -> Option<u64> {
+    let time = table.positive_duration(key, problems)?;
+    if time.value > s_max * 1_000 {
+        let message = format!("\"{key}\" of {} is out of range", table.what);
+        problems.push(Problem::at(Code::OutOfRange, time.span.clone(), message, format!("must be at most {s_max}s")));
+    }
+    Some(time.value.unsigned_abs())
 }
 
 /// A TOML value as the JSON that the plugin's `describe` gets. Dates become strings.

@@ -35,6 +35,10 @@ fn all(config: &reelflow_config::Config) -> Vec<Problem> {
         config.stage_failed("clean", "topic \"plays\", partition 3, offset 17", "plugin trapped: no page (trap)"),
         config.too_many_errors("clean", "51 of 1000 rows", "row {\"key\":1}", "no page (rejected)"),
         config.plan_changed("stage \"trending\" had the key (profile_id)"),
+        config.plugin_not_compiled(
+            &config.plugins[0].name,
+            "component 9f3c was not compiled: the helper ended with signal: 9 (SIGKILL)",
+        ),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! The only unsafe code of Reelflow: librdkafka's batch interface, which rdkafka's safe types do not offer.
+//! The only unsafe code of this crate: librdkafka's batch interface, which rdkafka's safe types do not offer.
 //!
 //! Consuming with `rd_kafka_consume_batch_queue` and producing with a topic handle does 1.23 times what the same program does
 //! on rdkafka's BaseConsumer and BaseProducer; and `rd_kafka_flush` with callbacks neither waits out the linger time nor polls

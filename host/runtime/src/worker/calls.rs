@@ -12,7 +12,10 @@ use reelflow_core::{
 };
 use reelflow_ports::engine::{LoadError, Plugin, PluginInstance};
 
-use crate::{usage::CallUsage, worker::Job};
+use crate::{
+    usage::{CallUsage, Took},
+    worker::Job,
+};
 
 /// One instance of each plugin.
 pub(crate) struct Plugins {
@@ -42,9 +45,11 @@ impl Plugins {
         let retry = job.plan.stages[stage].failing.retry;
         let mut n_retries = 0;
         loop {
-            let began = job.clock.since_start();
+            // The reading of the CPU inside of that of the wall: so the one is never more than the other.
+            let (began, cpu_before) = (job.clock.since_start(), job.clock.thread_cpu());
             let result = self.instances[plugin].call(request);
-            let took = job.clock.since_start().saturating_sub(began);
+            let cpu = job.clock.thread_cpu().saturating_sub(cpu_before);
+            let took = Took { wall: job.clock.since_start().saturating_sub(began), cpu };
             self.usage[stage].called(request, &result, took, self.instances[plugin].memory_bytes_max());
             let is_worth_another = matches!(result, Err(PluginFault::Deadline { .. })) && request.n_units() == 1;
             match retry.wait_ms(n_retries).filter(|_| is_worth_another) {

@@ -16,8 +16,13 @@ use reelflow_ports::engine::{Limits, LoadError, Plugin, PluginEngine, PluginInst
 use reelflow_wasm::{WasmEngine, encode_component};
 
 /// Ample time, since the machine that runs the tests may be busy; little memory and output, so that excess is reached soon.
-pub const LIMITS: Limits =
-    Limits { memory_bytes_max: 16 << 20, call_ms_max: 30_000, output_bytes_max: 1 << 20, component_bytes_max: 1 << 20 };
+pub const LIMITS: Limits = Limits {
+    memory_bytes_max: 16 << 20,
+    call_ms_max: 30_000,
+    output_bytes_max: 1 << 20,
+    component_bytes_max: 1 << 20,
+    ..Limits::STANDARD
+};
 
 /// For guests that must run into their deadline.
 pub const HURRIED: Limits = Limits { call_ms_max: 50, ..LIMITS };

@@ -12,8 +12,13 @@ use reelflow_ports::engine::{Limits, PluginEngine};
 use reelflow_wasm::WasmEngine;
 
 /// A mutant may loop.
-const LIMITS: Limits =
-    Limits { memory_bytes_max: 16 << 20, call_ms_max: 20, output_bytes_max: 1 << 20, component_bytes_max: 1 << 20 };
+const LIMITS: Limits = Limits {
+    memory_bytes_max: 16 << 20,
+    call_ms_max: 20,
+    output_bytes_max: 1 << 20,
+    component_bytes_max: 1 << 20,
+    ..Limits::STANDARD
+};
 /// Rows, and groups, of a call.
 const N_ROWS: usize = 3;
 

@@ -73,7 +73,7 @@ fn run_dry(committed: &Committed, tasks: &[TaskState]) -> Result<BTreeMap<StageI
         }
     }
     let instances = committed.plugins.iter().zip(&committed.manifest.config.plugins).map(|(plugin, section)| {
-        plugin.instance().map_err(|why| committed.manifest.failure(committed.manifest.config.plugin_refused(&section.name, why)))
+        plugin.instance().map_err(|why| committed.manifest.failure(committed.manifest.plugin_problem(&section.name, &why)))
     });
     let mut instances: Vec<Box<dyn PluginInstance>> = instances.collect::<Result<_, _>>()?;
     let mut found: BTreeMap<StageIdx, Found> = BTreeMap::new();
