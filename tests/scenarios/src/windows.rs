@@ -21,7 +21,7 @@ pub(crate) fn window(text: &str, input: &Schema) -> Result<WindowSpec, String> {
     let offset_ms = parse_time(offset)?;
     if let Some(name) = zone {
         let zone = reelflow_config::time_zone(name).ok_or_else(|| format!("no time zone \"{name}\""))?;
-        return Ok(WindowSpec::Local(Arc::new(LocalWindows::new(zone, parse_time(lengths)?, offset_ms))));
+        return Ok(WindowSpec::Local(Arc::new(LocalWindows::new(zone, parse_time(lengths)?, parse_time(lengths)?, offset_ms))));
     }
     match (kind, lengths.split_once(',')) {
         ("tumbling", None) => Ok(WindowSpec::Tumbling { size_ms: parse_time(lengths)?, offset_ms }),

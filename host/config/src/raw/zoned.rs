@@ -28,7 +28,7 @@ pub(super) fn time_zone(window: &mut Table<'_>, problems: &mut Problems) -> Opti
 /// Windows of `size` by the clocks of `zone`.
 pub(super) fn local_windows(zone: Arc<Zone>, size: At<i64>, offset_ms: i64, problems: &mut Problems) -> Option<WindowSpec> {
     if LocalWindows::allows(*size) {
-        return Some(WindowSpec::Local(Arc::new(LocalWindows::new(zone, *size, offset_ms))));
+        return Some(WindowSpec::Local(Arc::new(LocalWindows::new(zone, *size, *size, offset_ms))));
     }
     let message = "a window of this size has no place in the days of a time zone";
     let label = format!("{} is neither of whole days nor of hours that divide a day", duration_text(*size));

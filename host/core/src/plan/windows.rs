@@ -8,7 +8,7 @@ use crate::window::local::LocalWindows;
 pub enum WindowSpec {
     /// One starts `offset_ms` after 1970, `0 <= offset_ms < size_ms`.
     Tumbling { size_ms: i64, offset_ms: i64 },
-    /// Tumbling windows by the clocks of a time zone.
+    /// Tumbling or hopping windows by the clocks of a time zone.
     Local(Arc<LocalWindows>),
     /// `size_ms` is a multiple of `slide_ms`; panes are `slide_ms` long. One starts `offset_ms` after 1970, `0 <= offset_ms < slide_ms`.
     Hopping { size_ms: i64, slide_ms: i64, offset_ms: i64 },

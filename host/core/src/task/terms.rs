@@ -191,9 +191,10 @@ fn window_text(window: &WindowSpec, input: &Schema) -> String {
         }
         // The rules too: where they were changed, windows in the state may begin elsewhere.
         WindowSpec::Local(windows) => {
-            let [size, offset] = [windows.size_ms(), windows.offset_ms()].map(duration_text);
+            let [size, slide, offset] = [windows.size_ms(), windows.slide_ms(), windows.offset_ms()].map(duration_text);
+            let kind = if size == slide { format!("tumbling {size}") } else { format!("hopping {size} every {slide}") };
             let zone = windows.zone();
-            format!("tumbling {size}, offset {offset}, time zone {} with rules {:016x}", zone.name(), zone.fingerprint())
+            format!("{kind}, offset {offset}, time zone {} with rules {:016x}", zone.name(), zone.fingerprint())
         }
         WindowSpec::Hopping { size_ms, slide_ms, offset_ms } => {
             let [size, slide, offset] = [*size_ms, *slide_ms, *offset_ms].map(duration_text);
@@ -326,8 +327,9 @@ mod tests {
 
     #[test]
     fn other_rules_of_a_time_zone_are_other_windows() {
-        let in_zone = |name: &str, offset_ms| {
-            let windows = LocalWindows::new(Arc::new(Zone::new(name, offset_ms, Vec::new())), 86_400_000, 18_000_000);
+        let in_zone = |name: &str, offset_ms, size_ms| {
+            let zone = Arc::new(Zone::new(name, offset_ms, Vec::new()));
+            let windows = LocalWindows::new(zone, size_ms, 86_400_000, 18_000_000);
             let window = WindowSpec::Local(Arc::new(windows));
             StageKind::Aggregate {
                 plugin: 0,
@@ -339,13 +341,15 @@ mod tests {
                 early_ms: None,
             }
         };
-        let was = in_zone("Asia/Kolkata", 19_800_000);
+        let was = in_zone("Asia/Kolkata", 19_800_000, 86_400_000);
         assert_eq!(checked(&was, &was), Ok(()));
         let refused = |is| checked(&was, &is).unwrap_err();
-        let text = refused(in_zone("Asia/Kolkata", 19_801_000));
+        let text = refused(in_zone("Asia/Kolkata", 19_801_000, 86_400_000));
         let said = "stage \"tested\" had window = tumbling 1d, offset 5h, time zone Asia/Kolkata with rules ";
         assert!(text.starts_with(said), "{text}");
-        assert!(refused(in_zone("Asia/Colombo", 19_800_000)).contains("time zone Asia/Colombo"));
+        assert!(refused(in_zone("Asia/Colombo", 19_800_000, 86_400_000)).contains("time zone Asia/Colombo"));
+        let week = refused(in_zone("Asia/Kolkata", 19_800_000, 7 * 86_400_000));
+        assert!(week.contains("now it is hopping 7d every 1d, offset 5h, time zone Asia/Kolkata with rules "), "{week}");
     }
 
     #[test]
