@@ -255,8 +255,9 @@ fn window_text(window: &WindowSpec, input: &Schema) -> String {
     match window {
         WindowSpec::Tumbling { size_ms, offset_ms } => format!("of {}{}", duration_text(*size_ms), offset_text(*offset_ms)),
         WindowSpec::Local(windows) => {
-            let (size, offset) = (duration_text(windows.size_ms()), offset_text(windows.offset_ms()));
-            format!("of {size} by the clocks of {}{offset}", windows.zone().name())
+            let [size, slide] = [windows.size_ms(), windows.slide_ms()].map(duration_text);
+            let every = if size == slide { String::new() } else { format!(", one every {slide}") };
+            format!("of {size}{every} by the clocks of {}{}", windows.zone().name(), offset_text(windows.offset_ms()))
         }
         WindowSpec::Hopping { size_ms, slide_ms, offset_ms } => {
             format!("of {}, one every {}{}", duration_text(*size_ms), duration_text(*slide_ms), offset_text(*offset_ms))

@@ -19,17 +19,20 @@ pub(crate) fn window(text: &str, input: &Schema) -> Result<WindowSpec, String> {
     let (lengths, zone) = lengths.split_once('/').map_or((lengths, None), |(lengths, zone)| (lengths, Some(zone)));
     let (lengths, offset) = lengths.split_once('@').unwrap_or((lengths, "0s"));
     let offset_ms = parse_time(offset)?;
+    let (size, slide) = match (kind, lengths.split_once(',')) {
+        ("tumbling", None) => (lengths, lengths),
+        ("hopping", Some((size, slide))) => (size, slide),
+        _ => return Err(wrong()),
+    };
+    let (size_ms, slide_ms) = (parse_time(size)?, parse_time(slide)?);
     if let Some(name) = zone {
         let zone = reelflow_config::time_zone(name).ok_or_else(|| format!("no time zone \"{name}\""))?;
-        return Ok(WindowSpec::Local(Arc::new(LocalWindows::new(zone, parse_time(lengths)?, parse_time(lengths)?, offset_ms))));
+        return Ok(WindowSpec::Local(Arc::new(LocalWindows::new(zone, size_ms, slide_ms, offset_ms))));
     }
-    match (kind, lengths.split_once(',')) {
-        ("tumbling", None) => Ok(WindowSpec::Tumbling { size_ms: parse_time(lengths)?, offset_ms }),
-        ("hopping", Some((size, slide))) => {
-            Ok(WindowSpec::Hopping { size_ms: parse_time(size)?, slide_ms: parse_time(slide)?, offset_ms })
-        }
-        _ => Err(wrong()),
-    }
+    Ok(match kind {
+        "tumbling" => WindowSpec::Tumbling { size_ms, offset_ms },
+        _ => WindowSpec::Hopping { size_ms, slide_ms, offset_ms },
+    })
 }
 
 /// `10s[,end=stop][,rows=3][,length=1m]`

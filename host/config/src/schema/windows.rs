@@ -20,8 +20,10 @@ pub(super) enum Window {
     Hopping {
         size: Duration,
         slide: Duration,
-        /// One window begins so long after 1970 UTC; less than `slide`. Default 0s.
+        /// One window begins so long after 1970 (of UTC, or of the time zone); less than `slide`. Default 0s.
         offset: Option<Duration>,
+        /// As for tumbling windows; `slide` is then 1h, 2h, 3h, 4h, 6h, 8h, 12h or days.
+        time_zone: Option<Text>,
     },
     /// From the first row to `gap` after the last one, as long as no two neighbours lie more than `gap` apart. Only with `emit = "final"`.
     Session {
