@@ -23,6 +23,7 @@ pub mod aggregate;
 pub mod bisect;
 mod dead;
 pub mod dedup;
+pub mod global;
 pub mod join;
 pub mod kept;
 mod keys;

@@ -64,13 +64,13 @@ impl Windowing {
     pub const PANES_MAX: i64 = 1 << 20;
 
     /// Panics unless `0 <= offset < slide <= size <= SIZE_MS_MAX`, the size is a multiple of the slide and a window has at most
-    /// [`Windowing::PANES_MAX`] panes: the config has checked it. Sessions are no fixed windows.
+    /// [`Windowing::PANES_MAX`] panes: the config has checked it. Sessions and global windows are no fixed windows.
     pub fn new(spec: WindowSpec) -> Windowing {
         let (size_ms, slide_ms, offset_ms) = match &spec {
             WindowSpec::Tumbling { size_ms, offset_ms } => (*size_ms, *size_ms, *offset_ms),
             WindowSpec::Local(windows) => (windows.size_ms(), windows.slide_ms(), windows.offset_ms()),
             WindowSpec::Hopping { size_ms, slide_ms, offset_ms } => (*size_ms, *slide_ms, *offset_ms),
-            WindowSpec::Session { gap_ms, .. } => unreachable!("sessions with a gap of {gap_ms} ms are no fixed windows"),
+            WindowSpec::Session { .. } | WindowSpec::Global(_) => unreachable!("these are no fixed windows: {spec:?}"),
         };
         assert!(
             0 < slide_ms && slide_ms <= size_ms && size_ms <= Self::SIZE_MS_MAX,

@@ -8,7 +8,10 @@ use reelflow_core::{
     window::local::LocalWindows,
 };
 
-use super::zoned::{TIME_ZONE, has_place_in_days, time_zone};
+use super::{
+    global,
+    zoned::{TIME_ZONE, has_place_in_days, time_zone},
+};
 use crate::{
     code::Code,
     problem::{At, Problem, Problems},
@@ -22,7 +25,7 @@ pub(super) struct RawWindow {
 }
 
 /// The keys of each kind of window, for the message about a key that belongs to another kind.
-const ELSEWHERE: [(&str, &str); 8] = [
+const ELSEWHERE: [(&str, &str); 12] = [
     ("size", "windows of fixed size"),
     ("slide", "windows of kind \"hopping\""),
     ("offset", "windows of fixed size"),
@@ -31,6 +34,10 @@ const ELSEWHERE: [(&str, &str); 8] = [
     ("end", "windows of kind \"session\""),
     ("max_rows", "windows of kind \"session\""),
     ("max_length", "windows of kind \"session\""),
+    global::KEYS[0],
+    global::KEYS[1],
+    global::KEYS[2],
+    global::KEYS[3],
 ];
 
 pub(super) fn window(table: &mut Table<'_>, problems: &mut Problems) -> Option<RawWindow> {
@@ -38,12 +45,13 @@ pub(super) fn window(table: &mut Table<'_>, problems: &mut Problems) -> Option<R
     let mut window = table.table("window", what, problems)?;
     let span = window.span.clone();
     if window.peek("kind").is_none() {
-        window.missing("kind", "\"tumbling\"`, `kind = \"hopping\"` or `kind = \"session\"", problems);
+        window.missing("kind", "\"tumbling\"`, `kind = \"hopping\"`, `kind = \"session\"` or `kind = \"global\"", problems);
     }
-    let kinds = ["tumbling", "hopping", "session"].map(|kind| (kind, kind));
+    let kinds = ["tumbling", "hopping", "session", "global"].map(|kind| (kind, kind));
     let kind = window.choice("kind", &kinds, problems).map(|kind| *kind);
     let (spec, end) = match kind {
         Some("session") => session(window, problems),
+        Some("global") => (global::global(window, &ELSEWHERE, problems), None),
         Some(kind) => (fixed_window(kind == "hopping", window, problems), None),
         None => {
             for (key, _) in ELSEWHERE {
@@ -63,10 +71,11 @@ pub(super) fn early(table: &mut Table<'_>, window: Option<&RawWindow>, emits_onc
     let early = table.positive_duration("early", problems)?;
     let problem = |code, message: String, label: String| Problem::at(code, early.span.clone(), message, label);
     match window.map(|window| &window.spec) {
-        Some(spec) if matches!(**spec, WindowSpec::Session { .. }) => {
+        Some(spec) if matches!(**spec, WindowSpec::Session { .. } | WindowSpec::Global(_)) => {
             let message = format!("{} has no key \"early\"", table.what);
             let problem = problem(Code::KeyOfAnotherKind, message, "a key of stages with windows of fixed size".to_owned());
-            problems.push(problem.also(spec.span.clone(), "sessions"));
+            let what = if let WindowSpec::Global(_) = **spec { "the window of all time" } else { "sessions" };
+            problems.push(problem.also(spec.span.clone(), what));
         }
         _ if emits_once => {
             let message = format!("{} tells results early, and once", table.what);
@@ -80,7 +89,7 @@ pub(super) fn early(table: &mut Table<'_>, window: Option<&RawWindow>, emits_onc
             let n_slides = match &**spec {
                 WindowSpec::Hopping { size_ms, slide_ms, .. } => size_ms / slide_ms,
                 WindowSpec::Local(windows) => windows.size_ms() / windows.slide_ms(),
-                WindowSpec::Tumbling { .. } | WindowSpec::Session { .. } => 1,
+                WindowSpec::Tumbling { .. } | WindowSpec::Session { .. } | WindowSpec::Global(_) => 1,
             };
             if n_slides > SLIDES_MAX {
                 let message = format!("{} tells windows of too many slides early", table.what);

@@ -35,4 +35,16 @@ pub(super) enum Window {
         /// A row so long after the first one, or later, begins another session; more than `gap`.
         max_length: Option<Duration>,
     },
+    /// One window of a key for all time, told again and again: with `every_rows`, `every`, or both. With `emit = "upsert"`, or with `clear = true` and
+    /// `emit = "final"`.
+    Global {
+        /// A key is told with the row that makes so many since it was told last.
+        every_rows: Option<u64>,
+        /// When the watermark passes a multiple of this since 1970 UTC, keys with rows since they were told last are told.
+        every: Option<Duration>,
+        /// Whether a key begins anew when it was told. Default false: it goes on with all of its rows.
+        clear: Option<bool>,
+        /// A key is forgotten, and told a last time, when the watermark is past its last row by more than this. A row that is older than that is late.
+        idle: Duration,
+    },
 }

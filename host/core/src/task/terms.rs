@@ -4,7 +4,7 @@
 //! feeds the stage: both may be replaced. Whether a new plugin can read the old state is told by its versions (`versions`).
 
 use crate::{
-    plan::{Emission, Matching, Retime, StageKind, StagePlan, WindowSpec},
+    plan::{Emission, GlobalWindow, Matching, Retime, StageKind, StagePlan, WindowSpec},
     schema::Schema,
     stage::join::kept_columns,
     state::{ByteWriter, ChangeReader, StateError},
@@ -207,6 +207,13 @@ fn window_text(window: &WindowSpec, input: &Schema) -> String {
             let cuts: String = [end, rows, length].into_iter().flatten().collect();
             format!("session with a gap of {}{cuts}", duration_text(*gap_ms))
         }
+        WindowSpec::Global(GlobalWindow { every_rows, every_ms, clear, idle_ms }) => {
+            let rows = every_rows.map(|n_rows| format!(", every {n_rows} rows"));
+            let every = every_ms.map(|every_ms| format!(", every {}", duration_text(every_ms)));
+            let triggers: String = [rows, every].into_iter().flatten().collect();
+            let clear = if *clear { ", cleared" } else { "" };
+            format!("global{triggers}{clear}, idle {}", duration_text(*idle_ms))
+        }
     }
 }
 
@@ -323,6 +330,24 @@ mod tests {
         ] {
             assert_eq!(checked(&was, &is), Err(format!("stage \"tested\" had {says}")));
         }
+    }
+
+    #[test]
+    fn what_tells_a_global_window_is_one_of_its_terms() {
+        let global = |every_rows, every_ms, clear| StageKind::Aggregate {
+            plugin: 0,
+            columns: vec![],
+            key: vec![0],
+            window: WindowSpec::Global(GlobalWindow { every_rows, every_ms, clear, idle_ms: 86_400_000 }),
+            lateness_ms: 0,
+            emission: if clear { Emission::Final } else { Emission::Upsert },
+            early_ms: None,
+        };
+        let was = global(Some(9), None, false);
+        assert_eq!(checked(&was, &was), Ok(()));
+        let refused = checked(&was, &global(Some(9), Some(60_000), true)).unwrap_err();
+        let said = "window = global, every 9 rows, idle 1d, now it is global, every 9 rows, every 1m, cleared, idle 1d";
+        assert_eq!(refused, format!("stage \"tested\" had {said}"));
     }
 
     #[test]

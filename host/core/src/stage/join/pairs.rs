@@ -142,7 +142,7 @@ impl PairJoin {
             Matching::Window(window @ (WindowSpec::Tumbling { .. } | WindowSpec::Hopping { .. } | WindowSpec::Local(_))) => {
                 Span::Windows(Windowing::new(window.clone()))
             }
-            Matching::Window(WindowSpec::Session { .. }) | Matching::LatestBefore { .. } => {
+            Matching::Window(WindowSpec::Session { .. } | WindowSpec::Global(_)) | Matching::LatestBefore { .. } => {
                 unreachable!("join \"{}\" does not make all pairs", stage.name)
             }
         };
