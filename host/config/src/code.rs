@@ -77,6 +77,7 @@ codes! {
     308 UnknownTimeZone Error "a time zone that does not exist"
     309 LocalSize Error "a window that does not fit the days of a time zone"
     310 KeyOfAnotherMatch Error "a key that belongs to another way of matching"
+    311 GlobalEmit Error "a global window whose results contradict its emit"
     320 WindowOfJoin Error "windows that two inputs cannot share"
     401 WrongWorld Error "a plugin of another kind than its stage"
     402 FieldMissing Error "a field that the stream does not have"

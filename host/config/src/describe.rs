@@ -15,6 +15,7 @@ use crate::{
 };
 
 mod failing;
+mod global;
 mod joins;
 
 /// One source, stage or sink in words.
@@ -125,6 +126,11 @@ impl Words<'_> {
             StageKind::Dedup { id, horizon_ms } => {
                 lines.push(format!("passes the first row of each {}", stage.inputs[0].fields[*id].name));
                 lines.push(format!("state: each id is kept for {} of event time", duration_text(*horizon_ms)));
+            }
+            StageKind::Aggregate { plugin, key, window: WindowSpec::Global(window), .. } => {
+                let key = columns(&stage.inputs[0], key);
+                lines.push(format!("plugin {} aggregates by {key} in one window for all time", self.plugin(*plugin)));
+                lines.extend(global::lines(window));
             }
             StageKind::Aggregate { plugin, key, window, lateness_ms, emission, early_ms, .. } => {
                 let key = columns(&stage.inputs[0], key);
@@ -262,8 +268,9 @@ fn window_text(window: &WindowSpec, input: &Schema) -> String {
     match window {
         WindowSpec::Tumbling { size_ms, offset_ms } => format!("of {}{}", duration_text(*size_ms), offset_text(*offset_ms)),
         WindowSpec::Local(windows) => {
-            let (size, offset) = (duration_text(windows.size_ms()), offset_text(windows.offset_ms()));
-            format!("of {size} by the clocks of {}{offset}", windows.zone().name())
+            let [size, slide] = [windows.size_ms(), windows.slide_ms()].map(duration_text);
+            let every = if size == slide { String::new() } else { format!(", one every {slide}") };
+            format!("of {size}{every} by the clocks of {}{}", windows.zone().name(), offset_text(windows.offset_ms()))
         }
         WindowSpec::Hopping { size_ms, slide_ms, offset_ms } => {
             format!("of {}, one every {}{}", duration_text(*size_ms), duration_text(*slide_ms), offset_text(*offset_ms))
@@ -275,6 +282,7 @@ fn window_text(window: &WindowSpec, input: &Schema) -> String {
             let cuts: String = [end, rows, length].into_iter().flatten().collect();
             format!("that end after {} without a row{cuts} (sessions)", duration_text(*gap_ms))
         }
+        WindowSpec::Global(_) => unreachable!("a global window is told by itself, and of no join"),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
 mod failing;
 mod flow;
 mod format;
+mod global;
 mod history;
 mod inputs;
 mod join;

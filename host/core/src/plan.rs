@@ -22,7 +22,7 @@ mod windows;
 pub use difference::{Difference, StreamOf};
 pub use failing::{DeadlineRetry, ErrorsMax, Failing, OnError};
 pub use joins::{JoinKind, Matching};
-pub use windows::{SessionCuts, WindowSpec};
+pub use windows::{GlobalWindow, SessionCuts, WindowSpec};
 
 pub type SourceIdx = usize;
 pub type StageIdx = usize;

@@ -16,13 +16,14 @@ use crate::{
     record::RecordBatch,
     stage::kept::Kept,
     state::{ChangeReader, ChangeWriter, StateError},
-    time::{EventTime, WallTime, Watermark},
+    time::{EventTime, WallTime, Watermark, Window},
 };
 
 pub mod aggregate;
 pub mod bisect;
 mod dead;
 pub mod dedup;
+pub mod global;
 pub mod join;
 pub mod kept;
 mod keys;
@@ -151,8 +152,8 @@ pub struct LateRows {
     /// The input port on which they came.
     pub port: usize,
     pub batch: Batch,
-    /// For each row: the end of the window it missed, or `None` for joins. A row that missed several windows stands several times.
-    pub window_ends: Vec<Option<EventTime>>,
+    /// For each row: the window it missed, or `None` where it was judged by itself. A row that missed several windows stands several times.
+    pub windows: Vec<Option<Window>>,
     /// For each row: the stage's watermark that made it late.
     pub watermarks: Vec<Watermark>,
 }

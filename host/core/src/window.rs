@@ -4,6 +4,14 @@
 //! A window is cut into panes of one slide each, and a record is put into its one pane, so that what is kept per record does not
 //! grow with size / slide. A tumbling window is its own only pane.
 //!
+//! All of it comes from *borders*, which are numbered: pane i lies between borders i and i + 1, and a window of n panes, number i, between
+//! borders i and i + n. Borders never fall, but by the clocks of a zone some are equal: what is skipped is an empty pane. So
+//!
+//! - a window is known by its start and end: two may begin, or end, at the same instant, and panes have odd lengths. Numbers whose borders are
+//!   the same are one window; one whose panes are all skipped is none.
+//! - Windows are a chain: of two, the later one begins no earlier and ends no earlier. That is the order in which they are listed and fire, and
+//!   the order of [`Window`]s of one stage.
+//!
 //! Sources: Akidau et al., "The Dataflow Model", PVLDB 8(12), 2015, section 2.2; Li et al., "No pane, no gain: efficient
 //! evaluation of sliding-window aggregates over data streams", SIGMOD Record 34(1), 2005.
 
@@ -17,14 +25,35 @@ use crate::{
 
 pub mod local;
 
-/// Fixed windows: `size_ms` long, one every `slide_ms`, one of them starting at `offset_ms`.
+/// Fixed windows: of `n_panes` panes each, one that begins at every border.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Windowing {
-    size_ms: i64,
-    slide_ms: i64,
-    offset_ms: i64,
-    /// Windows by local time: then lengths are those of its clocks, and only it knows where a window starts.
-    local: Option<Arc<LocalWindows>>,
+    borders: Borders,
+    n_panes: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Borders {
+    Utc { slide_ms: i64, offset_ms: i64 },
+    Local(Arc<LocalWindows>),
+}
+
+impl Borders {
+    fn at(&self, idx: i64) -> EventTime {
+        match self {
+            Borders::Utc { slide_ms, offset_ms } => EventTime(idx * slide_ms + offset_ms),
+            Borders::Local(local) => local.border(idx),
+        }
+    }
+
+    /// The last border at or before `at`, which may be negative.
+    fn last_until(&self, at: EventTime) -> i64 {
+        match self {
+            // Not `/`: it rounds towards zero, wrong before 1970.
+            Borders::Utc { slide_ms, offset_ms } => (at.0 - offset_ms).div_euclid(*slide_ms),
+            Borders::Local(local) => local.last_border_until(at),
+        }
+    }
 }
 
 impl Windowing {
@@ -35,13 +64,13 @@ impl Windowing {
     pub const PANES_MAX: i64 = 1 << 20;
 
     /// Panics unless `0 <= offset < slide <= size <= SIZE_MS_MAX`, the size is a multiple of the slide and a window has at most
-    /// [`Windowing::PANES_MAX`] panes: the config has checked it. Sessions are no fixed windows.
+    /// [`Windowing::PANES_MAX`] panes: the config has checked it. Sessions and global windows are no fixed windows.
     pub fn new(spec: WindowSpec) -> Windowing {
-        let (size_ms, slide_ms, offset_ms, local) = match spec {
-            WindowSpec::Tumbling { size_ms, offset_ms } => (size_ms, size_ms, offset_ms, None),
-            WindowSpec::Local(windows) => (windows.size_ms(), windows.size_ms(), windows.offset_ms(), Some(windows)),
-            WindowSpec::Hopping { size_ms, slide_ms, offset_ms } => (size_ms, slide_ms, offset_ms, None),
-            WindowSpec::Session { gap_ms, .. } => unreachable!("sessions with a gap of {gap_ms} ms are no fixed windows"),
+        let (size_ms, slide_ms, offset_ms) = match &spec {
+            WindowSpec::Tumbling { size_ms, offset_ms } => (*size_ms, *size_ms, *offset_ms),
+            WindowSpec::Local(windows) => (windows.size_ms(), windows.slide_ms(), windows.offset_ms()),
+            WindowSpec::Hopping { size_ms, slide_ms, offset_ms } => (*size_ms, *slide_ms, *offset_ms),
+            WindowSpec::Session { .. } | WindowSpec::Global(_) => unreachable!("these are no fixed windows: {spec:?}"),
         };
         assert!(
             0 < slide_ms && slide_ms <= size_ms && size_ms <= Self::SIZE_MS_MAX,
@@ -50,65 +79,74 @@ impl Windowing {
         assert!(size_ms % slide_ms == 0, "{size_ms} ms is no multiple of {slide_ms} ms");
         assert!(size_ms / slide_ms <= Self::PANES_MAX, "a window of {} panes", size_ms / slide_ms);
         assert!((0..slide_ms).contains(&offset_ms), "an offset of {offset_ms} ms in {slide_ms} ms");
-        Windowing { size_ms, slide_ms, offset_ms, local }
+        let borders = match spec {
+            WindowSpec::Local(windows) => Borders::Local(windows),
+            _ => Borders::Utc { slide_ms, offset_ms },
+        };
+        Windowing { borders, n_panes: size_ms / slide_ms }
     }
 
     pub fn n_panes_per_window(&self) -> i64 {
-        self.size_ms / self.slide_ms
+        self.n_panes
     }
 
-    /// The pane that holds `at`, which may be negative: `start <= at < end`, `start` the offset plus a multiple of the slide.
+    /// The pane that holds `at`: `start <= at < end`.
     pub fn pane(&self, at: EventTime) -> Window {
-        if let Some(local) = &self.local {
-            return local.holding(at);
-        }
-        // Not `/`: it rounds towards zero, wrong before 1970.
-        let start = (at.0 - self.offset_ms).div_euclid(self.slide_ms) * self.slide_ms + self.offset_ms;
-        Window::new(EventTime(start), EventTime(start + self.slide_ms))
+        let idx = self.borders.last_until(at);
+        Window::new(self.borders.at(idx), self.borders.at(idx + 1))
     }
 
-    /// The window that ends at `end`, where a pane ends.
-    pub fn window_ending(&self, end: EventTime) -> Window {
-        if let Some(local) = &self.local {
-            return local.holding(EventTime(end.0 - 1));
-        }
-        debug_assert!((end.0 - self.offset_ms).rem_euclid(self.slide_ms) == 0, "no window ends at {end}");
-        Window::new(EventTime(end.0 - self.size_ms), end)
+    /// The windows that hold `pane`, in their order.
+    pub fn windows_of(&self, pane: Window) -> impl Iterator<Item = Window> {
+        let last = self.borders.last_until(pane.start());
+        let mut before = None;
+        (last + 1 - self.n_panes..=last).filter_map(move |idx| {
+            let window = self.numbered(idx)?;
+            (before.replace(window) != Some(window)).then_some(window)
+        })
     }
 
-    /// The windows that hold `pane`, in the order of their ends: the first one ends with the pane.
-    pub fn windows_of(&self, pane: Window) -> impl DoubleEndedIterator<Item = Window> + ExactSizeIterator {
-        (0..self.n_panes_per_window() as u32)
-            .map(move |idx| self.window_ending(EventTime(pane.end().0 + i64::from(idx) * self.slide_ms)))
+    /// The first window that ends after `after`, which may be infinite. It is the first one that holds that time.
+    pub fn first_after(&self, after: Watermark) -> Window {
+        // No window that holds a row ends outside of these.
+        let limits = [EventTime::MIN.0 - Self::SIZE_MS_MAX, EventTime::MAX.0 + 2 * Self::SIZE_MS_MAX];
+        let after = EventTime(after.0.clamp(limits[0], limits[1]));
+        self.numbered(self.borders.last_until(after) + 1 - self.n_panes).expect("a window that holds a time is not empty")
     }
 
-    /// The end of the last window that holds `pane` and ends until the watermark `until`; of windows that share panes, which are fixed.
-    pub fn newest_end_until(&self, pane: Window, until: Watermark) -> Option<EventTime> {
-        let n_ended = (until.0.saturating_sub(pane.end().0)).div_euclid(self.slide_ms).saturating_add(1);
-        let n_ended = n_ended.min(self.n_panes_per_window());
-        (n_ended > 0).then(|| EventTime(pane.end().0 + (n_ended - 1) * self.slide_ms))
-    }
-
-    /// The end of the last window that holds the pane starting at `pane_start`.
-    pub fn last_end(&self, pane_start: EventTime) -> EventTime {
-        match &self.local {
-            Some(local) => local.holding(pane_start).end(),
-            None => EventTime(pane_start.0 + self.size_ms),
+    /// The window behind `window`.
+    pub fn next(&self, window: Window) -> Window {
+        let mut idx = self.last_number_of(window) + 1;
+        loop {
+            match self.numbered(idx) {
+                Some(window) => return window,
+                None => idx += 1,
+            }
         }
     }
 
-    /// The end of the first window that ends after `after`.
-    pub fn first_end_after(&self, after: EventTime) -> EventTime {
-        self.pane(after).end()
+    /// Whether `window` is one of these.
+    pub fn is_one(&self, window: Window) -> bool {
+        let times = EventTime::MIN.0 - Self::SIZE_MS_MAX..=EventTime::MAX.0 + Self::SIZE_MS_MAX;
+        let is_in_time = times.contains(&window.start().0) && times.contains(&window.end().0);
+        is_in_time && self.numbered(self.last_number_of(window)) == Some(window)
     }
 
-    /// No window that ends after `closed_until`, which may be infinite, holds a pane that starts before this.
-    pub fn oldest_start(&self, closed_until: i64) -> EventTime {
-        let ends_of_time = EventTime::MIN.0 - Self::SIZE_MS_MAX..=EventTime::MAX.0 + 2 * Self::SIZE_MS_MAX;
-        match &self.local {
-            Some(local) if ends_of_time.contains(&closed_until) => local.holding(EventTime(closed_until)).start(),
-            _ => EventTime(closed_until.saturating_sub(self.size_ms).saturating_add(1)),
-        }
+    /// The end of the last window that holds `at`.
+    pub fn last_end(&self, at: EventTime) -> EventTime {
+        self.borders.at(self.borders.last_until(at) + self.n_panes)
+    }
+
+    /// Window `idx`. `None`: clocks skip all of it.
+    fn numbered(&self, idx: i64) -> Option<Window> {
+        let (start, end) = (self.borders.at(idx), self.borders.at(idx + self.n_panes));
+        (start < end).then(|| Window::new(start, end))
+    }
+
+    /// The last number with the borders of `window`, if it is one.
+    fn last_number_of(&self, window: Window) -> i64 {
+        let [start, end] = [window.start(), window.end()].map(|at| self.borders.last_until(at));
+        start.min(end - self.n_panes)
     }
 }
 
@@ -120,12 +158,15 @@ mod tests {
     const TUMBLING: WindowSpec = WindowSpec::Tumbling { size_ms: 10, offset_ms: 0 };
     const HOPPING: WindowSpec = WindowSpec::Hopping { size_ms: 30, slide_ms: 10, offset_ms: 0 };
 
+    fn ends(window: Window) -> (i64, i64) {
+        (window.start().0, window.end().0)
+    }
+
     fn check(spec: WindowSpec, at: i64, pane: (i64, i64), windows: &[(i64, i64)]) {
         let windowing = Windowing::new(spec);
         let found = windowing.pane(EventTime(at));
-        assert_eq!((found.start().0, found.end().0), pane, "pane of {at}");
-        let found: Vec<_> = windowing.windows_of(found).map(|window| (window.start().0, window.end().0)).collect();
-        assert_eq!(found, windows, "windows of {at}");
+        assert_eq!(ends(found), pane, "pane of {at}");
+        assert_eq!(windowing.windows_of(found).map(ends).collect::<Vec<_>>(), windows, "windows of {at}");
     }
 
     #[test]
@@ -156,42 +197,47 @@ mod tests {
 
     #[test]
     fn the_ends_of_time_have_windows() {
-        let ends = [EventTime::MIN, EventTime::MAX];
-        for (at, offset_ms) in ends.into_iter().flat_map(|at| [(at, 0), (at, 1), (at, Windowing::SIZE_MS_MAX - 1)]) {
+        let times = [EventTime::MIN, EventTime::MAX];
+        for (at, offset_ms) in times.into_iter().flat_map(|at| [(at, 0), (at, 1), (at, Windowing::SIZE_MS_MAX - 1)]) {
             let windowing = Windowing::new(WindowSpec::Tumbling { size_ms: Windowing::SIZE_MS_MAX, offset_ms });
             let pane = windowing.pane(at);
             assert!(pane.start() <= at && at < pane.end());
+            assert!(windowing.is_one(pane));
+            assert!(windowing.first_after(Watermark::END).start() > at, "no window that holds a row is open at the end");
+            assert!(windowing.first_after(Watermark::UNKNOWN).end() <= pane.start());
         }
     }
 
     #[test]
-    fn ends_follow_each_other() {
+    fn windows_follow_each_other() {
         let windowing = Windowing::new(HOPPING);
-        for (after, end) in [(-11, -10), (-10, 0), (-1, 0), (0, 10), (9, 10), (10, 20)] {
-            assert_eq!(windowing.first_end_after(EventTime(after)), EventTime(end), "after {after}");
+        for (after, first) in
+            [(-11, (-40, -10)), (-10, (-30, 0)), (-1, (-30, 0)), (0, (-20, 10)), (9, (-20, 10)), (10, (-10, 20))]
+        {
+            assert_eq!(ends(windowing.first_after(Watermark(after))), first, "after {after}");
         }
+        assert_eq!(ends(windowing.next(Window::new(EventTime(-30), EventTime(0)))), (-20, 10));
         assert_eq!(windowing.last_end(EventTime(-10)), EventTime(20));
+        for (start, end, is_one) in [(-30, 0, true), (-31, -1, false), (-30, 10, false), (0, 10, false)] {
+            assert_eq!(windowing.is_one(Window::new(EventTime(start), EventTime(end))), is_one, "[{start}, {end})");
+        }
     }
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(10_000), ..ProptestConfig::default() })]
 
         #[test]
-        fn the_newest_window_that_has_ended_is_found(at in -200_i64..200, until in -300_i64..300, n_panes in 1_i64..8) {
-            let windowing = Windowing::new(WindowSpec::Hopping { size_ms: 7 * n_panes, slide_ms: 7, offset_ms: 3 });
+        fn windows_of_utc_are_those_of_the_rule(
+            at in -200_i64..200, slide_ms in 1_i64..20, n_panes in 1_i64..8, offset in 0_i64..20,
+        ) {
+            let (size_ms, offset_ms) = (slide_ms * n_panes, offset % slide_ms);
+            let windowing = Windowing::new(WindowSpec::Hopping { size_ms, slide_ms, offset_ms });
+            let all = (-300..300).map(|idx| idx * slide_ms + offset_ms).map(|start| (start, start + size_ms));
+            let holding: Vec<(i64, i64)> = all.filter(|(start, end)| (*start..*end).contains(&at)).collect();
             let pane = windowing.pane(EventTime(at));
-            let ended = windowing.windows_of(pane).map(|window| window.end()).rfind(|end| end.0 <= until);
-            prop_assert_eq!(windowing.newest_end_until(pane, Watermark(until)), ended);
-        }
-
-        #[test]
-        fn a_window_holds_a_time_exactly_if_it_is_listed(at in -200_i64..200, slide_ms in 1_i64..20, n_panes in 1_i64..8, offset in 0_i64..20, end in -30_i64..30) {
-            let offset_ms = offset % slide_ms;
-            let windowing = Windowing::new(WindowSpec::Hopping { size_ms: slide_ms * n_panes, slide_ms, offset_ms });
-            let window = windowing.window_ending(EventTime(end * slide_ms + offset_ms));
-            let holds = window.start().0 <= at && at < window.end().0;
-            let listed = windowing.windows_of(windowing.pane(EventTime(at))).any(|one| one == window);
-            prop_assert_eq!(holds, listed);
+            prop_assert_eq!(windowing.windows_of(pane).map(ends).collect::<Vec<_>>(), holding.clone());
+            prop_assert_eq!(ends(windowing.first_after(Watermark(at))), holding[0]);
+            prop_assert_eq!(windowing.last_end(EventTime(at)).0, holding[holding.len() - 1].1);
         }
     }
 }

@@ -130,6 +130,43 @@ fn sinks_of_files_formats_and_early_results_are_tested_too() -> Result<()> {
     Ok(())
 }
 
+/// One window of a key for all time: by its rows, when an hour has passed, late, and at the end. In batches and with deaths it is told the same.
+#[test]
+fn windows_of_all_time_are_told_alike_however_records_come() -> Result<()> {
+    let name = "\n[[test]]\nname = \"of all time\"\ndate = \"2013-01-01\"\n";
+    let input = r#"input.departures = [
+  { at = "10:05", flight_id = "a", origin = "EWR", dep_delay = 1 },
+  { at = "10:10", flight_id = "b", origin = "EWR", dep_delay = 2 },
+  { at = "10:20", flight_id = "c", origin = "EWR", dep_delay = 6 },
+  { at = "11:30", flight_id = "d", origin = "JFK", dep_delay = 5 },
+  { at = "03:00", flight_id = "e", origin = "EWR", dep_delay = 0 },
+]
+late.hourly = [{ scheduled_ms = "03:00" }]
+"#;
+    let stage = "window = { kind = \"tumbling\", size = \"1h\" }\nlateness = \"24h\"\nemit = \"final\"";
+    let cleared = "window = { kind = \"global\", every_rows = 2, every = \"1h\", clear = true, idle = \"6h\" }";
+    let rows = r#"expect.hourly = [
+  { origin = "EWR", w_start = "10:05", departures = 2, delay_sum_min = 3, mean_delay = 1.5 },
+  { origin = "EWR", w_start = "10:20", departures = 1, delay_sum_min = 6, mean_delay = 6.0 },
+  { origin = "JFK", w_start = "11:30", departures = 1, delay_sum_min = 5, mean_delay = 5.0 },
+]
+"#;
+    check(&flights(&[(stage, cleared)], &format!("{name}{input}{rows}"))?, &["reel.toml", "all time"], 0, &["1 passed"])?;
+    let goes_on = "window = { kind = \"global\", every_rows = 2, every = \"1h\", idle = \"6h\" }\nemit = \"upsert\"";
+    let rows = r#"expect.hourly = [
+  { origin = "EWR", w_start = "10:05", departures = 2, delay_sum_min = 3, mean_delay = 1.5, rev = 0, final = false },
+  { origin = "EWR", w_start = "10:05", departures = 3, delay_sum_min = 9, mean_delay = 3.0, rev = 1, final = false },
+  { origin = "EWR", w_start = "10:05", departures = 3, delay_sum_min = 9, mean_delay = 3.0, rev = 2, final = true },
+  { origin = "JFK", w_start = "11:30", departures = 1, delay_sum_min = 5, mean_delay = 5.0, rev = 0, final = false },
+  { origin = "JFK", w_start = "11:30", departures = 1, delay_sum_min = 5, mean_delay = 5.0, rev = 1, final = true },
+]
+"#;
+    check(&flights(&[(stage, goes_on)], &format!("{name}{input}{rows}"))?, &["reel.toml", "all time"], 0, &["1 passed"])?;
+    let open = "end = false\nothers = \"any\"\nstate.hourly = [{ kind = \"global\", told = 2, new_rows = 0 }, { kind = \"global\", told = 1, new_rows = 0 }]\n";
+    check(&flights(&[(stage, goes_on)], &format!("{name}{input}{open}"))?, &["reel.toml", "all time"], 0, &["1 passed"])?;
+    Ok(())
+}
+
 #[test]
 fn reports_are_read_by_programs() -> Result<()> {
     let two = format!("{ONE}{}expect.hourly = \"any\"\n", ONE.replace("\"one\"", "\"<two> & \\\"more\\\"\""));

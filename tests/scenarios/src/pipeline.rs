@@ -6,7 +6,7 @@
 //!   table NAME [the same]                                 (of the key `key`)
 //!   transform NAME <- STREAM plugin=marks                 (its second output is the stream NAME.side)
 //!   dedup NAME <- STREAM horizon=10s
-//!   aggregate NAME <- STREAM window=tumbling(10s[@3s])|tumbling(24h[@5h]/ZONE)|hopping(30s,10s[@3s])|session(10s[,end=stop][,rows=3][,length=1m]) [lateness=0s] [emit=final|upsert [early=10s]] [key=key] plugin=count
+//!   aggregate NAME <- STREAM window=tumbling(10s[@3s])|tumbling(24h[@5h]/ZONE)|hopping(30s,10s[@3s][/ZONE])|session(10s[,end=stop][,rows=3][,length=1m])|global(idle=60s[,rows=3][,every=10s][,clear=true]) [lateness=0s] [emit=final|upsert [early=10s]] [key=key] plugin=count
 //!   join NAME <- LEFT,RIGHT within=10s [lateness=0s] [emit=final|upsert] [kind=left|inner] [tie=id] plugin=pair
 //!   join NAME <- LEFT,RIGHT match=all within=10s [after=0s] [lateness=0s] [kind=left|inner|right|full] plugin=pair
 //!   join NAME <- LEFT,RIGHT match=window window=tumbling(10s)|hopping(30s,10s) [lateness=0s] [kind=left|inner|right|full] plugin=pair

@@ -62,15 +62,15 @@ pub fn sink_row(sink: &str, value: &[u8]) -> String {
     words.join(" ")
 }
 
-/// A late record: `late.stage key@time window_end=… watermark=…`.
+/// A late record: `late.stage key@time window=[start,end) watermark=…`.
 pub fn late(topic: &str, value: &[u8]) -> String {
     let fields = object(value);
     let record = fields["record"].as_object().expect("a late record holds its row");
     let key = word("key", &record["key"]);
     let time_of = record.get("ts").map(|ts| format!("@{}", word("ts", ts))).unwrap_or_default();
-    let window = match &fields["window_end"] {
-        Value::Null => String::new(),
-        end => format!(" window_end={}", word("end", end)),
+    let window = match (&fields["window_start"], &fields["window_end"]) {
+        (Value::Null, Value::Null) => String::new(),
+        (start, end) => format!(" window=[{},{})", word("start", start), word("end", end)),
     };
     let at = Watermark(fields["watermark"].as_i64().expect("a watermark is ms"));
     format!("{topic} {key}{time_of}{window} watermark={}", watermark(at))

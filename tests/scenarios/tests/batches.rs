@@ -15,6 +15,10 @@ const PIPELINES: &[&str] = &[
     // Sessions that something cuts.
     "pipeline\n  source plays bound=1s fields=key,ts,id,n,stop\n  aggregate count <- plays window=session(5s,end=stop) lateness=3s plugin=count\n  sink counts <- count",
     "pipeline\n  source plays fields=key,ts,id,n,stop\n  aggregate count <- plays window=session(6s,end=stop,rows=4,length=9s) lateness=6s plugin=count\n  sink counts <- count",
+    // One window for all time: rows and multiples tell it, and keys end.
+    "pipeline\n  source plays bound=2s\n  aggregate so_far <- plays window=global(idle=12s,rows=3,every=5s) emit=upsert plugin=count\n  sink out <- so_far",
+    "pipeline\n  source plays bound=1s\n  aggregate threes <- plays window=global(idle=20s,rows=3,clear=true) plugin=count\n  aggregate count <- threes window=tumbling(10s) plugin=count\n  sink out <- threes\n  sink counts <- count",
+    "pipeline\n  source plays\n  aggregate parts <- plays window=global(idle=9s,every=4s,clear=true) plugin=count\n  sink out <- parts",
     "pipeline\n  source plays\n  source imps bound=2s\n  join found <- plays,imps within=10s lateness=5s kind=left plugin=pair\n  sink found <- found",
     "pipeline\n  source plays\n  source imps\n  join found <- plays,imps within=10s lateness=2s emit=upsert tie=id plugin=pair\n  sink found <- found",
     "pipeline\n  source plays\n  source imps bound=1s\n  join found <- plays,imps match=all within=10s after=5s lateness=3s kind=left plugin=pair\n  sink found <- found",

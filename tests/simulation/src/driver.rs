@@ -112,6 +112,11 @@ pub fn run_with_upgrades(seed: u64, is_loud: bool) -> Report {
 fn run_with(seed: u64, is_loud: bool, has_upgrades: bool) -> Report {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let (shape, guarantee) = draw(&mut rng, seed % 5 == 4);
+    // Not drawn either.
+    let shape = match seed % 10 == 7 && !has_upgrades {
+        true => Shape { kind: Kind::Global, lateness_ms: FOR_EVER_MS, emission: Emission::Upsert, ..shape },
+        false => shape,
+    };
     // Without transactions what a trial has written stays.
     let guarantee = if has_upgrades { Guarantee::ExactlyOnce } else { guarantee };
     let events = input::events(&shape, &mut rng);

@@ -115,6 +115,7 @@ fn answer_of(shape: &Shape, rows: &[&Event], late: &BTreeSet<(String, Option<i64
         }
         Kind::Session | Kind::Union => sessions(rows, late),
         Kind::Process => rolling(rows, late),
+        Kind::Global => profiles(rows),
         Kind::Join => pairs(rows, late),
     }
 }
@@ -170,6 +171,19 @@ fn sessions(rows: &[&Event], late: &BTreeSet<(String, Option<i64>)>) -> Answer {
     on_time.chunk_by(|a, b| a.profile == b.profile && b.at_ms - a.at_ms <= GAP_MS).map(session).collect()
 }
 
+/// All rows of a profile.
+fn profiles(rows: &[&Event]) -> Answer {
+    let mut profiles: BTreeMap<&String, Vec<&Event>> = BTreeMap::new();
+    rows.iter().for_each(|event| profiles.entry(&event.profile).or_default().push(event));
+    let result = |(profile, events): (&String, Vec<&Event>)| {
+        let times = || events.iter().map(|event| event.at_ms);
+        let (start, end) = (times().min().expect("it has a row"), times().max().expect("it has a row") + 1);
+        let values: Vec<i64> = events.iter().map(|event| event.value).collect();
+        (vec![profile.clone()], tally("profile", profile, start, end, &values))
+    };
+    profiles.into_iter().map(result).collect()
+}
+
 fn rolling(rows: &[&Event], late: &BTreeSet<(String, Option<i64>)>) -> Answer {
     let on_time: Vec<&&Event> = rows.iter().filter(|event| !late.contains(&(event.id.clone(), None))).collect();
     let row = |event: &&&Event| {
@@ -223,6 +237,7 @@ fn key_of(shape: &Shape, row: &Value) -> Vec<String> {
     match shape.kind {
         Kind::Tumbling | Kind::Session | Kind::Union => vec![text("profile"), row["window_start"].to_string()],
         Kind::Hopping => vec![text("country"), row["window_start"].to_string()],
+        Kind::Global => vec![text("profile")],
         Kind::Join | Kind::Process => vec![text("id")],
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use reelflow_core::{
     format::SourceFormat,
     plan::{
-        Consumer, Emission, EventTimeFrom, Failing, FragmentInput, FragmentPlan, JoinKind, Matching, Plan, SessionCuts,
-        ShufflePlan, ShuffleTo, SinkPlan, SourcePlan, StageKind, StagePlan, Stream, WindowSpec,
+        Consumer, Emission, EventTimeFrom, Failing, FragmentInput, FragmentPlan, GlobalWindow, JoinKind, Matching, Plan,
+        SessionCuts, ShufflePlan, ShuffleTo, SinkPlan, SourcePlan, StageKind, StagePlan, Stream, WindowSpec,
     },
     schema::{FieldType, Schema},
 };
@@ -24,6 +24,8 @@ pub const TUMBLING_MS: i64 = 60_000;
 pub const HOPPING_MS: (i64, i64) = (60_000, 20_000);
 /// Gap of the sessions, in ms: a profile is heard of about every six seconds.
 pub const GAP_MS: i64 = 5_000;
+/// What the window of all time is told by, in ms.
+const GLOBAL_EVERY_MS: i64 = 20_000;
 /// How far back the process counts, in ms.
 pub const SPAN_MS: i64 = 45_000;
 /// How far back the join looks, in ms.
@@ -47,6 +49,8 @@ pub enum Kind {
     Union,
     /// plays → transform → dedup → a process by profile, with a timer for each row
     Process,
+    /// plays → transform → dedup → one window of each profile for all time, which is cleared unless results are upserts
+    Global,
 }
 
 /// A pipeline of a run.
@@ -85,6 +89,7 @@ impl Shape {
             Kind::Tumbling => self.by_profile(WindowSpec::Tumbling { size_ms: TUMBLING_MS, offset_ms: 0 }),
             Kind::Session => self.by_profile(WindowSpec::Session { gap_ms: GAP_MS, cuts: SessionCuts::NONE }),
             Kind::Process => self.process(),
+            Kind::Global => self.global(),
             Kind::Join => self.join(),
             Kind::Hopping => self.hopping(),
             Kind::Union => self.union(),
@@ -94,7 +99,7 @@ impl Shape {
     /// The stage whose late topic tells what did not count.
     pub fn last_stage(&self) -> &'static str {
         match self.kind {
-            Kind::Tumbling | Kind::Hopping | Kind::Session | Kind::Union => "tally",
+            Kind::Tumbling | Kind::Hopping | Kind::Session | Kind::Union | Kind::Global => "tally",
             Kind::Join => "pairs",
             Kind::Process => "rolling",
         }
@@ -129,6 +134,22 @@ impl Shape {
         plan.sinks.push(self.sink(plan.stages[2].outputs[0].schema.clone(), vec![0, 1]));
         plan.fragments.push(fragment("plays", vec![FragmentInput::Source(0)], vec![0, 1, 2]));
         (plan, vec![Arc::new(pass(source_schema(""), MARK)), Arc::new(tally(text_key("profile")))])
+    }
+
+    fn global(&self) -> (Plan, Vec<Arc<dyn Plugin>>) {
+        let window = GlobalWindow {
+            every_rows: Some(3),
+            every_ms: Some(GLOBAL_EVERY_MS),
+            clear: !self.upsert(),
+            idle_ms: self.lateness_ms,
+        };
+        let (mut plan, plugins) = self.by_profile(WindowSpec::Global(window));
+        if let StageKind::Aggregate { lateness_ms, .. } = &mut plan.stages[2].kind {
+            *lateness_ms = 0;
+        }
+        // A result's window grows.
+        plan.sinks[0].key = vec![0];
+        (plan, plugins)
     }
 
     fn process(&self) -> (Plan, Vec<Arc<dyn Plugin>>) {

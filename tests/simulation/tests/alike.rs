@@ -38,7 +38,7 @@ fn check(kind: Kind, lateness_ms: i64) {
 
 #[test]
 fn i_12_workers_batches_and_epochs_change_no_byte_of_a_key() {
-    for kind in [Kind::Tumbling, Kind::Session, Kind::Process] {
+    for kind in [Kind::Tumbling, Kind::Session, Kind::Process, Kind::Global] {
         check(kind, LATENESS_MS);
     }
     for kind in [Kind::Join, Kind::Hopping, Kind::Union] {

@@ -7,7 +7,7 @@ use reelflow_simulation::{
     undisturbed::{Kept, run},
 };
 
-const KINDS: [Kind; 6] = [Kind::Tumbling, Kind::Hopping, Kind::Session, Kind::Join, Kind::Union, Kind::Process];
+const KINDS: [Kind; 7] = [Kind::Tumbling, Kind::Hopping, Kind::Session, Kind::Join, Kind::Union, Kind::Process, Kind::Global];
 const HOUR_MS: i64 = 3_600_000;
 
 fn shape(kind: Kind) -> Shape {
@@ -19,7 +19,7 @@ fn shape(kind: Kind) -> Shape {
 fn rows(shape: &Shape, profile: &str, after_ms: i64) -> Vec<Event> {
     let topics: &[&'static str] = match shape.kind {
         Kind::Join | Kind::Union => &["plays", "impressions"],
-        Kind::Tumbling | Kind::Hopping | Kind::Session | Kind::Process => &["plays"],
+        Kind::Tumbling | Kind::Hopping | Kind::Session | Kind::Process | Kind::Global => &["plays"],
     };
     topics.iter().map(|topic| input::of_profile(shape, topic, profile.to_owned(), after_ms)).collect()
 }

@@ -5,6 +5,7 @@ use reelflow_core::plan::{Emission, WindowSpec};
 use super::{
     RawSource, RawStage, failing,
     format::source_format,
+    global,
     history::history,
     inputs::{inputs, required_inputs},
     join::join,
@@ -248,9 +249,10 @@ fn aggregate(table: &mut Table<'_>, inputs: Inputs, plugin: &Option<At<String>>,
         table.missing("window", "{ kind = \"tumbling\", size = \"1h\" }", problems);
     }
     let window = window(table, problems);
-    let lateness_ms = lateness(table, problems);
     let says_emit = table.peek("emit").is_some();
     let emit = emission(table, problems);
+    global::check(table, window.as_ref(), emit.as_ref(), says_emit, problems);
+    let lateness_ms = lateness(table, problems);
     // What `emit` is wrong about is told by itself.
     let emits_once = if says_emit { emit.as_ref().is_some_and(|emit| **emit == Emission::Final) } else { true };
     let early_ms = early(table, window.as_ref(), emits_once, problems);

@@ -72,9 +72,13 @@ fn no_keys_of_others(way: Match, table: &mut Table<'_>, problems: &mut Problems)
 
 /// Windows that are there before any row is: the rows of two inputs can share them.
 fn shared_window(table: &Table<'_>, window: At<WindowSpec>, problems: &mut Problems) -> Option<At<Matching>> {
-    if let WindowSpec::Session { .. } = window.value {
-        let message = format!("{} joins by sessions", table.what);
-        let label = "which session a row is in changes with the rows that follow";
+    let wrong = match window.value {
+        WindowSpec::Session { .. } => Some(("by sessions", "which session a row is in changes with the rows that follow")),
+        WindowSpec::Global(_) => Some(("all rows of a key", "no row of a window of all time could ever be forgotten")),
+        WindowSpec::Tumbling { .. } | WindowSpec::Hopping { .. } | WindowSpec::Local(_) => None,
+    };
+    if let Some((how, label)) = wrong {
+        let message = format!("{} joins {how}", table.what);
         let problem = Problem::at(Code::WindowOfJoin, window.span.clone(), message, label);
         problems.push(
             problem.help("use windows of kind \"tumbling\" or \"hopping\", or `match = \"all\"` with `within` and `after`"),

@@ -116,7 +116,7 @@ fn of_dead_letters() -> Vec<Known> {
 /// What `reel state get` shows of what a stage keeps.
 fn of_state(stage: &StagePlan) -> Vec<Known> {
     let mut known = vec![("kind".to_owned(), Some(FieldType::Text)), ("xxh3".to_owned(), Some(FieldType::Text))];
-    let numbers = ["start", "end", "first", "last", "time", "until", "emitted", "rev"];
+    let numbers = ["start", "end", "first", "last", "time", "until", "emitted", "rev", "new_rows", "told"];
     known.extend(numbers.map(|name| (name.to_owned(), Some(FieldType::Int))));
     let key = stage.key_schema().unwrap_or_default();
     known.extend(key.fields.iter().map(|field| (format!("key.{}", field.name), Some(field.field_type))));

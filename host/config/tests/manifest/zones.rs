@@ -10,8 +10,9 @@ use jiff::{
 use proptest::prelude::*;
 use reelflow_config::time_zone;
 use reelflow_core::{
+    plan::WindowSpec,
     time::{EventTime, Window},
-    window::local::LocalWindows,
+    window::{Windowing, local::LocalWindows},
     zone::Zone,
 };
 
@@ -109,19 +110,21 @@ proptest! {
         let size_ms = SIZES_H[size] * HOUR_MS;
         // Often none, or whole hours.
         let offset_ms = if offset < 40 { 0 } else { (offset * HOUR_MS / 2) % size_ms };
-        let windows = LocalWindows::new(RULES[zone].clone(), size_ms, offset_ms);
-        let window = windows.holding(EventTime(at));
+        let windows = LocalWindows::new(RULES[zone].clone(), size_ms, size_ms, offset_ms);
+        let longest_ms = windows.longest_ms();
+        let windows = Windowing::new(WindowSpec::Local(Arc::new(windows)));
+        let window = windows.pane(EventTime(at));
         prop_assert!(window.start().0 <= at && at < window.end().0);
-        prop_assert!(window.end().0 - window.start().0 <= windows.longest_ms());
+        prop_assert!(window.end().0 - window.start().0 <= longest_ms);
         let library = library(ZONES[zone]);
         prop_assert_eq!(window, brute_force(&library, size_ms, offset_ms, at));
         // Every instant in it is in no other, and its neighbours begin where it ends.
         let within = window.start().0 + (at - window.start().0) / 2;
         for same in [window.start().0, within, window.end().0 - 1] {
-            prop_assert_eq!(windows.holding(EventTime(same)), window);
+            prop_assert_eq!(windows.pane(EventTime(same)), window);
         }
-        prop_assert_eq!(windows.holding(window.end()).start(), window.end());
-        prop_assert_eq!(windows.holding(EventTime(window.start().0 - 1)).end(), window.start());
+        prop_assert_eq!(windows.pane(window.end()).start(), window.end());
+        prop_assert_eq!(windows.pane(EventTime(window.start().0 - 1)).end(), window.start());
     }
 
     /// Where clocks are never set back over midnight, a window of a day holds the instants of one date.
@@ -133,19 +136,22 @@ proptest! {
         }
         let library = library(ZONES[zone]);
         let date = |ms: i64| library.to_datetime(timestamp(ms)).date();
-        let window = LocalWindows::new(RULES[zone].clone(), DAY_MS, 0).holding(EventTime(at));
+        let window = days(RULES[zone].clone()).pane(EventTime(at));
         prop_assert_eq!(date(window.start().0), date(at));
         prop_assert_eq!(date(window.end().0 - 1), date(at));
         prop_assert_ne!(date(window.end().0), date(at));
     }
 }
 
+fn days(zone: Arc<Zone>) -> Windowing {
+    Windowing::new(WindowSpec::Local(Arc::new(LocalWindows::new(zone, DAY_MS, DAY_MS, 0))))
+}
+
 /// `zone`, a local time in it, and the window of a day around it: start and end in UTC.
 #[track_caller]
 fn check(zone: &str, at: &str, day: [&str; 2]) {
     let at: Timestamp = at.parse().unwrap();
-    let windows = LocalWindows::new(time_zone(zone).expect("a zone of the database"), DAY_MS, 0);
-    let window = windows.holding(EventTime(at.as_millisecond()));
+    let window = days(time_zone(zone).expect("a zone of the database")).pane(EventTime(at.as_millisecond()));
     let text = |at: EventTime| timestamp(at.0).to_string();
     assert_eq!([text(window.start()), text(window.end())], day, "{zone} at {at}");
 }
@@ -162,6 +168,27 @@ fn days_on_which_clocks_are_set() {
     // The 30th of December 2011 was left out.
     check("Pacific/Apia", "2011-12-30T09:59:59Z", ["2011-12-29T10:00:00Z", "2011-12-30T10:00:00Z"]);
     check("Pacific/Apia", "2011-12-30T10:00:00Z", ["2011-12-30T10:00:00Z", "2011-12-31T10:00:00Z"]);
+}
+
+#[test]
+fn weeks_that_slide_by_days_where_a_day_is_left_out_end_together() {
+    let zone = time_zone("Pacific/Apia").expect("a zone of the database");
+    let weeks = Windowing::new(WindowSpec::Local(Arc::new(LocalWindows::new(zone, 7 * DAY_MS, DAY_MS, 0))));
+    let at: Timestamp = "2011-12-29T12:00:00Z".parse().unwrap();
+    let text = |at: EventTime| timestamp(at.0).strftime("%m-%d %H").to_string();
+    let held = weeks.windows_of(weeks.pane(EventTime(at.as_millisecond())));
+    let found: Vec<[String; 2]> = held.map(|window| [text(window.start()), text(window.end())]).collect();
+    // The local 30th of December was skipped: what would end where it begins, and where it ends, ends at the same instant.
+    let expected = [
+        ["12-23 10", "12-30 10"],
+        ["12-24 10", "12-30 10"],
+        ["12-25 10", "12-31 10"],
+        ["12-26 10", "01-01 10"],
+        ["12-27 10", "01-02 10"],
+        ["12-28 10", "01-03 10"],
+        ["12-29 10", "01-04 10"],
+    ];
+    assert_eq!(found, expected.map(|both| both.map(str::to_owned)));
 }
 
 #[test]

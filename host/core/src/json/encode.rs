@@ -15,7 +15,7 @@ use crate::{
     json::{base64, scan::plain_len},
     schema::{FieldType, Schema},
     stage::Revision,
-    time::{EventTime, Watermark},
+    time::{Watermark, Window},
 };
 
 /// Appends row `row_idx` of `rows` as an object: the fields of `schema` in order, and then `rev` and `final` if it has a revision.
@@ -113,11 +113,11 @@ pub fn key(schema: &Schema, rows: &Rows, key: &[usize], row_idx: usize) -> Optio
     Some(out)
 }
 
-/// Appends the value of a late record: the stage, the end of the window it missed (null for a join), the watermark that made it
+/// Appends the value of a late record: the stage, the window it missed (null where it was judged by itself), the watermark that made it
 /// late (ms; [`Watermark::END`] is 9223372036854775807), and the row.
 pub fn late(
     stage: &str,
-    window_end: Option<EventTime>,
+    window: Option<Window>,
     watermark: Watermark,
     schema: &Schema,
     rows: &Rows,
@@ -126,10 +126,14 @@ pub fn late(
 ) {
     out.extend_from_slice(b"{\"stage\":");
     string(stage.as_bytes(), out);
-    out.extend_from_slice(b",\"window_end\":");
-    match window_end {
-        Some(end) => integer(end.0, out),
-        None => out.extend_from_slice(b"null"),
+    for (name, at) in [("start", window.map(Window::start)), ("end", window.map(Window::end))] {
+        out.extend_from_slice(b",\"window_");
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"\":");
+        match at {
+            Some(at) => integer(at.0, out),
+            None => out.extend_from_slice(b"null"),
+        }
     }
     out.extend_from_slice(b",\"watermark\":");
     integer(watermark.0, out);
@@ -208,7 +212,7 @@ fn string(text: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{column::RowBuilder, schema::Field};
+    use crate::{column::RowBuilder, schema::Field, time::EventTime};
 
     fn rows(fields: &[(&str, FieldType)], values: &[&[Value<'_>]]) -> (Schema, Rows) {
         let field = |(name, field_type): &(&str, FieldType)| Field {
@@ -313,11 +317,11 @@ mod tests {
     #[test]
     fn a_late_record_says_what_it_missed() {
         let (schema, built) = rows(&[("id", FieldType::Text)], &[&[Value::Bytes(b"x")], &[Value::Bytes(b"y")]]);
-        let mut out = Vec::new();
-        late("trending", Some(EventTime(-60_000)), Watermark(30), &schema, &built, 1, &mut out);
-        assert_eq!(out, br#"{"stage":"trending","window_end":-60000,"watermark":30,"record":{"id":"y"}}"#);
+        let (mut out, window) = (Vec::new(), Window::new(EventTime(-90_000), EventTime(-60_000)));
+        late("trending", Some(window), Watermark(30), &schema, &built, 1, &mut out);
+        assert_eq!(out, br#"{"stage":"trending","window_start":-90000,"window_end":-60000,"watermark":30,"record":{"id":"y"}}"#);
         out.clear();
         late("a \"join\"", None, Watermark::END, &schema, &built, 0, &mut out);
-        assert_eq!(out, br#"{"stage":"a \"join\"","window_end":null,"watermark":9223372036854775807,"record":{"id":"x"}}"#);
+        assert_eq!(out, br#"{"stage":"a \"join\"","window_start":null,"window_end":null,"watermark":9223372036854775807,"record":{"id":"x"}}"#);
     }
 }

@@ -8,12 +8,27 @@ use crate::window::local::LocalWindows;
 pub enum WindowSpec {
     /// One starts `offset_ms` after 1970, `0 <= offset_ms < size_ms`.
     Tumbling { size_ms: i64, offset_ms: i64 },
-    /// Tumbling windows by the clocks of a time zone.
+    /// Tumbling or hopping windows by the clocks of a time zone.
     Local(Arc<LocalWindows>),
     /// `size_ms` is a multiple of `slide_ms`; panes are `slide_ms` long. One starts `offset_ms` after 1970, `0 <= offset_ms < slide_ms`.
     Hopping { size_ms: i64, slide_ms: i64, offset_ms: i64 },
     /// From the first row to `gap_ms` after the last one, as long as no two neighbours lie more than `gap_ms` apart and nothing cuts it.
     Session { gap_ms: i64, cuts: SessionCuts },
+    /// One window of a key for all time.
+    Global(GlobalWindow),
+}
+
+/// When the one window of a key is told; at least one of the two ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GlobalWindow {
+    /// With the row that makes so many since it was told last.
+    pub every_rows: Option<u64>,
+    /// When the watermark passes a multiple of this, if rows came since it was told last.
+    pub every_ms: Option<i64>,
+    /// Whether the key begins anew then.
+    pub clear: bool,
+    /// The key ends when the watermark has passed its last row by more than this.
+    pub idle_ms: i64,
 }
 
 /// What ends a session besides a gap.
@@ -39,6 +54,7 @@ impl WindowSpec {
             WindowSpec::Tumbling { size_ms, .. } | WindowSpec::Hopping { size_ms, .. } => *size_ms,
             WindowSpec::Local(windows) => windows.longest_ms(),
             WindowSpec::Session { gap_ms, .. } => *gap_ms,
+            WindowSpec::Global(window) => window.idle_ms,
         }
     }
 }

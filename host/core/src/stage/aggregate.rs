@@ -20,7 +20,7 @@
 //!   good, so nobody will ever merge the row's pane for them again: `Advance` never returns to an end at or before its old watermark less
 //!   the lateness, and `Again` leaves closed windows out.
 //!
-//! A pane is dropped when its last window is closed. What fires leaves in the order of (window end, key), so the order of hash
+//! A pane is dropped when its last window is closed. What fires leaves in the order of (window, key), so the order of hash
 //! tables never shows (I-2), and no window fires before its end has been reached, nor twice without a change (I-4).
 //!
 //! Source of lateness and refinements: Akidau et al., "The Dataflow Model", PVLDB 8(12), 2015, section 2.3.
@@ -240,13 +240,14 @@ impl Aggregate {
 
     /// Forgets what only closed windows needed.
     fn forget(&mut self) {
-        let closed_until = self.watermark.minus(self.facts.lateness_ms).0;
-        let oldest = self.facts.windowing.oldest_start(closed_until);
+        let closed_until = self.watermark.minus(self.facts.lateness_ms);
+        // No window that is open holds a pane before it.
+        let oldest = self.facts.windowing.first_after(closed_until).start();
         self.panes.drop_before(oldest);
         if let Some(early) = &mut self.early {
             early.drop_before(oldest);
         }
-        self.revisions.drop_until(EventTime(closed_until));
+        self.revisions.drop_until(EventTime(closed_until.0));
         if self.panes.is_empty() {
             self.trails.clear();
         }
@@ -335,9 +336,7 @@ impl Operator for Aggregate {
             let (of_pane, pane) = (self.panes.pane(pane_idx), self.facts.windowing.pane(self.panes.start(pane_idx)));
             of_pane.entries().for_each(|entry| each(Kept::Pane { key: of_pane.key(entry), pane, state: of_pane.state(entry) }));
         }
-        for (window_end, key, rev) in self.revisions.iter() {
-            each(Kept::Revision { key, window: self.facts.windowing.window_ending(window_end), rev });
-        }
+        self.revisions.iter().for_each(|(window, key, rev)| each(Kept::Revision { key, window, rev }));
     }
 
     fn state_bytes(&self) -> usize {

@@ -36,6 +36,16 @@ pub enum Kept<'a> {
         last: EventTime,
         state: &'a [u8],
     },
+    /// A key of a global window: its earliest and latest rows, how many came since it was told last, and how often that was. The state is
+    /// empty where the stage began anew.
+    Global {
+        key: &'a [u8],
+        first: EventTime,
+        last: EventTime,
+        n_new: u64,
+        n_told: u32,
+        state: &'a [u8],
+    },
     /// A left row of a join, and how often it was emitted; of a join of all pairs, 1 if it had a partner.
     Left {
         key: &'a [u8],
@@ -108,6 +118,7 @@ impl<'a> Kept<'a> {
             Kept::Pane { key, .. }
             | Kept::Revision { key, .. }
             | Kept::Session { key, .. }
+            | Kept::Global { key, .. }
             | Kept::Left { key, .. }
             | Kept::Right { key, .. }
             | Kept::Version { key, .. }

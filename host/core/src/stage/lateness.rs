@@ -2,7 +2,7 @@
 
 use super::{Batch, LateRows, Outbox};
 use crate::{
-    time::{EventTime, Watermark},
+    time::{EventTime, Watermark, Window},
     window::Windowing,
 };
 
@@ -16,16 +16,16 @@ pub(super) fn without_late(port: usize, batch: &Batch, marks: &[Watermark], late
     out.counts.late += late.len() as u64;
     if !late.is_empty() {
         let watermarks = late.iter().map(|row| marks[*row as usize]).collect();
-        out.late.push(LateRows { port, batch: batch.take(&late), window_ends: vec![None; late.len()], watermarks });
+        out.late.push(LateRows { port, batch: batch.take(&late), windows: vec![None; late.len()], watermarks });
     }
     rows
 }
 
-/// A row came too late for the window with this end.
+/// A row came too late for this window.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Missed {
     pub(super) row: u32,
-    window_end: EventTime,
+    window: Window,
     watermark: Watermark,
     /// Whether it missed its other windows too.
     pub(super) is_late_for_all: bool,
@@ -52,10 +52,9 @@ impl Closing<'_> {
                 continue;
             }
             let pane = windowing.pane(*at);
-            let is_late_for_all = closed_until.reached(windowing.last_end(pane.start()));
-            let ends = windowing.windows_of(pane).map(|window| window.end());
-            let missed = ends.take_while(|end| closed_until.reached(*end));
-            late.extend(missed.map(|window_end| Missed { row, window_end, watermark: *watermark, is_late_for_all }));
+            let is_late_for_all = closed_until.reached(windowing.last_end(*at));
+            let missed = windowing.windows_of(pane).take_while(|window| closed_until.reached(window.end()));
+            late.extend(missed.map(|window| Missed { row, window, watermark: *watermark, is_late_for_all }));
             match is_late_for_all {
                 true => n_late += 1,
                 false => on_time.push(row),
@@ -71,11 +70,11 @@ impl Closing<'_> {
         if closed_until.0 <= at.0 || closed_until == fired_until {
             return false;
         }
-        let pane = windowing.pane(at);
-        if closed_until.reached(windowing.last_end(pane.start())) {
+        if closed_until.reached(windowing.last_end(at)) {
             return false;
         }
-        windowing.newest_end_until(pane, closed_until).is_some_and(|end| !fired_until.reached(end))
+        // The first of its windows that had not fired: as its last one is open, one that ends before that one is among them.
+        closed_until.reached(windowing.first_after(fired_until.max(Watermark(at.0))).end())
     }
 
     /// How many rows of `batch` from row `from` on can be taken before windows fire that the next one missed.
@@ -97,8 +96,8 @@ pub(super) fn give_late(port: usize, batch: &Batch, late: &[Missed], out: &mut O
     out.counts.late_panes += late.iter().filter(|missed| !missed.is_late_for_all).count() as u64;
     for piece in late.chunks(LATE_ROWS_MAX) {
         let rows: Vec<u32> = piece.iter().map(|missed| missed.row).collect();
-        let window_ends = piece.iter().map(|missed| Some(missed.window_end)).collect();
+        let windows = piece.iter().map(|missed| Some(missed.window)).collect();
         let watermarks = piece.iter().map(|missed| missed.watermark).collect();
-        out.late.push(LateRows { port, batch: batch.take(&rows), window_ends, watermarks });
+        out.late.push(LateRows { port, batch: batch.take(&rows), windows, watermarks });
     }
 }

@@ -1,6 +1,7 @@
 //! Drives an operator in tests as the task does, with a plugin that is a Rust function.
 
 pub(super) mod id_lists;
+pub(super) mod windows;
 
 use crate::{
     column::Rows,

@@ -4,11 +4,12 @@
 //! are named, so that a pipeline may get new sources, shuffles and stages. (I-10)
 //!
 //! ```text
-//! memory   = version u8 (6) | low | n varint, source* | n varint, inward* | n varint, stage* | n varint, outward*
+//! memory   = version u8 (7) | low | n varint, source* | n varint, inward* | n varint, stage* | n varint, outward*
 //! source   = name | watermark | 3 counts
 //! inward   = topic | low | n varint, mark* | 3 counts         (a shuffle that leads here)
 //! stage    = name | reset | n varint, term* | versions | low | table | 11 counts | block
-//!                            (version 2 had no `versions`, version 3 no `table`, version 4 no `block` and 9 counts, version 5 no `reset`)
+//!                            (version 2 had no `versions`, version 3 no `table`, version 4 no `block` and 9 counts, version 5 no `reset`;
+//!                             version 6 is the same, beside aggregates that knew the revisions of a window by its end alone)
 //! reset    = offset + 1, varint, or 0                         (when it began anew, see `anew`)
 //! table    = watermark                                       (of a lookup's table; the least one, if it is none)
 //! term     = name | value                                     (what decides its results, see `terms`)
@@ -37,7 +38,7 @@ use crate::{
 
 /// No stage may have this name.
 pub(super) const SECTION: &str = "@task";
-const VERSION: u8 = 6;
+const VERSION: u8 = 7;
 
 /// The parts of a task that are remembered here.
 pub(super) struct Memory<'a> {

@@ -194,9 +194,9 @@ impl Outputs {
         let plan = &self.plan.stages[stage];
         let schema = &plan.inputs[late.port];
         let partition = self.partition % self.plan.side_partitions;
-        for (row, (window_end, watermark)) in late.window_ends.iter().zip(&late.watermarks).enumerate() {
+        for (row, (window, watermark)) in late.windows.iter().zip(&late.watermarks).enumerate() {
             self.scratch.clear();
-            encode::late(&plan.name, *window_end, *watermark, schema, &late.batch.rows, row, &mut self.scratch);
+            encode::late(&plan.name, *window, *watermark, schema, &late.batch.rows, row, &mut self.scratch);
             let key = match &late.batch.origins {
                 Origins::Records { batch, records, .. } => batch.record(records[row] as usize).key,
                 Origins::Rows => None,

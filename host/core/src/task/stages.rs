@@ -7,6 +7,7 @@ use crate::{
         Batch, Operator, StageCounts,
         aggregate::Aggregate,
         dedup::Dedup,
+        global::Global,
         join::{Join, pairs::PairJoin},
         kept::Kept,
         lookup::Lookup,
@@ -59,6 +60,7 @@ pub(super) enum StageState {
     Dedup(Dedup),
     Aggregate(Box<Aggregate>),
     Session(Box<Session>),
+    Global(Box<Global>),
     Join(Box<Join>),
     PairJoin(Box<PairJoin>),
     Lookup(Box<Lookup>),
@@ -71,6 +73,7 @@ impl StageState {
             StageKind::Transform { columns, .. } => StageState::Transform(Transform::new(columns)),
             StageKind::Dedup { id, horizon_ms } => StageState::Dedup(Dedup::new(*id, *horizon_ms)),
             StageKind::Aggregate { window: WindowSpec::Session { .. }, .. } => StageState::Session(Box::new(Session::new(plan))),
+            StageKind::Aggregate { window: WindowSpec::Global(_), .. } => StageState::Global(Box::new(Global::new(plan))),
             StageKind::Aggregate { .. } => StageState::Aggregate(Box::new(Aggregate::new(plan))),
             StageKind::Join { matching: Matching::LatestBefore { .. }, .. } => StageState::Join(Box::new(Join::new(plan))),
             StageKind::Join { .. } => StageState::PairJoin(Box::new(PairJoin::new(plan))),
@@ -85,6 +88,7 @@ impl StageState {
             StageState::Dedup(stage) => stage,
             StageState::Aggregate(stage) => &mut **stage,
             StageState::Session(stage) => &mut **stage,
+            StageState::Global(stage) => &mut **stage,
             StageState::Join(stage) => &mut **stage,
             StageState::PairJoin(stage) => &mut **stage,
             StageState::Lookup(stage) => &mut **stage,
@@ -98,6 +102,7 @@ impl StageState {
             StageState::Dedup(stage) => stage.kept(each),
             StageState::Aggregate(stage) => stage.kept(each),
             StageState::Session(stage) => stage.kept(each),
+            StageState::Global(stage) => stage.kept(each),
             StageState::Join(stage) => stage.kept(each),
             StageState::PairJoin(stage) => stage.kept(each),
             StageState::Lookup(stage) => stage.kept(each),
@@ -110,6 +115,7 @@ impl StageState {
         match self {
             StageState::Aggregate(stage) => Some(&**stage),
             StageState::Session(stage) => Some(&**stage),
+            StageState::Global(stage) => Some(&**stage),
             StageState::Process(stage) => Some(&**stage),
             StageState::Transform(_)
             | StageState::Dedup(_)
@@ -123,6 +129,7 @@ impl StageState {
         match self {
             StageState::Aggregate(stage) => Some(&mut **stage),
             StageState::Session(stage) => Some(&mut **stage),
+            StageState::Global(stage) => Some(&mut **stage),
             StageState::Process(stage) => Some(&mut **stage),
             StageState::Transform(_)
             | StageState::Dedup(_)
@@ -138,6 +145,7 @@ impl StageState {
             StageState::Dedup(stage) => stage.state_bytes(),
             StageState::Aggregate(stage) => stage.state_bytes(),
             StageState::Session(stage) => stage.state_bytes(),
+            StageState::Global(stage) => stage.state_bytes(),
             StageState::Join(stage) => stage.state_bytes(),
             StageState::PairJoin(stage) => stage.state_bytes(),
             StageState::Lookup(stage) => stage.state_bytes(),
@@ -159,6 +167,7 @@ impl StageState {
             StageState::Dedup(_)
             | StageState::Aggregate(_)
             | StageState::Session(_)
+            | StageState::Global(_)
             | StageState::Join(_)
             | StageState::PairJoin(_)
             | StageState::Lookup(_)

@@ -4,7 +4,7 @@
 //! feeds the stage: both may be replaced. Whether a new plugin can read the old state is told by its versions (`versions`).
 
 use crate::{
-    plan::{Emission, Matching, Retime, StageKind, StagePlan, WindowSpec},
+    plan::{Emission, GlobalWindow, Matching, Retime, StageKind, StagePlan, WindowSpec},
     schema::Schema,
     stage::join::kept_columns,
     state::{ByteWriter, ChangeReader, StateError},
@@ -191,9 +191,10 @@ fn window_text(window: &WindowSpec, input: &Schema) -> String {
         }
         // The rules too: where they were changed, windows in the state may begin elsewhere.
         WindowSpec::Local(windows) => {
-            let [size, offset] = [windows.size_ms(), windows.offset_ms()].map(duration_text);
+            let [size, slide, offset] = [windows.size_ms(), windows.slide_ms(), windows.offset_ms()].map(duration_text);
+            let kind = if size == slide { format!("tumbling {size}") } else { format!("hopping {size} every {slide}") };
             let zone = windows.zone();
-            format!("tumbling {size}, offset {offset}, time zone {} with rules {:016x}", zone.name(), zone.fingerprint())
+            format!("{kind}, offset {offset}, time zone {} with rules {:016x}", zone.name(), zone.fingerprint())
         }
         WindowSpec::Hopping { size_ms, slide_ms, offset_ms } => {
             let [size, slide, offset] = [*size_ms, *slide_ms, *offset_ms].map(duration_text);
@@ -205,6 +206,13 @@ fn window_text(window: &WindowSpec, input: &Schema) -> String {
             let length = cuts.length_ms_max.map(|max| format!(", at most {}", duration_text(max)));
             let cuts: String = [end, rows, length].into_iter().flatten().collect();
             format!("session with a gap of {}{cuts}", duration_text(*gap_ms))
+        }
+        WindowSpec::Global(GlobalWindow { every_rows, every_ms, clear, idle_ms }) => {
+            let rows = every_rows.map(|n_rows| format!(", every {n_rows} rows"));
+            let every = every_ms.map(|every_ms| format!(", every {}", duration_text(every_ms)));
+            let triggers: String = [rows, every].into_iter().flatten().collect();
+            let clear = if *clear { ", cleared" } else { "" };
+            format!("global{triggers}{clear}, idle {}", duration_text(*idle_ms))
         }
     }
 }
@@ -325,9 +333,28 @@ mod tests {
     }
 
     #[test]
+    fn what_tells_a_global_window_is_one_of_its_terms() {
+        let global = |every_rows, every_ms, clear| StageKind::Aggregate {
+            plugin: 0,
+            columns: vec![],
+            key: vec![0],
+            window: WindowSpec::Global(GlobalWindow { every_rows, every_ms, clear, idle_ms: 86_400_000 }),
+            lateness_ms: 0,
+            emission: if clear { Emission::Final } else { Emission::Upsert },
+            early_ms: None,
+        };
+        let was = global(Some(9), None, false);
+        assert_eq!(checked(&was, &was), Ok(()));
+        let refused = checked(&was, &global(Some(9), Some(60_000), true)).unwrap_err();
+        let said = "window = global, every 9 rows, idle 1d, now it is global, every 9 rows, every 1m, cleared, idle 1d";
+        assert_eq!(refused, format!("stage \"tested\" had {said}"));
+    }
+
+    #[test]
     fn other_rules_of_a_time_zone_are_other_windows() {
-        let in_zone = |name: &str, offset_ms| {
-            let windows = LocalWindows::new(Arc::new(Zone::new(name, offset_ms, Vec::new())), 86_400_000, 18_000_000);
+        let in_zone = |name: &str, offset_ms, size_ms| {
+            let zone = Arc::new(Zone::new(name, offset_ms, Vec::new()));
+            let windows = LocalWindows::new(zone, size_ms, 86_400_000, 18_000_000);
             let window = WindowSpec::Local(Arc::new(windows));
             StageKind::Aggregate {
                 plugin: 0,
@@ -339,13 +366,15 @@ mod tests {
                 early_ms: None,
             }
         };
-        let was = in_zone("Asia/Kolkata", 19_800_000);
+        let was = in_zone("Asia/Kolkata", 19_800_000, 86_400_000);
         assert_eq!(checked(&was, &was), Ok(()));
         let refused = |is| checked(&was, &is).unwrap_err();
-        let text = refused(in_zone("Asia/Kolkata", 19_801_000));
+        let text = refused(in_zone("Asia/Kolkata", 19_801_000, 86_400_000));
         let said = "stage \"tested\" had window = tumbling 1d, offset 5h, time zone Asia/Kolkata with rules ";
         assert!(text.starts_with(said), "{text}");
-        assert!(refused(in_zone("Asia/Colombo", 19_800_000)).contains("time zone Asia/Colombo"));
+        assert!(refused(in_zone("Asia/Colombo", 19_800_000, 86_400_000)).contains("time zone Asia/Colombo"));
+        let week = refused(in_zone("Asia/Kolkata", 19_800_000, 7 * 86_400_000));
+        assert!(week.contains("now it is hopping 7d every 1d, offset 5h, time zone Asia/Kolkata with rules "), "{week}");
     }
 
     #[test]

@@ -1,43 +1,40 @@
 //! Windows by the clocks of a time zone: days of New York have 23, 24 or 25 hours.
 //!
-//! Window i is where clocks show `i * size + offset` or later for the first time, up to where they do so for i + 1. So windows tile: each
-//! instant is in exactly one, whatever the clocks do. What comes twice belongs to the window that had begun; a local time that never
-//! comes begins when clocks skip it, and a window that is skipped whole is none.
+//! Border i is where clocks show `i * slide + offset` or later for the first time. So panes tile: each instant is in exactly one, whatever the
+//! clocks do. What comes twice belongs to the pane that had begun; a local time that never comes begins when clocks skip it, and a pane that is
+//! skipped whole is empty: its borders are equal, and so windows that begin or end with it share a start or an end with others.
 
 use std::sync::Arc;
 
-use crate::{
-    time::{EventTime, Window},
-    zone::Zone,
-};
+use crate::{time::EventTime, zone::Zone};
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
-/// Windows of `size_ms` by the clocks of a zone, one of which begins when they show 1970-01-01 00:00 + `offset_ms`.
+/// Windows of `size_ms` by the clocks of a zone, one every `slide_ms`; one of them begins when they show 1970-01-01 00:00 + `offset_ms`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalWindows {
     zone: Arc<Zone>,
     size_ms: i64,
+    slide_ms: i64,
     offset_ms: i64,
     longest_ms: i64,
 }
 
 impl LocalWindows {
-    /// Whether a day of clocks is made of such windows, or such a window of days.
-    pub fn allows(size_ms: i64) -> bool {
-        size_ms > 0 && (size_ms % DAY_MS == 0 || (size_ms % HOUR_MS == 0 && DAY_MS % size_ms == 0))
+    /// Whether a day of clocks is made of such slides, or such a slide of days.
+    pub fn allows(slide_ms: i64) -> bool {
+        slide_ms > 0 && (slide_ms % DAY_MS == 0 || (slide_ms % HOUR_MS == 0 && DAY_MS % slide_ms == 0))
     }
 
-    /// Panics unless [`LocalWindows::allows`] the size and `0 <= offset_ms < size_ms`: the config has checked it. O(changes of the zone).
-    pub fn new(zone: Arc<Zone>, size_ms: i64, offset_ms: i64) -> LocalWindows {
-        assert!(Self::allows(size_ms), "local windows of {size_ms} ms");
-        assert!((0..size_ms).contains(&offset_ms), "an offset of {offset_ms} ms in {size_ms} ms");
-        let mut windows = LocalWindows { zone, size_ms, offset_ms, longest_ms: size_ms };
-        // Only a window in or at the border of which clocks are set has another length.
-        let around = windows.zone.changes().iter().flat_map(|change| [change.at_ms - 1, change.at_ms]);
-        let lengths = around.map(|at_ms| windows.holding(EventTime(at_ms))).map(|window| window.end().0 - window.start().0);
-        windows.longest_ms = lengths.fold(size_ms, i64::max);
+    /// Panics unless [`LocalWindows::allows`] the slide, it divides the size, and `0 <= offset_ms < slide_ms`: the config has checked it.
+    /// O(changes of the zone).
+    pub fn new(zone: Arc<Zone>, size_ms: i64, slide_ms: i64, offset_ms: i64) -> LocalWindows {
+        assert!(Self::allows(slide_ms) && size_ms >= slide_ms, "local windows of {size_ms} ms every {slide_ms} ms");
+        assert!(size_ms % slide_ms == 0, "{size_ms} ms is no multiple of {slide_ms} ms");
+        assert!((0..slide_ms).contains(&offset_ms), "an offset of {offset_ms} ms in {slide_ms} ms");
+        let mut windows = LocalWindows { zone, size_ms, slide_ms, offset_ms, longest_ms: size_ms };
+        windows.longest_ms = windows.lengths_around_changes().fold(size_ms, i64::max);
         windows
     }
 
@@ -49,6 +46,10 @@ impl LocalWindows {
         self.size_ms
     }
 
+    pub fn slide_ms(&self) -> i64 {
+        self.slide_ms
+    }
+
     pub fn offset_ms(&self) -> i64 {
         self.offset_ms
     }
@@ -58,24 +59,45 @@ impl LocalWindows {
         self.longest_ms
     }
 
-    /// The window that holds `at`. O(log changes of the zone).
-    pub fn holding(&self, at: EventTime) -> Window {
-        let shown_ms = self.zone.local_ms(at.0);
-        let mut local_ms = (shown_ms - self.offset_ms).div_euclid(self.size_ms) * self.size_ms + self.offset_ms;
-        // Clocks may have shown a later window already, and were set back since; and a window may be skipped.
-        let mut end_ms = self.zone.first_instant_ms(local_ms + self.size_ms);
-        while end_ms <= at.0 {
-            local_ms += self.size_ms;
-            end_ms = self.zone.first_instant_ms(local_ms + self.size_ms);
+    /// Border `idx`. O(log changes of the zone).
+    pub fn border(&self, idx: i64) -> EventTime {
+        EventTime(self.zone.first_instant_ms(idx * self.slide_ms + self.offset_ms))
+    }
+
+    /// The last border at or before `at`. O(log changes of the zone).
+    pub fn last_border_until(&self, at: EventTime) -> i64 {
+        let mut idx = (self.zone.local_ms(at.0) - self.offset_ms).div_euclid(self.slide_ms);
+        // Clocks may have shown a later local time already, and were set back since.
+        while self.border(idx + 1) <= at {
+            idx += 1;
         }
-        Window::new(EventTime(self.zone.first_instant_ms(local_ms)), EventTime(end_ms))
+        idx
+    }
+
+    /// The lengths of all windows of which the one before has another length, and of some more.
+    ///
+    /// From one window to the next the length changes by the pane that comes in and the one that goes out. Only a pane in or at the border of
+    /// which clocks are set has another length than the slide.
+    fn lengths_around_changes(&self) -> impl Iterator<Item = i64> + '_ {
+        let n_panes = self.size_ms / self.slide_ms;
+        let of_change = move |at_ms: i64| {
+            let [first, last] = [at_ms - 1, at_ms].map(|at_ms| self.last_border_until(EventTime(at_ms)));
+            (first..=last + 1).flat_map(move |pane| [pane, pane + 1 - n_panes])
+        };
+        let windows = self.zone.changes().iter().flat_map(move |change| of_change(change.at_ms));
+        windows.map(move |idx| self.border(idx + n_panes).0 - self.border(idx).0)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::zone::Change;
+    use crate::{
+        plan::WindowSpec,
+        time::{Watermark, Window},
+        window::Windowing,
+        zone::Change,
+    };
     use proptest::prelude::*;
 
     /// Two hours before UTC; set forward by an hour at 02:00 on the 2nd of January 1970, back at 02:00 on the 4th.
@@ -86,19 +108,34 @@ mod tests {
 
     /// The windows from hour `from` on, each as (start, end) in hours.
     fn check(size_h: i64, offset_h: i64, from: i64, expected: &[(i64, i64)]) {
-        let windows = LocalWindows::new(zone(), size_h * HOUR_MS, offset_h * HOUR_MS);
-        let mut at = EventTime(from * HOUR_MS);
+        check_hopping(size_h, size_h, offset_h, from, expected);
+    }
+
+    fn check_hopping(size_h: i64, slide_h: i64, offset_h: i64, from: i64, expected: &[(i64, i64)]) {
+        let windowing = windowing(zone(), size_h, slide_h, offset_h);
+        let mut window = windowing.first_after(Watermark(from * HOUR_MS));
         for (start, end) in expected {
-            let window = windows.holding(at);
-            assert_eq!((window.start().0, window.end().0), (start * HOUR_MS, end * HOUR_MS), "the window that holds {at}");
-            at = window.end();
+            assert_eq!(hours(window), (*start, *end), "the window behind those before");
+            window = windowing.next(window);
         }
+    }
+
+    fn windowing(zone: Arc<Zone>, size_h: i64, slide_h: i64, offset_h: i64) -> Windowing {
+        let [size_ms, slide_ms, offset_ms] = [size_h, slide_h, offset_h].map(|hours| hours * HOUR_MS);
+        Windowing::new(WindowSpec::Local(Arc::new(LocalWindows::new(zone, size_ms, slide_ms, offset_ms))))
+    }
+
+    fn hours(window: Window) -> (i64, i64) {
+        let [start, end] = [window.start().0, window.end().0];
+        assert!(start % HOUR_MS == 0 && end % HOUR_MS == 0, "{window:?}");
+        (start / HOUR_MS, end / HOUR_MS)
     }
 
     #[test]
     fn days_have_23_24_or_25_hours() {
         check(24, 0, 2, &[(2, 26), (26, 49), (49, 73), (73, 98), (98, 122)]);
-        assert_eq!(LocalWindows::new(zone(), DAY_MS, 0).longest_ms(), 25 * HOUR_MS);
+        let longest_h = |size_ms, slide_ms| LocalWindows::new(zone(), size_ms, slide_ms, 0).longest_ms() / HOUR_MS;
+        assert_eq!([longest_h(DAY_MS, DAY_MS), longest_h(2 * DAY_MS, DAY_MS), longest_h(3 * DAY_MS, DAY_MS)], [25, 49, 73]);
     }
 
     #[test]
@@ -126,20 +163,35 @@ mod tests {
         assert!(!LocalWindows::allows(DAY_MS + 1));
     }
 
-    /// The window that holds hour `at_h` by the rule: a new one begins whenever clocks show the time of a later one than ever before.
-    fn brute_force(at_h: i64, size_h: i64, offset_h: i64, base_h: i64, changes: &[(i64, i64)]) -> (i64, i64) {
+    /// The 2nd of January has no 02:00 to 03:00: windows that begin or end there are known by start and end only.
+    #[test]
+    fn hopping_windows_share_a_start_or_an_end_where_clocks_skip_a_slide() {
+        check_hopping(2, 1, 0, 25, &[(24, 26), (25, 27), (26, 28), (27, 28), (28, 29), (28, 30), (29, 31)]);
+        check_hopping(48, 24, 0, 2, &[(-22, 26), (2, 49), (26, 73), (49, 98), (73, 122)]);
+    }
+
+    /// On the 4th of January 01:00 to 02:00 comes twice: one slide of two hours, from 74 to 76.
+    #[test]
+    fn what_comes_twice_belongs_to_the_slide_that_had_begun() {
+        check_hopping(2, 1, 0, 73, &[(72, 74), (73, 76), (74, 77), (76, 78)]);
+    }
+
+    /// The windows by the rule, as (start, end) in hours: a border is where clocks show its time, or a later one, for the first time.
+    fn brute_force(size_h: i64, slide_h: i64, offset_h: i64, base_h: i64, changes: &[(i64, i64)]) -> Vec<(i64, i64)> {
+        const FIRST_H: i64 = -450;
         let shown_h = |h: i64| h + changes.iter().rfind(|(from_h, _)| *from_h <= h).map_or(base_h, |(_, offset_h)| *offset_h);
-        let mut latest = i64::MIN;
-        let mut begins: Vec<i64> = Vec::new();
-        for h in -200..400 {
-            let window = (shown_h(h) - offset_h).div_euclid(size_h);
-            if window > latest {
-                latest = window;
-                begins.push(h);
-            }
-        }
-        let next = begins.partition_point(|begin| *begin <= at_h);
-        (begins[next - 1], begins[next])
+        let latest_h: Vec<i64> = (FIRST_H..700)
+            .scan(i64::MIN, |latest, h| {
+                *latest = shown_h(h).max(*latest);
+                Some(*latest)
+            })
+            .collect();
+        let border = |local_h: i64| FIRST_H + latest_h.partition_point(|latest| *latest < local_h) as i64;
+        let starts = ((-340_i64).div_euclid(slide_h)..).map(|idx| idx * slide_h + offset_h).take_while(|start_h| *start_h < 320);
+        let mut all: Vec<(i64, i64)> = starts.map(|start_h| (border(start_h), border(start_h + size_h))).collect();
+        all.retain(|(start, end)| start < end);
+        all.dedup();
+        all
     }
 
     proptest! {
@@ -147,18 +199,31 @@ mod tests {
 
         #[test]
         fn windows_are_those_of_the_rule(
-            at_h in -90_i64..250, edge_ms in -1_i64..=1, size_h in prop::sample::select(vec![1_i64, 2, 3, 4, 6, 8, 12, 24, 48, 72]),
-            offset in 0_i64..72, base_h in -12_i64..14, changes in prop::collection::btree_map(-50_i64..200, -3_i64..=3, 0..4),
+            at_h in -90_i64..250, edge_ms in -1_i64..=1, slide_h in prop::sample::select(vec![1_i64, 2, 3, 4, 6, 8, 12, 24, 48, 72]),
+            n_panes in 1_i64..4, offset in 0_i64..72, base_h in -12_i64..14, changes in prop::collection::btree_map(-50_i64..200, -3_i64..=3, 0..4),
         ) {
-            let offset_h = offset % size_h;
+            let (offset_h, size_h) = (offset % slide_h, slide_h * n_panes);
             let changes: Vec<(i64, i64)> = changes.into_iter().map(|(from_h, more_h)| (from_h, base_h + more_h)).collect();
             let change = |(from_h, offset_h): &(i64, i64)| Change { at_ms: from_h * HOUR_MS, offset_ms: offset_h * HOUR_MS };
             let zone = Arc::new(Zone::new("made up", base_h * HOUR_MS, changes.iter().map(change).collect()));
-            let windows = LocalWindows::new(zone, size_h * HOUR_MS, offset_h * HOUR_MS);
+            let windowing = windowing(zone.clone(), size_h, slide_h, offset_h);
+            let all = brute_force(size_h, slide_h, offset_h, base_h, &changes);
             let at_ms = at_h * HOUR_MS + edge_ms;
-            let found = windows.holding(EventTime(at_ms));
-            let (start_h, end_h) = brute_force(at_ms.div_euclid(HOUR_MS), size_h, offset_h, base_h, &changes);
-            prop_assert_eq!((found.start().0, found.end().0), (start_h * HOUR_MS, end_h * HOUR_MS));
+            let holds = |(start_h, end_h): &&(i64, i64)| (start_h * HOUR_MS..end_h * HOUR_MS).contains(&at_ms);
+            let holding: Vec<(i64, i64)> = all.iter().filter(holds).copied().collect();
+            let pane = windowing.pane(EventTime(at_ms));
+            let found: Vec<Window> = windowing.windows_of(pane).collect();
+            prop_assert_eq!(found.iter().map(|window| hours(*window)).collect::<Vec<_>>(), holding);
+            prop_assert_eq!(windowing.first_after(Watermark(at_ms)), found[0]);
+            prop_assert_eq!(windowing.last_end(EventTime(at_ms)), found[found.len() - 1].end());
+            prop_assert!(found.iter().all(|window| windowing.is_one(*window)));
+            // Each border is where a window begins, and one where another ends.
+            prop_assert!(!windowing.is_one(Window::new(pane.start(), EventTime(pane.end().0 + 1))));
+            let behind = all.iter().position(|window| *window == hours(found[0])).expect("it was listed") + 1;
+            prop_assert_eq!(hours(windowing.next(found[0])), all[behind]);
+            let longest_h = all.iter().map(|(start, end)| end - start).max();
+            let [size_ms, slide_ms, offset_ms] = [size_h, slide_h, offset_h].map(|hours| hours * HOUR_MS);
+            prop_assert_eq!(Some(LocalWindows::new(zone, size_ms, slide_ms, offset_ms).longest_ms() / HOUR_MS), longest_h);
         }
     }
 }

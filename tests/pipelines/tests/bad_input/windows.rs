@@ -53,6 +53,26 @@ pub const CASES: &[Case] = &[
         &["RF0102", "max_rows"],
     ),
     window(
+        "hopping windows by the clocks of a zone, out of step with its days",
+        "kind = \"aggregate\"\nkey = [\"profile_id\"]\nwindow = { kind = \"hopping\", size = \"10h\", slide = \"5h\", time_zone = \"Europe/Berlin\" }",
+        &["RF0309", "slide"],
+    ),
+    window(
+        "a window of all time that nothing tells, of keys that nothing forgets",
+        "kind = \"aggregate\"\nkey = [\"profile_id\"]\nwindow = { kind = \"global\" }\nemit = \"upsert\"",
+        &["RF0104", "every_rows", "idle"],
+    ),
+    window(
+        "a window of all time whose results are told once",
+        "kind = \"aggregate\"\nkey = [\"profile_id\"]\nwindow = { kind = \"global\", every = \"1h\", idle = \"1d\" }",
+        &["RF0311", "clear"],
+    ),
+    window(
+        "a window of all time with a lateness",
+        "kind = \"aggregate\"\nkey = [\"profile_id\"]\nwindow = { kind = \"global\", every_rows = 9, clear = true, idle = \"1d\" }\nlateness = \"1h\"",
+        &["RF0302", "idle"],
+    ),
+    window(
         "tumbling windows with an end",
         "kind = \"aggregate\"\nkey = [\"profile_id\"]\nwindow = { kind = \"tumbling\", size = \"1h\", end = \"trailer\" }",
         &["RF0115", "end"],

@@ -64,6 +64,9 @@ impl Counted {
             // It stays known.
             kept::Kept::Revision { .. } => {}
             kept::Kept::Session { key, .. } => keyed(key, "sessions"),
+            // How often it was told stays known.
+            kept::Kept::Global { state: [], .. } => {}
+            kept::Kept::Global { key, .. } => drop(self.keys.insert(key.into())),
             kept::Kept::Left { key, .. } => keyed(key, "left rows"),
             kept::Kept::Right { key, .. } => keyed(key, "right rows"),
             kept::Kept::Waiting { key, .. } => keyed(key, "rows that wait"),

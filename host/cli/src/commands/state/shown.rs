@@ -40,6 +40,10 @@ pub(in crate::commands) fn json_of(
         Kept::Session { first, last, state: bytes, .. } => {
             json!({ "kind": "session", "first": first.0, "last": last.0, "state": state(bytes) })
         }
+        Kept::Global { first, last, n_new, n_told, state: bytes, .. } => {
+            let state = if bytes.is_empty() { Value::Null } else { state(bytes) };
+            json!({ "kind": "global", "first": first.0, "last": last.0, "new_rows": n_new, "told": n_told, "state": state })
+        }
         Kept::Left { time, n_emitted, row: packed, .. } => {
             json!({ "kind": "left", "time": time.0, "emitted": n_emitted, "row": packed_row(stage, 0, packed)? })
         }
@@ -81,6 +85,10 @@ pub(super) fn text_of(stage: &StagePlan, versions: &[u32], kept: &Kept<'_>) -> R
         }
         Kept::Session { first, last, state: bytes, .. } => {
             format!("session  {} to {}  {}", date(first), date(last), state(bytes))
+        }
+        Kept::Global { first, last, n_new, n_told, state: bytes, .. } => {
+            let state = if bytes.is_empty() { "no state".to_owned() } else { state(bytes) };
+            format!("global   {} to {}  told {n_told} times, {n_new} rows since  {state}", date(first), date(last))
         }
         Kept::Left { time, n_emitted, row, .. } => {
             format!("left     {}  emitted {n_emitted} times  {}", date(time), packed_row(stage, 0, row)?)

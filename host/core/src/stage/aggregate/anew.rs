@@ -1,10 +1,7 @@
 //! An aggregate that begins anew.
 
 use super::Aggregate;
-use crate::{
-    plan::Emission,
-    time::{EventTime, Window},
-};
+use crate::{plan::Emission, time::EventTime};
 
 impl Aggregate {
     /// Forgets all states, but not which results were told: what comes of an open window from now on is a later revision of what its readers have.
@@ -25,10 +22,10 @@ impl Aggregate {
         let closed_until = self.watermark.minus(self.facts.lateness_ms);
         for pane_idx in self.panes.all() {
             let (windowing, pane) = (&self.facts.windowing, self.panes.pane(pane_idx));
-            let fired = windowing.windows_of(windowing.pane(self.panes.start(pane_idx))).map(Window::end);
-            let fired = fired.take_while(|end| self.watermark.reached(*end)).filter(|end| !closed_until.reached(*end));
-            for window_end in fired {
-                pane.entries().for_each(|entry| self.revisions.told(window_end, pane.key(entry)));
+            let windows = windowing.windows_of(windowing.pane(self.panes.start(pane_idx)));
+            let fired = windows.take_while(|window| self.watermark.reached(window.end()));
+            for window in fired.filter(|window| !closed_until.reached(window.end())) {
+                pane.entries().for_each(|entry| self.revisions.told(window, pane.key(entry)));
             }
         }
     }

@@ -1,6 +1,6 @@
-//! Which results are to be emitted, in order of (window end, key), a bounded number at a time.
+//! Which results are to be emitted, in the order of (window, key), a bounded number at a time.
 //!
-//! An advance of the watermark walks over window ends, and jumps from one pane that exists to the next: a long gap in event time
+//! An advance of the watermark walks over windows, and jumps from one pane that exists to the next: a long gap in event time
 //! costs nothing, and neither does a watermark of +∞.
 
 use std::{collections::VecDeque, ops::Range};
@@ -91,6 +91,8 @@ impl Firing {
 #[derive(Debug)]
 pub(super) struct Advance {
     phases: VecDeque<Phase>,
+    /// The last window of this phase that was fired.
+    fired: Option<Window>,
     /// The window that is being fired; its results from `next` on are still to be given.
     window: Option<Window>,
     results: Results,
@@ -135,7 +137,7 @@ impl Advance {
                 Phase { after: old.max(new_final), until: new, again: false, is_final: false },
             ],
         };
-        Advance { phases: phases.into(), window: None, results: Results::Cells(Vec::new()), next: 0 }
+        Advance { phases: phases.into(), fired: None, window: None, results: Results::Cells(Vec::new()), next: 0 }
     }
 
     fn fill(&mut self, units: &mut Units, mut found: Found<'_>) {
@@ -148,10 +150,10 @@ impl Advance {
             };
             let phase = &self.phases[0];
             let mut revision = |key: &[u8]| {
-                let rev = found.revisions.next(window.end(), key, phase.again);
+                let rev = found.revisions.next(window, key, phase.again);
                 // Told before: what comes next goes on from here.
                 if rev > 0 && !phase.is_final {
-                    found.revisions.set(window.end(), key, rev);
+                    found.revisions.set(window, key, rev);
                 }
                 Revision { rev, is_final: phase.is_final }
             };
@@ -177,8 +179,7 @@ impl Advance {
             };
             self.next += n_left;
             if self.next >= given {
-                self.window = None;
-                self.phases[0].after = window.end().0;
+                self.fired = self.window.take();
                 if found.trails.is_some() {
                     // The next window has the same trails, and a chunk may hold each only once.
                     return;
@@ -190,9 +191,14 @@ impl Advance {
     /// Finds the next window that holds anything and sorts its results; `false` at the end of all phases.
     fn open_next_window(&mut self, found: &mut Found<'_>) -> bool {
         while let Some(phase) = self.phases.front() {
-            let next = next_window(found.panes, found.windowing, phase.after);
+            let from = match self.fired {
+                Some(fired) => found.windowing.next(fired),
+                None => found.windowing.first_after(Watermark(phase.after)),
+            };
+            let next = next_window(found.panes, found.windowing, from);
             let Some(window) = next.filter(|window| window.end().0 <= phase.until) else {
                 self.phases.pop_front();
+                self.fired = None;
                 continue;
             };
             self.window = Some(window);
@@ -224,14 +230,10 @@ fn sorted_cells(panes: &Panes, window: Window) -> Vec<Sortable> {
     cells
 }
 
-/// The first window that ends after `after` and has a pane with rows.
-fn next_window(panes: &Panes, windowing: &Windowing, after: i64) -> Option<Window> {
-    // Watermarks may be infinite; no window ends outside of these.
-    let limits = EventTime::MIN.0 - Windowing::SIZE_MS_MAX..=EventTime::MAX.0 + 2 * Windowing::SIZE_MS_MAX;
-    let first_end = windowing.first_end_after(EventTime(after.clamp(*limits.start(), *limits.end())));
-    let pane_start = panes.first_start(windowing.window_ending(first_end).start())?;
-    let end = if pane_start < first_end { first_end } else { windowing.pane(pane_start).end() };
-    Some(windowing.window_ending(end))
+/// The first window that has a pane with rows: `from`, or one behind it.
+fn next_window(panes: &Panes, windowing: &Windowing, from: Window) -> Option<Window> {
+    let pane_start = panes.first_start(from.start())?;
+    Some(if pane_start < from.end() { from } else { windowing.first_after(Watermark(pane_start.0)) })
 }
 
 fn prefix(key: &[u8]) -> u128 {
@@ -245,8 +247,8 @@ fn prefix(key: &[u8]) -> u128 {
 /// that are still to fire ([`super::early`]).
 #[derive(Debug)]
 pub(super) struct Again {
-    /// (window end, a cell of the key), sorted by window end and key, each once.
-    todo: VecDeque<(EventTime, Cell)>,
+    /// (window, a cell of the key), sorted by window and key, each once.
+    todo: VecDeque<(Window, Cell)>,
     /// The cells that had no state before the batch.
     born: Vec<Cell>,
     /// Whether the windows are still to fire.
@@ -264,11 +266,11 @@ impl Again {
         lateness_ms: i64,
     ) -> Again {
         let closed_until = watermark.minus(lateness_ms);
-        let mut todo: Vec<(EventTime, Cell)> = Vec::new();
+        let mut todo: Vec<(Window, Cell)> = Vec::new();
         for cell in changed.iter().chain(&born) {
             let pane = windowing.pane(panes.start(cell.pane));
-            let open = windowing.windows_of(pane).map(Window::end).take_while(|end| watermark.reached(*end));
-            todo.extend(open.filter(|end| !closed_until.reached(*end)).map(|end| (end, *cell)));
+            let fired = windowing.windows_of(pane).take_while(|window| watermark.reached(window.end()));
+            todo.extend(fired.filter(|window| !closed_until.reached(window.end())).map(|window| (window, *cell)));
         }
         born.sort_by_key(|cell| (cell.pane, cell.entry));
         Again { todo: sorted_results(todo, panes), born, is_early: false }
@@ -276,21 +278,19 @@ impl Again {
 
     /// The results that `changed` cells belong to, of windows that have not fired (`watermark < end`).
     pub(super) fn early(changed: &[Cell], panes: &Panes, windowing: &Windowing, watermark: Watermark) -> Again {
-        let mut todo: Vec<(EventTime, Cell)> = Vec::new();
+        let mut todo: Vec<(Window, Cell)> = Vec::new();
         for cell in changed {
-            let pane = windowing.pane(panes.start(cell.pane));
-            let ends = windowing.windows_of(pane).map(|window| window.end());
-            todo.extend(ends.filter(|end| !watermark.reached(*end)).map(|end| (end, *cell)));
+            let windows = windowing.windows_of(windowing.pane(panes.start(cell.pane)));
+            todo.extend(windows.filter(|window| !watermark.reached(window.end())).map(|window| (window, *cell)));
         }
         Again { todo: sorted_results(todo, panes), born: Vec::new(), is_early: true }
     }
 
     fn fill(&mut self, units: &mut Units, found: Found<'_>) {
-        let Found { panes, windowing, revisions, .. } = found;
+        let Found { panes, revisions, .. } = found;
         while !units.is_full()
-            && let Some((window_end, cell)) = self.todo.pop_front()
+            && let Some((window, cell)) = self.todo.pop_front()
         {
-            let window = windowing.window_ending(window_end);
             let key = HashedKey::new(panes.key(cell));
             let of_key = panes.range(window.start()..window.end()).filter_map(|pane| {
                 let entry = panes.pane(pane).find(key)?;
@@ -300,19 +300,19 @@ impl Again {
             let is_born =
                 |part: &Cell| self.born.binary_search_by_key(&(part.pane, part.entry), |cell| (cell.pane, cell.entry)).is_ok();
             let has_fired = !self.is_early && !parts.iter().all(is_born);
-            let rev = revisions.next(window_end, key.bytes, has_fired);
+            let rev = revisions.next(window, key.bytes, has_fired);
             if rev > 0 || self.is_early {
-                revisions.set(window_end, key.bytes, rev);
+                revisions.set(window, key.bytes, rev);
             }
             units.push_cells(window, parts, Revision { rev, is_final: false });
         }
     }
 }
 
-/// In the order of (window end, key), each once.
-fn sorted_results(mut results: Vec<(EventTime, Cell)>, panes: &Panes) -> VecDeque<(EventTime, Cell)> {
-    results.sort_by(|(a_end, a), (b_end, b)| a_end.cmp(b_end).then_with(|| panes.key(*a).cmp(panes.key(*b))));
-    results.dedup_by(|(a_end, a), (b_end, b)| a_end == b_end && panes.key(*a) == panes.key(*b));
+/// In the order of (window, key), each once.
+fn sorted_results(mut results: Vec<(Window, Cell)>, panes: &Panes) -> VecDeque<(Window, Cell)> {
+    results.sort_by(|(a_in, a), (b_in, b)| a_in.cmp(b_in).then_with(|| panes.key(*a).cmp(panes.key(*b))));
+    results.dedup_by(|(a_in, a), (b_in, b)| a_in == b_in && panes.key(*a) == panes.key(*b));
     results.into()
 }
 
@@ -321,12 +321,13 @@ mod tests {
     use super::*;
     use crate::plan::WindowSpec;
 
-    fn ends(panes: &Panes, spec: WindowSpec, mut after: i64) -> Vec<i64> {
+    fn ends(panes: &Panes, spec: WindowSpec, after: i64) -> Vec<i64> {
         let windowing = Windowing::new(spec);
         let mut ends = Vec::new();
-        while let Some(window) = next_window(panes, &windowing, after) {
-            after = window.end().0;
-            ends.push(after);
+        let mut from = windowing.first_after(Watermark(after));
+        while let Some(window) = next_window(panes, &windowing, from) {
+            ends.push(window.end().0);
+            from = windowing.next(window);
         }
         ends
     }

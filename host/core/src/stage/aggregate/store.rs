@@ -3,7 +3,8 @@
 //! ```text
 //! change = 01 watermark (signed)                                          windows have fired up to here
 //!        | 02 pane start (signed) n (varint) n × (key bytes, state bytes)
-//!        | 03 window end (signed) key bytes revision (varint)             emitted more than once, or early
+//!        | 04 window start (signed) window end (signed) key bytes revision (varint)             emitted more than once, or early
+//!        | 03 window end (signed) key bytes revision (varint)             the same, as it was written when no two windows shared an end
 //! ```
 //!
 //! Dropped panes and revisions are not written: the watermark says which they are.
@@ -12,13 +13,14 @@ use super::{Aggregate, pane::EntryIdx, panes::PaneIdx};
 use crate::{
     key::{decode_key_bytes, empty_columns},
     state::{ChangeReader, ChangeWriter, StateError},
-    time::{EventTime, Watermark},
+    time::{EventTime, Watermark, Window},
     window::Windowing,
 };
 
 const WATERMARK: u8 = 1;
 const STATES: u8 = 2;
-const REVISION: u8 = 3;
+const REVISION_BY_END: u8 = 3;
+const REVISION: u8 = 4;
 
 /// The states of one pane are written in runs of about so many bytes, so that chunks can be cut between them.
 const RUN_BYTES: usize = 16 * 1024;
@@ -30,8 +32,8 @@ pub(super) fn write_changes(aggregate: &mut Aggregate, to: &mut ChangeWriter) {
     for (pane, entries) in aggregate.panes.take_dirty() {
         write_states(aggregate, pane, &entries, to);
     }
-    for (window_end, key, rev) in aggregate.revisions.take_dirty() {
-        write_revision(window_end, &key, rev, to);
+    for (window, key, rev) in aggregate.revisions.take_dirty() {
+        write_revision(window, &key, rev, to);
     }
 }
 
@@ -44,8 +46,8 @@ pub(super) fn write_image(aggregate: &mut Aggregate, to: &mut ChangeWriter) {
         let entries: Vec<EntryIdx> = aggregate.panes.pane(pane).entries().collect();
         write_states(aggregate, pane, &entries, to);
     }
-    for (window_end, key, rev) in aggregate.revisions.iter() {
-        write_revision(window_end, key, rev, to);
+    for (window, key, rev) in aggregate.revisions.iter() {
+        write_revision(window, key, rev, to);
     }
 }
 
@@ -57,11 +59,14 @@ pub(super) fn restore(aggregate: &mut Aggregate, from: &mut ChangeReader<'_>) ->
                 aggregate.forget();
             }
             STATES => restore_states(aggregate, from)?,
+            REVISION_BY_END => {
+                let end = from.signed()?;
+                let window = aggregate.facts.windowing.first_after(Watermark(end.saturating_sub(1)));
+                restore_revision(aggregate, (window.start().0, end), from)?;
+            }
             REVISION => {
-                let window_end = EventTime(from.signed()?);
-                let key = from.bytes()?;
-                let rev = u32::try_from(from.varint()?).map_err(|_| StateError::Damaged("a revision"))?;
-                aggregate.revisions.restore(window_end, key, rev);
+                let ends = (from.signed()?, from.signed()?);
+                restore_revision(aggregate, ends, from)?;
             }
             _ => return Err(StateError::Damaged("an unknown change of an aggregate")),
         }
@@ -98,12 +103,23 @@ fn write_states(aggregate: &Aggregate, pane_idx: PaneIdx, entries: &[EntryIdx], 
     }
 }
 
-fn write_revision(window_end: EventTime, key: &[u8], rev: u32, to: &mut ChangeWriter) {
+fn write_revision(window: Window, key: &[u8], rev: u32, to: &mut ChangeWriter) {
     to.body().u8(REVISION);
-    to.body().signed(window_end.0);
+    to.body().signed(window.start().0);
+    to.body().signed(window.end().0);
     to.body().bytes(key);
     to.body().varint(rev.into());
     to.end_change();
+}
+
+fn restore_revision(aggregate: &mut Aggregate, (start, end): (i64, i64), from: &mut ChangeReader<'_>) -> Result<(), StateError> {
+    let window = (start < end).then(|| Window::new(EventTime(start), EventTime(end)));
+    let window = window.filter(|window| aggregate.facts.windowing.is_one(*window));
+    let window = window.ok_or(StateError::Damaged("a revision of other windows than the manifest's"))?;
+    let key = from.bytes()?;
+    let rev = u32::try_from(from.varint()?).map_err(|_| StateError::Damaged("a revision"))?;
+    aggregate.revisions.restore(window, key, rev);
+    Ok(())
 }
 
 fn restore_states(aggregate: &mut Aggregate, from: &mut ChangeReader<'_>) -> Result<(), StateError> {

@@ -7,6 +7,7 @@ use super::*;
 use crate::{
     plan::WindowSpec,
     stage::{DeadReason, RowsOf, testing::Written},
+    time::Window,
 };
 
 use harness::*;
@@ -19,7 +20,7 @@ fn a_window_fires_once_its_end_and_the_lateness_have_passed() {
     assert_eq!(harness.advance(15), [emitted(10, "a", &[2, 4], None), emitted(10, "b", &[1], None)]);
     assert_eq!(harness.accept(&[row(9, "a", 5)]), []);
     assert_eq!(harness.advance(END), [emitted(20, "a", &[3], None)]);
-    assert_eq!(harness.late(), [(5, 10)].into());
+    assert_eq!(harness.late(), [(5, (0, 10))].into());
     assert_eq!(harness.stage.state_bytes(), 0);
 }
 
@@ -70,22 +71,26 @@ fn after_a_restart_open_windows_are_told_once_more() {
     harness.accept(&[row(5, "a", 1)]);
     harness.advance(10);
     harness.clock(0);
-    let of_both = |rev| [emitted(20, "a", &[1], Some((rev, false))), emitted(30, "a", &[1], Some((rev, false)))];
+    let of_both =
+        |rev| [emitted_in((-10, 20), "a", &[1], Some((rev, false))), emitted_in((0, 30), "a", &[1], Some((rev, false)))];
     assert_eq!(harness.clock(10), of_both(0));
     harness.restart(true);
     assert_eq!((harness.clock(11), harness.clock(21), harness.clock(31)), (vec![], of_both(1).to_vec(), vec![]));
-    assert_eq!(harness.advance(END), [emitted(20, "a", &[1], Some((2, true))), emitted(30, "a", &[1], Some((2, true)))]);
+    assert_eq!(
+        harness.advance(END),
+        [emitted_in((-10, 20), "a", &[1], Some((2, true))), emitted_in((0, 30), "a", &[1], Some((2, true)))]
+    );
 }
 
 #[test]
 fn a_row_is_late_for_closed_windows_only() {
     let mut harness = Harness::new(HOPPING, 0, Emission::Final);
     harness.accept(&[row(5, "a", 1)]);
-    assert_eq!(harness.advance(20), [emitted(10, "a", &[1], None), emitted(20, "a", &[1], None)]);
+    assert_eq!(harness.advance(20), [emitted_in((-20, 10), "a", &[1], None), emitted_in((-10, 20), "a", &[1], None)]);
     harness.accept(&[row(5, "a", 2)]);
-    assert_eq!(harness.late(), [(2, 10), (2, 20)].into());
+    assert_eq!(harness.late(), [(2, (-20, 10)), (2, (-10, 20))].into());
     assert_eq!((harness.out.counts.accepted, harness.out.counts.late, harness.out.counts.late_panes), (2, 0, 2));
-    assert_eq!(harness.advance(30), [emitted(30, "a", &[1, 2], None)]);
+    assert_eq!(harness.advance(30), [emitted_in((0, 30), "a", &[1, 2], None)]);
     harness.accept(&[row(5, "a", 3)]);
     assert_eq!((harness.out.counts.accepted, harness.out.counts.late, harness.out.counts.late_panes), (2, 1, 2));
     assert_eq!(harness.late().len(), 5);
@@ -122,7 +127,7 @@ fn a_window_that_breaks_the_plugin_is_one_dead_row_and_counts_as_emitted() {
     let mut harness = Harness::new(HOPPING, 5, Emission::Upsert);
     harness.plugin.poison_end = Some(20);
     harness.accept(&[row(5, "a", 1), row(15, "b", 2)]);
-    let panes: Vec<i64> = harness.advance(30).iter().map(|one| one.pane.0).collect();
+    let panes: Vec<i64> = harness.advance(30).iter().map(|one| one.pane.0.1).collect();
     assert_eq!(panes, [10, 30, 30]);
     let dead: Vec<i64> = harness.out.dead.iter().flat_map(|dead| dead.batch.times.iter().map(|at| at.0)).collect();
     assert_eq!(dead, [19, 19]);
@@ -136,7 +141,14 @@ fn a_merge_that_breaks_the_plugin_harms_no_other_key() {
     harness.plugin.poison_merge = Some(3);
     harness.accept(&[row(5, "a", 1), row(15, "a", 2), row(5, "b", 3), row(15, "b", 4)]);
     let fired = harness.advance(20);
-    assert_eq!(fired, [emitted(10, "a", &[1], None), emitted(10, "b", &[3], None), emitted(20, "a", &[1, 2], None)]);
+    assert_eq!(
+        fired,
+        [
+            emitted_in((-20, 10), "a", &[1], None),
+            emitted_in((-20, 10), "b", &[3], None),
+            emitted_in((-10, 20), "a", &[1, 2], None)
+        ]
+    );
     assert_eq!(harness.out.counts.dead_panes, 1);
 }
 
@@ -198,6 +210,31 @@ fn an_aggregate_that_begins_anew_goes_on_with_its_revisions() {
     assert_eq!(harness.advance(20), [emitted(20, "a", &[11], Some((1, false)))]);
     let finals = harness.advance(END);
     assert_eq!(finals.iter().map(|one| one.pane.clone()).collect::<Vec<_>>().len(), 4, "a, c and d of 10, a of 20: {finals:?}");
+}
+
+/// The stored form of before windows were known by their starts: changelogs outlive a build, so it must be read for ever (I-10).
+#[test]
+fn a_revision_by_the_end_of_its_window_is_read() {
+    // 03, window end 20, key "a", revision 4; a watermark would drop it, and none is there.
+    let read = |spec: WindowSpec| {
+        let mut harness = Harness::new(spec, 5, Emission::Upsert);
+        let mut writer = ChangeWriter::default();
+        writer.stage("tested");
+        [3, 40, 1, b'a', 4].into_iter().for_each(|byte| writer.body().u8(byte));
+        let chunk = writer.finish().remove(0);
+        let (_, mut body) = crate::state::sections(&chunk).unwrap().remove(0);
+        let result = harness.stage.restore(&mut body);
+        let mut kept = Vec::new();
+        harness
+            .stage
+            .kept(&mut |one| kept.extend(if let Kept::Revision { window, rev, .. } = one { Some((window, rev)) } else { None }));
+        result.map(|()| kept)
+    };
+    let window = |start, end| Window::new(EventTime(start), EventTime(end));
+    assert_eq!(read(TUMBLING), Ok(vec![(window(10, 20), 4)]));
+    assert_eq!(read(HOPPING), Ok(vec![(window(-10, 20), 4)]));
+    let refused = read(WindowSpec::Tumbling { size_ms: 15, offset_ms: 0 });
+    assert_eq!(refused, Err(StateError::Damaged("a revision of other windows than the manifest's")));
 }
 
 #[test]

@@ -29,7 +29,7 @@
 //!   another one may come before the missed one is closed; that it does not count there is remembered until then. To let it wait, as an
 //!   aggregate does, would close windows before all rows of the other port have come, which the same batch may hold.
 //!
-//! What is alone leaves in the order of (time, arrival), left rows before right ones; of windows in the order of (window end, side, time,
+//! What is alone leaves in the order of (time, arrival), left rows before right ones; of windows in the order of (window, side, time,
 //! arrival). Each pair that the plugin refuses, or breaks on, is a dead letter of its left row, or of its right one where there is no left.
 
 use std::collections::VecDeque;
@@ -124,13 +124,8 @@ impl Facts {
             Span::Interval { within_ms, after_ms } => {
                 EventTime(watermark.minus(self.lateness_ms + Facts::ahead_ms(side, *within_ms, *after_ms)).0)
             }
-            Span::Windows(windowing) => match watermark.minus(self.lateness_ms) {
-                // The start of the first window that is open.
-                Watermark(at) if (Watermark::UNKNOWN.0 + 1..Watermark::END.0).contains(&at) => {
-                    windowing.window_ending(windowing.first_end_after(EventTime(at))).start()
-                }
-                Watermark(end_of_time) => EventTime(end_of_time),
-            },
+            // The start of the first window that is open.
+            Span::Windows(windowing) => windowing.first_after(watermark.minus(self.lateness_ms)).start(),
         }
     }
 }
@@ -147,7 +142,7 @@ impl PairJoin {
             Matching::Window(window @ (WindowSpec::Tumbling { .. } | WindowSpec::Hopping { .. } | WindowSpec::Local(_))) => {
                 Span::Windows(Windowing::new(window.clone()))
             }
-            Matching::Window(WindowSpec::Session { .. }) | Matching::LatestBefore { .. } => {
+            Matching::Window(WindowSpec::Session { .. } | WindowSpec::Global(_)) | Matching::LatestBefore { .. } => {
                 unreachable!("join \"{}\" does not make all pairs", stage.name)
             }
         };

@@ -126,7 +126,11 @@ fn state_left_out(
     dead: &DeadRow,
     function: Function,
 ) -> Result<Option<State>, Failure> {
-    let is_one_pane = |window: &WindowSpec| Windowing::new(window.clone()).n_panes_per_window() == 1;
+    // What a session or a key of all time held then is gone, or has become more.
+    let is_one_pane = |window: &WindowSpec| match window {
+        WindowSpec::Session { .. } | WindowSpec::Global(_) => false,
+        window => Windowing::new(window.clone()).n_panes_per_window() == 1,
+    };
     let key = match (function, &stage.kind) {
         (Function::Fire { .. }, _) => dead.rows.clone(),
         (Function::Emit { .. }, StageKind::Aggregate { window, .. }) if is_one_pane(window) => dead.rows.clone(),
@@ -197,7 +201,7 @@ fn state_at<'a>(kept: &Kept<'a>, time: EventTime) -> Option<&'a [u8]> {
     match *kept {
         Kept::Pane { pane, state, .. } => (pane.start() <= time && time < pane.end()).then_some(state),
         Kept::Session { first, last, state, .. } => (first <= time && time <= last).then_some(state),
-        Kept::Key { state, .. } => (!state.is_empty()).then_some(state),
+        Kept::Key { state, .. } | Kept::Global { state, .. } => (!state.is_empty()).then_some(state),
         _ => None,
     }
 }

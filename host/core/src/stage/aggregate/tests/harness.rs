@@ -14,8 +14,8 @@ use crate::{
 
 pub(super) use crate::stage::testing::id_lists::{END, REFUSED, Row, Step, cases, int, one_by_one, row, stage_plan, steps};
 
-/// (window end, key)
-pub(super) type Pane = (i64, Option<String>);
+/// (start and end of a window, key)
+pub(super) type Pane = ((i64, i64), Option<String>);
 pub(super) type IdsOfPanes = BTreeMap<Pane, Vec<i64>>;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -97,11 +97,10 @@ impl Harness {
                     _ => None,
                 };
                 let Value::Bytes(state) = batch.rows.column(3).at(row) else { panic!("a state is bytes") };
-                let window_end = batch.times[row].0 + 1;
-                let StageKind::Aggregate { window, .. } = &self.plan.kind else { panic!("it is an aggregate") };
-                assert_eq!(int(batch.rows.column(0), row), window_end - window.size_ms());
+                let [start, end] = [0, 1].map(|column| int(batch.rows.column(column), row));
+                assert_eq!(batch.times[row].0, end - 1);
                 let revision = batch.revisions.as_ref().map(|revisions| (revisions[row].rev, revisions[row].is_final));
-                taken.push(Emitted { pane: (window_end, key), ids: ids_of(state), revision });
+                taken.push(Emitted { pane: ((start, end), key), ids: ids_of(state), revision });
             }
         }
         let order: Vec<&Pane> = taken.iter().map(|one| &one.pane).collect();
@@ -110,20 +109,30 @@ impl Harness {
         taken
     }
 
-    /// (id, window end) of all late rows.
-    pub(super) fn late(&self) -> BTreeSet<(i64, i64)> {
+    /// (id, start and end of the window) of all late rows.
+    pub(super) fn late(&self) -> Late {
         let mut late = BTreeSet::new();
         for one in &self.out.late {
-            for (row, window_end) in one.window_ends.iter().enumerate() {
-                assert!(late.insert((int(one.batch.rows.column(1), row), window_end.unwrap().0)), "late twice");
+            for (row, window) in one.windows.iter().enumerate() {
+                let window = window.expect("rows are late for windows");
+                let is_new = late.insert((int(one.batch.rows.column(1), row), (window.start().0, window.end().0)));
+                assert!(is_new, "late twice");
             }
         }
         late
     }
 }
 
+/// (id, start and end of a window)
+pub(super) type Late = BTreeSet<(i64, (i64, i64))>;
+
+/// What [`TUMBLING`] tells of the window that ends at `end`.
 pub(super) fn emitted(end: i64, key: &str, ids: &[i64], revision: Option<(u32, bool)>) -> Emitted {
-    Emitted { pane: (end, Some(key.to_owned())), ids: ids.to_vec(), revision }
+    emitted_in((end - 10, end), key, ids, revision)
+}
+
+pub(super) fn emitted_in(window: (i64, i64), key: &str, ids: &[i64], revision: Option<(u32, bool)>) -> Emitted {
+    Emitted { pane: (window, Some(key.to_owned())), ids: ids.to_vec(), revision }
 }
 
 pub(super) const TUMBLING: WindowSpec = WindowSpec::Tumbling { size_ms: 10, offset_ms: 0 };

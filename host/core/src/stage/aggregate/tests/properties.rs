@@ -1,11 +1,11 @@
 //! Random runs of the aggregate against a recomputation.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
 use super::{super::*, harness::*};
-use crate::plan::WindowSpec;
+use crate::stage::testing::windows::{HALF_HOUR_MS, TestWindows, in_half_hours, zoned};
 
 fn rows() -> impl Strategy<Value = Vec<(i64, Option<&'static str>, i64)>> {
     let near = -60_i64..60;
@@ -40,38 +40,46 @@ fn sliding_steps() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-fn specs() -> impl Strategy<Value = WindowSpec> {
+fn windows() -> impl Strategy<Value = TestWindows> {
     (1_i64..20, 1_i64..6, 0_i64..40).prop_map(|(slide_ms, n_panes, offset)| {
         let offset_ms = if offset < 20 { 0 } else { offset % slide_ms };
-        match n_panes {
-            1 => WindowSpec::Tumbling { size_ms: slide_ms, offset_ms },
-            _ => WindowSpec::Hopping { size_ms: slide_ms * n_panes, slide_ms, offset_ms },
-        }
+        TestWindows::Utc { slide_ms, n_panes, offset_ms }
     })
 }
 
-/// Which ids each window holds in the end, and which (id, window end) pairs are late: straight from the rules.
-fn brute_force(steps: &[Step], spec: WindowSpec, lateness_ms: i64) -> (IdsOfPanes, BTreeSet<(i64, i64)>) {
-    let (size, slide, offset) = match spec {
-        WindowSpec::Tumbling { size_ms, offset_ms } => (size_ms, size_ms, offset_ms),
-        WindowSpec::Hopping { size_ms, slide_ms, offset_ms } => (size_ms, slide_ms, offset_ms),
-        WindowSpec::Local(_) | WindowSpec::Session { .. } => panic!("no windows of one length"),
-    };
-    let (mut panes, mut late) = (IdsOfPanes::new(), BTreeSet::new());
+/// Around the hours in which clocks are set.
+fn rows_in_a_zone() -> impl Strategy<Value = Vec<(i64, Option<&'static str>, i64)>> {
+    let key = prop::sample::select(vec![None, Some("a"), Some("b")]);
+    prop::collection::vec((-60_i64..60, key, 0_i64..40), 0..12)
+}
+
+/// The same steps, in half hours and not in ms.
+fn slowly(mut steps: Vec<Step>) -> Vec<Step> {
+    for step in &mut steps {
+        match step {
+            Step::Rows(rows) => rows.iter_mut().for_each(|row| row.at = in_half_hours(row.at, row.id / 10)),
+            Step::Advance(to) => *to = in_half_hours(*to, *to),
+            Step::Restart { .. } => {}
+        }
+    }
+    steps
+}
+
+/// Which ids each window holds in the end, and for which windows rows are late: straight from the rules.
+fn brute_force(steps: &[Step], windows: &TestWindows, lateness_ms: i64) -> (IdsOfPanes, Late) {
+    let (mut panes, mut late) = (IdsOfPanes::new(), Late::new());
     let mut watermark = i64::MIN;
     for step in steps {
         match step {
             Step::Rows(rows) => {
                 for row in rows {
-                    // All multiples of the slide, plus the offset, that lie in (at, at + size].
-                    let start = row.at - (row.at - offset).rem_euclid(slide);
-                    let ends = (1..=size / slide).map(|n| start + n * slide);
-                    let (missed, open): (Vec<i64>, Vec<i64>) = ends.partition(|end| end + lateness_ms <= watermark);
+                    let is_missed = |(_, end): &(i64, i64)| end + lateness_ms <= watermark;
+                    let (missed, open): (Vec<_>, Vec<_>) = windows.holding(row.at).into_iter().partition(is_missed);
                     let is_dead = row.id % 10 >= REFUSED && !open.is_empty();
                     if !is_dead {
-                        late.extend(missed.iter().map(|end| (row.id, *end)));
-                        for end in open {
-                            panes.entry((end, row.key.map(str::to_owned))).or_default().push(row.id);
+                        late.extend(missed.iter().map(|window| (row.id, *window)));
+                        for window in open {
+                            panes.entry((window, row.key.map(str::to_owned))).or_default().push(row.id);
                         }
                     }
                 }
@@ -84,8 +92,8 @@ fn brute_force(steps: &[Step], spec: WindowSpec, lateness_ms: i64) -> (IdsOfPane
     (panes, late)
 }
 
-fn run(steps: &[Step], spec: WindowSpec, lateness_ms: i64, emission: Emission) -> Harness {
-    let mut harness = Harness::new(spec, lateness_ms, emission);
+fn run(steps: &[Step], windows: &TestWindows, lateness_ms: i64, emission: Emission) -> Harness {
+    let mut harness = Harness::new(windows.spec(), lateness_ms, emission);
     for step in steps {
         match step {
             Step::Rows(rows) => drop(harness.accept(rows)),
@@ -113,8 +121,8 @@ fn last_rows(harness: &Harness) -> IdsOfPanes {
 }
 
 /// As [`run`], with a reading of the clock after each step: what is told early is what windows hold so far, of all that changed, and nothing else.
-fn run_early(steps: &[Step], rises: &[i64], spec: WindowSpec, lateness_ms: i64) -> Harness {
-    let mut harness = Harness::early(spec.clone(), lateness_ms);
+fn run_early(steps: &[Step], rises: &[i64], windows: &TestWindows, lateness_ms: i64) -> Harness {
+    let mut harness = Harness::early(windows.spec(), lateness_ms);
     let (mut now, mut until, mut told) = (0, None, IdsOfPanes::new());
     for (idx, step) in steps.iter().enumerate() {
         match step {
@@ -131,8 +139,8 @@ fn run_early(steps: &[Step], rises: &[i64], spec: WindowSpec, lateness_ms: i64) 
         let mut expected = IdsOfPanes::new();
         if is_due {
             until = Some(now + 10);
-            let (mut panes, _) = brute_force(&steps[..=idx], spec.clone(), lateness_ms);
-            panes.retain(|(end, _), _| *end > harness.watermark);
+            let (mut panes, _) = brute_force(&steps[..=idx], windows, lateness_ms);
+            panes.retain(|((_, end), _), _| *end > harness.watermark);
             expected = panes.clone().into_iter().filter(|(pane, ids)| told.get(pane) != Some(ids)).collect();
             told = panes;
         }
@@ -148,20 +156,20 @@ proptest! {
 
     #[test]
     fn early_rows_are_what_windows_hold_and_change_no_last_row(
-        steps in steps(rows(), 13), rises in prop::collection::vec(0_i64..14, 1..6), spec in specs(), lateness_ms in 0_i64..40,
+        steps in steps(rows(), 13), rises in prop::collection::vec(0_i64..14, 1..6), windows in windows(), lateness_ms in 0_i64..40,
     ) {
-        let harness = run_early(&steps, &rises, spec.clone(), lateness_ms);
-        let (panes, late) = brute_force(&steps, spec, lateness_ms);
+        let harness = run_early(&steps, &rises, &windows, lateness_ms);
+        let (panes, late) = brute_force(&steps, &windows, lateness_ms);
         prop_assert_eq!(last_rows(&harness), panes);
         prop_assert_eq!(harness.late(), late);
         prop_assert_eq!(harness.stage.state_bytes(), 0);
     }
 
     #[test]
-    fn the_last_rows_are_those_of_a_batch_job(steps in steps(rows(), 13), spec in specs(), lateness_ms in 0_i64..40, is_final in any::<bool>()) {
+    fn the_last_rows_are_those_of_a_batch_job(steps in steps(rows(), 13), windows in windows(), lateness_ms in 0_i64..40, is_final in any::<bool>()) {
         let emission = if is_final { Emission::Final } else { Emission::Upsert };
-        let harness = run(&steps, spec.clone(), lateness_ms, emission);
-        let (panes, late) = brute_force(&steps, spec, lateness_ms);
+        let harness = run(&steps, &windows, lateness_ms, emission);
+        let (panes, late) = brute_force(&steps, &windows, lateness_ms);
         prop_assert_eq!(last_rows(&harness), panes);
         prop_assert_eq!(harness.late(), late);
         let counts = harness.out.counts;
@@ -174,19 +182,43 @@ proptest! {
     fn long_slides_merge_what_a_batch_job_would(
         steps in sliding_steps(), slide_ms in 1_i64..6, n_panes in 2_i64..12, lateness_ms in 0_i64..30, is_final in any::<bool>(),
     ) {
-        let spec = WindowSpec::Hopping { size_ms: slide_ms * n_panes, slide_ms, offset_ms: 0 };
+        let windows = TestWindows::Utc { slide_ms, n_panes, offset_ms: 0 };
         let emission = if is_final { Emission::Final } else { Emission::Upsert };
-        let harness = run(&steps, spec.clone(), lateness_ms, emission);
-        let (panes, late) = brute_force(&steps, spec, lateness_ms);
+        let harness = run(&steps, &windows, lateness_ms, emission);
+        let (panes, late) = brute_force(&steps, &windows, lateness_ms);
         prop_assert_eq!(last_rows(&harness), panes);
         prop_assert_eq!(harness.late(), late);
     }
 
     #[test]
-    fn cutting_a_batch_changes_no_last_row(steps in steps(rows(), 13), spec in specs(), lateness_ms in 0_i64..40) {
+    fn cutting_a_batch_changes_no_last_row(steps in steps(rows(), 13), windows in windows(), lateness_ms in 0_i64..40) {
         let cut = one_by_one(&steps);
-        let whole = last_rows(&run(&steps, spec.clone(), lateness_ms, Emission::Upsert));
-        prop_assert_eq!(&last_rows(&run(&cut, spec.clone(), lateness_ms, Emission::Upsert)), &whole);
-        prop_assert_eq!(last_rows(&run(&cut, spec, lateness_ms, Emission::Final)), whole);
+        let whole = last_rows(&run(&steps, &windows, lateness_ms, Emission::Upsert));
+        prop_assert_eq!(&last_rows(&run(&cut, &windows, lateness_ms, Emission::Upsert)), &whole);
+        prop_assert_eq!(last_rows(&run(&cut, &windows, lateness_ms, Emission::Final)), whole);
+    }
+
+    /// Clocks are set forward and back, by half hours, hours and days: windows share starts and ends, and panes have odd lengths.
+    #[test]
+    fn windows_of_a_time_zone_are_those_of_a_batch_job(
+        steps in steps(rows_in_a_zone(), 13), windows in zoned(), lateness in 0_i64..40, is_final in any::<bool>(),
+    ) {
+        let (steps, lateness_ms) = (slowly(steps), lateness * HALF_HOUR_MS);
+        let emission = if is_final { Emission::Final } else { Emission::Upsert };
+        let harness = run(&steps, &windows, lateness_ms, emission);
+        let (panes, late) = brute_force(&steps, &windows, lateness_ms);
+        prop_assert_eq!(&last_rows(&harness), &panes);
+        prop_assert_eq!(harness.late(), late);
+        prop_assert_eq!(harness.stage.state_bytes(), 0);
+        prop_assert_eq!(last_rows(&run(&one_by_one(&steps), &windows, lateness_ms, emission)), panes);
+    }
+
+    #[test]
+    fn early_rows_of_a_time_zone_are_what_windows_hold(
+        steps in steps(rows_in_a_zone(), 13), rises in prop::collection::vec(0_i64..14, 1..6), windows in zoned(), lateness in 0_i64..40,
+    ) {
+        let (steps, lateness_ms) = (slowly(steps), lateness * HALF_HOUR_MS);
+        let harness = run_early(&steps, &rises, &windows, lateness_ms);
+        prop_assert_eq!(last_rows(&harness), brute_force(&steps, &windows, lateness_ms).0);
     }
 }

@@ -5,7 +5,7 @@ use super::{
     sides::{LEFT, Place, RIGHT, RowId, Sides},
 };
 use crate::{
-    time::{EventTime, Watermark},
+    time::{EventTime, Watermark, Window},
     window::Windowing,
 };
 
@@ -18,9 +18,9 @@ pub(super) enum Alone {
         from: RowId,
         watermark: Watermark,
     },
-    /// Rows of the window that ends at `end`, of `side` and from `from` on; then of those behind it that end until `until`.
+    /// Rows of `window`, of `side` and from `from` on; then of those behind it that end until `until`.
     Windows {
-        end: EventTime,
+        window: Window,
         side: usize,
         from: RowId,
         until: Watermark,
@@ -47,23 +47,17 @@ impl Alone {
             Span::Interval { .. } => Alone::Interval { side: LEFT, from: FIRST, watermark: new },
             Span::Windows(windowing) => {
                 let [closed, until] = [old, new].map(|watermark| watermark.minus(facts.lateness_ms));
-                match first_row(facts, sides, FIRST.0) {
-                    Some(at) => {
-                        let end = windowing.first_end_after(at.max(EventTime(closed.0)));
-                        Alone::window(facts, sides, windowing, end, until)
-                    }
-                    None => Alone::Done,
-                }
+                Alone::window(facts, sides, windowing, windowing.first_after(closed), until)
             }
         }
     }
 
-    /// From the first window on that holds a row and ends at `end` or later.
-    fn window(facts: &Facts, sides: &Sides, windowing: &Windowing, end: EventTime, until: Watermark) -> Alone {
-        let Some(at) = first_row(facts, sides, windowing.window_ending(end).start()) else { return Alone::Done };
-        let end = end.max(windowing.first_end_after(at));
-        match until.reached(end) {
-            true => Alone::Windows { end, side: LEFT, from: (windowing.window_ending(end).start(), 0), until },
+    /// From the first window on that holds a row: `from`, or one behind it.
+    fn window(facts: &Facts, sides: &Sides, windowing: &Windowing, from: Window, until: Watermark) -> Alone {
+        let Some(at) = first_row(facts, sides, from.start()) else { return Alone::Done };
+        let window = if at < from.end() { from } else { windowing.first_after(Watermark(at.0)) };
+        match until.reached(window.end()) {
+            true => Alone::Windows { window, side: LEFT, from: (window.start(), 0), until },
             false => Alone::Done,
         }
     }
@@ -86,18 +80,18 @@ impl Alone {
                         None => *self = Alone::Done,
                     }
                 }
-                Alone::Windows { end, side, from, until } => {
+                Alone::Windows { window, side, from, until } => {
                     let Span::Windows(windowing) = &facts.span else { unreachable!("the search is of windows") };
-                    let window = windowing.window_ending(*end);
-                    match next(sides, *side, *from).filter(|(id, _)| facts.keeps[*side] && id.0 < *end) {
+                    let (window, end) = (*window, window.end());
+                    match next(sides, *side, *from).filter(|(id, _)| facts.keeps[*side] && id.0 < end) {
                         Some((id, place)) => {
                             *from = behind(id);
-                            if sides.counts_in(*side, place, *end) && sides.partners_in(*side, place, window).next().is_none() {
+                            if sides.counts_in(*side, place, end) && sides.partners_in(*side, place, window).next().is_none() {
                                 return Some((EventTime(end.0 - 1), *side, place));
                             }
                         }
                         None if *side == LEFT => (*side, *from) = (RIGHT, (window.start(), 0)),
-                        None => *self = Alone::window(facts, sides, windowing, windowing.first_end_after(*end), *until),
+                        None => *self = Alone::window(facts, sides, windowing, windowing.next(window), *until),
                     }
                 }
             }

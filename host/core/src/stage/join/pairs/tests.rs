@@ -4,14 +4,21 @@ mod oracle;
 mod properties;
 
 use super::{super::testing::*, *};
-use crate::{column::Rows, plan::JoinKind, stage::RowsOf};
+use crate::{
+    column::Rows,
+    plan::JoinKind,
+    stage::{RowsOf, testing::windows::TestWindows},
+};
 
 use oracle::*;
 
 const INTERVAL: Settings =
     Settings { span: TestSpan::Interval { within_ms: 10, after_ms: 3 }, join: JoinKind::Full, lateness_ms: 5 };
-const HOPPING: Settings =
-    Settings { span: TestSpan::Windows { slide_ms: 10, n_panes: 2, offset_ms: 0 }, join: JoinKind::Full, lateness_ms: 5 };
+const HOPPING: Settings = Settings {
+    span: TestSpan::Windows(TestWindows::Utc { slide_ms: 10, n_panes: 2, offset_ms: 0 }),
+    join: JoinKind::Full,
+    lateness_ms: 5,
+};
 
 fn both(at: i64, left: i64, right: i64) -> Emitted {
     Emitted { at, left: Some(left), right: Some(right), revision: None }
@@ -56,12 +63,12 @@ fn a_left_row_is_alone_once_no_right_row_can_come_for_it() {
 #[test]
 fn null_is_alone_on_either_side() {
     for settings in [INTERVAL, HOPPING] {
-        let mut harness = Harness::new(Settings { join: JoinKind::Full, ..settings });
+        let mut harness = Harness::new(settings.clone());
         harness.accept(1, &[Row { at: 5, key: None, tie: 0, id: 101 }]);
         harness.accept(0, &[Row { at: 5, key: None, tie: 0, id: 1 }]);
         harness.restart(true);
-        let n_windows = if let TestSpan::Windows { n_panes, .. } = settings.span { n_panes } else { 1 };
-        assert_eq!(harness.advance(END).len() as i64, 2 * n_windows);
+        let n_windows = if let TestSpan::Windows(windows) = &settings.span { windows.holding(5).len() } else { 1 };
+        assert_eq!(harness.advance(END).len(), 2 * n_windows);
         harness.check();
         let mut inner = Harness::new(Settings { join: JoinKind::Inner, ..settings });
         inner.accept(0, &[Row { at: 5, key: None, tie: 0, id: 1 }]);

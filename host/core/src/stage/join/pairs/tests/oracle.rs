@@ -3,16 +3,16 @@
 use super::{super::super::testing::*, super::*};
 use crate::{
     plan::{Emission, JoinKind},
-    stage::testing::{self, Written},
+    stage::testing::{self, Written, windows::TestWindows},
 };
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum TestSpan {
     Interval { within_ms: i64, after_ms: i64 },
-    Windows { slide_ms: i64, n_panes: i64, offset_ms: i64 },
+    Windows(TestWindows),
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) span: TestSpan,
     pub(super) join: JoinKind,
@@ -20,38 +20,32 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    fn stage(self) -> PairJoin {
-        let matching = match self.span {
-            TestSpan::Interval { within_ms, after_ms } => Matching::All { within_ms, after_ms },
-            TestSpan::Windows { slide_ms, n_panes: 1, offset_ms } => {
-                Matching::Window(WindowSpec::Tumbling { size_ms: slide_ms, offset_ms })
-            }
-            TestSpan::Windows { slide_ms, n_panes, offset_ms } => {
-                Matching::Window(WindowSpec::Hopping { size_ms: slide_ms * n_panes, slide_ms, offset_ms })
-            }
+    fn stage(&self) -> PairJoin {
+        let matching = match &self.span {
+            TestSpan::Interval { within_ms, after_ms } => Matching::All { within_ms: *within_ms, after_ms: *after_ms },
+            TestSpan::Windows(windows) => Matching::Window(windows.spec()),
         };
         PairJoin::new(&stage_plan(matching, self.join, self.lateness_ms, None, Emission::Final))
     }
 
     /// How long after its time a row is done: no partner can come once the watermark is past that and the lateness, strictly.
-    pub(super) fn waits_ms(self, side: usize) -> i64 {
-        match (self.span, side) {
-            (TestSpan::Interval { after_ms, .. }, 0) => after_ms,
-            (TestSpan::Interval { within_ms, .. }, _) => within_ms,
-            (TestSpan::Windows { slide_ms, n_panes, .. }, _) => slide_ms * n_panes,
+    pub(super) fn waits_ms(&self, side: usize) -> i64 {
+        match (&self.span, side) {
+            (TestSpan::Interval { after_ms, .. }, 0) => *after_ms,
+            (TestSpan::Interval { within_ms, .. }, _) => *within_ms,
+            (TestSpan::Windows(windows), _) => windows.spec().size_ms(),
         }
     }
 
-    /// The windows that hold `at`, as (start, end), by counting them up.
-    fn windows(self, at: i64) -> Vec<(i64, i64)> {
-        let TestSpan::Windows { slide_ms, n_panes, offset_ms } = self.span else { return Vec::new() };
-        let size_ms = slide_ms * n_panes;
-        let first = (at - offset_ms - size_ms).div_euclid(slide_ms);
-        let starts = (first..=first + n_panes + 1).map(|n| n * slide_ms + offset_ms);
-        starts.filter(|start| (*start..*start + size_ms).contains(&at)).map(|start| (start, start + size_ms)).collect()
+    /// The windows that hold `at`, as (start, end).
+    fn windows(&self, at: i64) -> Vec<(i64, i64)> {
+        match &self.span {
+            TestSpan::Interval { .. } => Vec::new(),
+            TestSpan::Windows(windows) => windows.holding(at),
+        }
     }
 
-    fn has_closed(self, end: i64, watermark: i64) -> bool {
+    fn has_closed(&self, end: i64, watermark: i64) -> bool {
         watermark == END || end + self.lateness_ms <= watermark
     }
 }
@@ -78,8 +72,8 @@ pub(super) struct Harness {
 impl Harness {
     pub(super) fn new(settings: Settings) -> Harness {
         Harness {
-            settings,
             stage: settings.stage(),
+            settings,
             written: Written::default(),
             watermark: i64::MIN,
             out: Outbox::default(),
@@ -117,7 +111,7 @@ impl Harness {
             let n_missed = windows.iter().filter(|(_, end)| self.settings.has_closed(*end, mark)).count();
             let is_late = match self.settings.span {
                 TestSpan::Interval { .. } => mark == END || row.at + self.settings.lateness_ms < mark,
-                TestSpan::Windows { .. } => n_missed == windows.len(),
+                TestSpan::Windows(_) => n_missed == windows.len(),
             };
             match is_late {
                 true => self.n_late += 1,
@@ -171,53 +165,51 @@ impl Harness {
 
     /// All that a batch job gives for the rows so far, as far as the watermark lets rows be alone; sorted.
     fn brute_force(&self) -> Vec<Emitted> {
-        let mut all = Vec::new();
+        let (mut all, mut pairs) = (Vec::new(), Vec::new());
         let emitted = |at, left, right| Emitted { at, left, right, revision: None };
         let are_equal = |left: &Taken, right: &Taken| left.row.key.is_some() && left.row.key == right.row.key;
         let is_open = |taken: &Taken, end: i64| !self.settings.has_closed(end, taken.mark);
-        // What both rows are in: nothing for an interval that holds both, or the ends of windows.
-        let shared = |left: &Taken, right: &Taken| -> Vec<i64> {
+        // What both rows are in: from the earlier to the later one if an interval holds both, or windows.
+        let shared = |left: &Taken, right: &Taken| -> Vec<(i64, i64)> {
             let (l, r) = (left.row.at, right.row.at);
             match self.settings.span {
                 _ if !are_equal(left, right) => Vec::new(),
                 TestSpan::Interval { within_ms, after_ms } => {
                     if (l - within_ms..=l + after_ms).contains(&r) {
-                        vec![l.max(r)]
+                        vec![(l.min(r), l.max(r) + 1)]
                     } else {
                         Vec::new()
                     }
                 }
-                TestSpan::Windows { .. } => {
+                TestSpan::Windows(_) => {
                     let windows = self.settings.windows(l).into_iter();
                     let both = windows.filter(|(start, end)| (*start..*end).contains(&r));
-                    both.map(|(_, end)| end)
-                        .filter(|end| is_open(left, *end) && is_open(right, *end))
-                        .map(|end| end - 1)
-                        .collect()
+                    both.filter(|(_, end)| is_open(left, *end) && is_open(right, *end)).collect()
                 }
             }
         };
         for left in &self.taken[0] {
             for right in &self.taken[1] {
-                all.extend(shared(left, right).into_iter().map(|at| emitted(at, Some(left.row.id), Some(right.row.id))));
+                let ids = (Some(left.row.id), Some(right.row.id));
+                pairs.extend(shared(left, right).into_iter().map(|within| (within, ids)));
             }
         }
-        let pairs = all.clone();
+        all.extend(pairs.iter().map(|((_, end), (left, right))| emitted(end - 1, *left, *right)));
         for (side, keeps) in [self.settings.join.keeps_left(), self.settings.join.keeps_right()].into_iter().enumerate() {
             for taken in self.taken[side].iter().filter(|_| keeps) {
                 let id = taken.row.id;
-                let is_mine = |pair: &&Emitted| if side == 0 { pair.left == Some(id) } else { pair.right == Some(id) };
-                let mine: Vec<i64> = pairs.iter().filter(is_mine).map(|pair| pair.at).collect();
+                let is_mine = |(left, right): (Option<i64>, Option<i64>)| [left, right][side] == Some(id);
+                let mine: Vec<(i64, i64)> = pairs.iter().filter(|(_, ids)| is_mine(*ids)).map(|(within, _)| *within).collect();
                 let alone = match self.settings.span {
                     TestSpan::Interval { .. } => {
                         let final_at = taken.row.at + self.settings.waits_ms(side) + self.settings.lateness_ms;
                         let is_alone = mine.is_empty() && (self.watermark == END || final_at < self.watermark);
                         if is_alone { vec![taken.row.at] } else { Vec::new() }
                     }
-                    TestSpan::Windows { .. } => {
-                        let ends = self.settings.windows(taken.row.at).into_iter().map(|(_, end)| end);
-                        let closed = ends.filter(|end| is_open(taken, *end) && self.settings.has_closed(*end, self.watermark));
-                        closed.map(|end| end - 1).filter(|at| !mine.contains(at)).collect()
+                    TestSpan::Windows(_) => {
+                        let has_closed = |end: i64| is_open(taken, end) && self.settings.has_closed(end, self.watermark);
+                        let closed = self.settings.windows(taken.row.at).into_iter().filter(|(_, end)| has_closed(*end));
+                        closed.filter(|window| !mine.contains(window)).map(|(_, end)| end - 1).collect()
                     }
                 };
                 let of_side = |at| if side == 0 { emitted(at, Some(id), None) } else { emitted(at, None, Some(id)) };
@@ -247,7 +239,7 @@ impl Harness {
                 TestSpan::Interval { .. } => {
                     self.watermark == END || at + self.settings.waits_ms(side) + self.settings.lateness_ms < self.watermark
                 }
-                TestSpan::Windows { .. } => {
+                TestSpan::Windows(_) => {
                     self.settings.windows(at).iter().all(|(_, end)| self.settings.has_closed(*end, self.watermark))
                 }
             };
