@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     if let Command::CompileComponent(CompileComponent { memory_bytes, cpu_s }) = cli.command {
         return ExitCode::from(inside::compile(inside::Allowance { memory_bytes, cpu_s }));
     }
-    wire::keep_components(&cli.component_cache);
+    wire::compiling::keep_components(&cli.component_cache);
     match cli.color {
         Colour::Auto => {}
         Colour::Always => anstream::ColorChoice::Always.write_global(),

@@ -283,17 +283,17 @@ impl Manifest {
         Ok(Planned { plan: planned.value, plugins, warnings: planned.warnings })
     }
 
+    /// Why the plugin `name` cannot be loaded.
+    pub(crate) fn plugin_problem(&self, name: &str, why: &LoadError) -> Problem {
+        outside::plugin_problem(&self.config, name, why)
+    }
+
     /// The bytes of a plugin's component, or of what takes its place.
     pub(crate) fn component(&self, section: &PluginSection) -> std::io::Result<Vec<u8>> {
         match self.candidates.get(&section.name.value) {
             Some(candidate) => Ok(candidate.clone()),
             None => fs::read(self.beside(&section.path)),
         }
-    }
-
-    /// Why the plugin `name` cannot be loaded.
-    pub(crate) fn plugin_problem(&self, name: &str, why: &LoadError) -> Problem {
-        outside::plugin_problem(&self.config, name, why)
     }
 
     fn plugin_unreadable(&self, section: &PluginSection, why: &std::io::Error) -> Problem {
