@@ -86,6 +86,7 @@ fn a_trial_that_is_full_reads_on_after_its_verdict() {
         plan: Arc::new(plan),
         plugins,
         log: Arc::new(log.clone()),
+        bases: None,
         schemas: Arc::new(KnownSchemas::default()),
         clock: clock.clone(),
         settings,

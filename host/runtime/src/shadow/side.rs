@@ -32,6 +32,7 @@ impl Side {
             plan: program.plan.clone(),
             plugins: program.plugins.clone(),
             log: reading.log.clone(),
+            bases: None,
             schemas: reading.schemas.clone(),
             clock: reading.clock.clone(),
             settings: Settings::standard("shadow".into()),
