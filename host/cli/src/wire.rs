@@ -1,4 +1,4 @@
-//! The only place that knows which logs, file sinks, histories, schema registries and plugin engine there are.
+//! The only place that knows which logs, file sinks, histories, schema registries, stores of bases and plugin engine there are.
 
 use std::{
     collections::BTreeMap,
@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use reelflow_bases::folder::FolderStore;
 use reelflow_core::{
     format::{Binary, WriterSchema},
     history::{HistoryPlan, TimeRange},
@@ -18,6 +19,7 @@ use reelflow_files::{
 };
 use reelflow_kafka::{KafkaConfig, KafkaLog};
 use reelflow_ports::{
+    bases::BaseStore,
     engine::PluginEngine,
     history::History,
     log::{Log, LogError},
@@ -61,6 +63,11 @@ pub(crate) fn schemas(target: Option<RegistryTarget>) -> Arc<dyn Schemas> {
 /// What a schema file says; or what is wrong with it, in words.
 pub(crate) fn schema(format: Binary, text: &str, message: Option<&str>) -> Result<WriterSchema, String> {
     reelflow_registry::parse(format, text, message)
+}
+
+/// The store of bases in `folder`. Does not look at it yet.
+pub(crate) fn store(folder: std::path::PathBuf) -> Arc<dyn BaseStore> {
+    Arc::new(FolderStore::new(folder))
 }
 
 /// The engine that runs plugins; one for the whole process.

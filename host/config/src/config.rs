@@ -15,6 +15,7 @@ use history::History;
 
 pub mod failing;
 pub mod history;
+pub mod state;
 pub mod test;
 pub mod upgrade;
 
@@ -26,6 +27,8 @@ pub struct Config {
     pub log: Log,
     /// Where the schemas of sources are asked for that name none.
     pub registry: Option<Registry>,
+    /// Where bases of the state go; `None`: into the changelog.
+    pub state: Option<state::State>,
     pub sources: Vec<Source>,
     pub plugins: Vec<Plugin>,
     pub stages: Vec<Stage>,

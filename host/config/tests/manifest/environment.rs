@@ -32,6 +32,9 @@ fn all(config: &reelflow_config::Config) -> Vec<Problem> {
         config.stage_failed("clean", "topic \"plays\", partition 3, offset 17", "plugin trapped: no page (trap)"),
         config.too_many_errors("clean", "51 of 1000 rows", "row {\"key\":1}", "no page (rejected)"),
         config.plan_changed("stage \"trending\" had the key (profile_id)"),
+        config.store_unusable("data/bases: permission denied"),
+        config.bases_lost("task \"plays\" [3]", "the store of bases at file://data/bases lacks a.base (it is not there)"),
+        config.store_unnamed("task \"plays\" [3]", "its base a.base lies in a store, and the manifest names none"),
     ]
 }
 
