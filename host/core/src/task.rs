@@ -127,8 +127,8 @@ pub struct SealedTask {
     pub chunks: Vec<Vec<u8>>,
     /// Whether `chunks` is the whole state: what was written before is not needed any more.
     pub is_base: bool,
-    /// The whole state at the end of the epoch, for a store: see [`BasePlace::Store`].
-    pub image: Option<Vec<Vec<u8>>>,
+    /// Whether the whole state is to be taken for a store once the epoch is committed: see [`Task::store_image`].
+    pub is_image_due: bool,
 }
 
 /// What became of everything that entered a task since the pipeline began.

@@ -1,9 +1,10 @@
-//! Bases in a store: written behind the commits, named by later ones, so that no epoch waits for them.
+//! Bases in a store: written behind the commits, named by later ones, so that no transaction waits for them.
 //!
-//! When a base is due and there is [room](Bases::reserve), a task gives its whole state beside the changes of its epoch. What follows is, in this order:
+//! When a base is due and there is [room](Bases::reserve), the epoch has its changes all the same, and what follows is, in this order:
 //!
 //! 1. the epoch is committed as any other;
-//! 2. the state is compressed and put into the store, by a thread of this process ([`Bases::work`]);
+//! 2. the state at its end is encoded, before anything else comes to the task (no transaction is open then), and a thread of this process compresses
+//!    and puts it into the store ([`Bases::work`]);
 //! 3. a later epoch's recovery point names the base ([`crate::seal`]): only now is it part of what the log says;
 //! 4. the changelog is cut at the older of the two bases that the point names;
 //! 5. objects of the task that the point does not name are forgotten, if they are older than the newest one.

@@ -140,7 +140,7 @@ impl HandOver {
             partition: one.partition,
             before: one.point,
             incarnation,
-            sealed: SealedTask { chunks: Vec::new(), is_base: false, image: None },
+            sealed: SealedTask { chunks: Vec::new(), is_base: false, is_image_due: false },
             named: None,
             positions: self.moved(one, &live),
         };

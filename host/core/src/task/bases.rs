@@ -10,7 +10,7 @@ use crate::{
 pub enum BasePlace {
     /// Into the epoch, in place of its changes.
     Epoch,
-    /// Beside the epoch, which has its changes as always: [`SealedTask::image`].
+    /// To be taken behind the commit of the epoch, which has its changes as always: [`SealedTask::is_image_due`].
     Store,
     /// Nowhere yet: there is no room on the way to the store.
     Later,
@@ -42,13 +42,17 @@ impl Task {
     pub(super) fn seal_state(&mut self) -> SealedTask {
         let is_due = self.bases.is_asked || is_base_due(self.bases.n_bytes_since, self.state_bytes(), BASE_AFTER_BYTES);
         let is_base = self.bases.is_owed || (is_due && self.bases.place == BasePlace::Epoch);
+        let is_image_due = is_due && !is_base && self.bases.place == BasePlace::Store;
         let chunks = if is_base { self.image() } else { self.changes() };
         self.bases.n_bytes_since += chunks.iter().map(Vec::len).sum::<usize>();
-        // Behind the changes: an image is the state in which these are told already.
-        let image = (is_due && !is_base && self.bases.place == BasePlace::Store).then(|| self.image());
-        if is_base || image.is_some() {
+        if is_base || is_image_due {
             self.bases = Bases { place: self.bases.place, ..Bases::new() };
         }
-        SealedTask { chunks, is_base, image }
+        SealedTask { chunks, is_base, is_image_due }
+    }
+
+    /// The whole state, for a store. Behind a seal and before any other input: then it is the state at the end of that epoch. O(state).
+    pub fn store_image(&mut self) -> Vec<Vec<u8>> {
+        self.image()
     }
 }

@@ -223,7 +223,7 @@ fn an_epoch_in_which_nothing_happened_leaves_nothing() {
     handled(&mut task, plays(0, 10));
     assert!(!sealed(&mut task).0.chunks.is_empty());
     handled(&mut task, Input::ClockRead { now: WallTime(NOW.0 + 1000) });
-    assert_eq!(sealed(&mut task).0, SealedTask { chunks: vec![], is_base: false, image: None });
+    assert_eq!(sealed(&mut task).0, SealedTask { chunks: vec![], is_base: false, is_image_due: false });
 }
 
 /// The stored form: changelogs outlive a build, so the bytes of each version must be read for ever (I-10). A task's memory and a dedup.

@@ -21,8 +21,8 @@ use crate::{
     },
 };
 
-/// The whole state of a task, by its place among those of the worker, with its room on the way to the store.
-pub(super) type TaskImage = (usize, Vec<Vec<u8>>, Permit);
+/// A task whose state goes to the store, by its place among those of the worker, and the room on the way there.
+pub(super) type TaskImage = (usize, Permit);
 
 impl Worker {
     /// Tells of bases that recovery had to do without.
@@ -105,8 +105,10 @@ impl Life {
                 bases.sweep(folder(&job.plan.name, &epoch.fragment, epoch.partition), owned.point.stored, before);
             }
         }
-        for (task_idx, chunks, permit) in images {
+        // Behind the commit: however long it takes, no transaction is open.
+        for (task_idx, permit) in images {
             let owned = &mut self.tasks[task_idx];
+            let chunks = owned.task.store_image();
             let image = Image {
                 pipeline: job.plan.name.clone(),
                 fragment: job.plan.fragments[owned.fragment].name.clone(),

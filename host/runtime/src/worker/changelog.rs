@@ -42,7 +42,7 @@ impl Life {
         Ok(())
     }
 
-    /// `epochs` of the tasks at `owners` are in the changelog, `images` on their way to the store.
+    /// `epochs` of the tasks at `owners` are in the changelog, `images` go to the store.
     pub fn count_changelog(&mut self, owners: &[usize], epochs: &[TaskEpoch], images: &[TaskImage]) {
         for (task_idx, epoch) in owners.iter().zip(epochs) {
             let n_bytes: usize = epoch.sealed.chunks.iter().map(Vec::len).sum();

@@ -259,11 +259,11 @@ impl Life {
             }
             let permit = self.place_base(job, plugins, task_idx)?;
             let changes = self.give(job, plugins, task_idx, Input::Seal)?;
-            let mut changes = changes.expect("a task answers `Seal` with `Sealed`");
-            let image = changes.image.take().zip(permit);
+            let changes = changes.expect("a task answers `Seal` with `Sealed`");
+            let permit = permit.filter(|_| changes.is_image_due);
             let owned = &mut self.tasks[task_idx];
             if owned.changed || !changes.chunks.is_empty() {
-                images.extend(image.map(|(chunks, permit)| (task_idx, chunks, permit)));
+                images.extend(permit.map(|permit| (task_idx, permit)));
                 sealed.push((task_idx, owned.epoch(job, changes)));
             }
         }
