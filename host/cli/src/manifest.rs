@@ -9,18 +9,23 @@ use std::{
 
 use reelflow_config::{
     At, Code, Config, External, Outside, Partitions, Problem, Problems, Valid,
-    config::{Guarantee as Promise, Log as LogSection, Plugin as PluginSection},
+    config::{
+        Guarantee as Promise, Log as LogSection, Plugin as PluginSection,
+        state::{Bases as BasesGo, store_folder},
+    },
 };
 use reelflow_core::{
     history::{HistoryPlan, TimeRange},
     plan::Plan,
 };
 use reelflow_ports::{
+    bases::{BaseError, BaseStore},
     engine::{Limits, LoadError, Plugin, PluginEngine},
     history::History,
     log::{Guarantee, Log, LogError},
 };
 use reelflow_runtime::{
+    bases::Bases,
     code::{Components, Program},
     error::RunError,
     publish::FileSinks,
@@ -203,6 +208,26 @@ impl Manifest {
             Some(problem) => self.failure(problem),
             None => error.into(),
         })
+    }
+
+    /// The store that holds bases of the state, if the manifest names one. Nobody looks at it yet.
+    pub(crate) fn store(&self) -> Result<Option<Arc<dyn BaseStore>>, Failure> {
+        let Some(state) = &self.config.state else { return Ok(None) };
+        let mut problems = Problems::default();
+        let address = self.resolved(&state.store, &mut problems);
+        if problems.has_errors() {
+            return Err(self.failure(problems));
+        }
+        match store_folder(&address) {
+            Ok(path) => Ok(Some(wire::store(self.beside(path)))),
+            Err((why, _)) => Err(self.run_failure(BaseError::BadAddress(format!("\"{address}\" {why}")).into())),
+        }
+    }
+
+    /// The store, and whether new bases go there.
+    pub(crate) fn bases(&self) -> Result<Option<Arc<Bases>>, Failure> {
+        let is_written = self.config.state.as_ref().is_some_and(|state| state.bases == BasesGo::Store);
+        Ok(self.store()?.map(|store| Arc::new(Bases::new(store, is_written))))
     }
 
     /// The value of `external`; what is wrong with it is a problem.

@@ -95,7 +95,11 @@ impl State {
                 (*worker, WorkerState::Recovering)
             }
             Event::Retrying { worker: Some(worker), .. } => (*worker, WorkerState::Retrying),
+            Event::AwaitingBases { worker, .. } => (*worker, WorkerState::Retrying),
             Event::Retrying { worker: None, .. }
+            | Event::BaseWritten { .. }
+            | Event::BaseDelayed { .. }
+            | Event::BaseSkipped { .. }
             | Event::TopicCreated { .. }
             | Event::Sealed(_)
             | Event::Published { .. }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reelflow_config::{Config, Problem, Problems, config::Log as LogSection};
 use reelflow_ports::{
+    bases::BaseError,
     engine::LoadError,
     files::FilesError,
     history::HistoryError,
@@ -64,6 +65,9 @@ pub(crate) fn problems_of_run(config: &Config, error: RunError) -> Result<Proble
             .into()),
         RunError::History(why) => Ok(config.backfill_stuck(&why).help(help_with_history(&why)).into()),
         RunError::Files { sink, why } => files_problem(config, &sink, &why),
+        RunError::Bases(why) => Ok(config.store_unusable(&why).help(help_with_store(&why)).into()),
+        RunError::Recovery { task, why: why @ RecoveryError::BasesLost { .. } } => Ok(config.bases_lost(&task, why).into()),
+        RunError::Recovery { task, why: why @ RecoveryError::NoStore { .. } } => Ok(config.store_unnamed(&task, why).into()),
         RunError::Recovery { task, why: RecoveryError::State(why) } if why.is_of_another_plan() => {
             let problem = config.plan_changed(format!("{task}: {why}"));
             Ok(match why.can_be_reset() {
@@ -75,6 +79,15 @@ pub(crate) fn problems_of_run(config: &Config, error: RunError) -> Result<Proble
             .into())
         }
         error => Err(Failure::new(exit_of(error.who()), &error)),
+    }
+}
+
+fn help_with_store(error: &BaseError) -> &'static str {
+    match error {
+        BaseError::Unavailable(_) => "look after the store, and start again",
+        BaseError::Denied(_) => "give this account the right to read, write, list and delete there",
+        BaseError::Full(_) => "free some space, and start again",
+        BaseError::BadAddress(_) => "name a folder, or a name that is free",
     }
 }
 

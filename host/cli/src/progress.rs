@@ -130,6 +130,18 @@ impl Observer for Progress {
                 failing_for.as_secs_f64(),
                 after.as_secs_f64()
             )),
+            Event::AwaitingBases { worker, error, failing_for, after } => self.say(&format!(
+                "worker {worker}: {error}; failing for {:.0} s, asking again in {:.1} s",
+                failing_for.as_secs_f64(),
+                after.as_secs_f64()
+            )),
+            Event::BaseSkipped { task, name, why } => self.say(&format!(
+                "{task}: base {name} was SKIPPED: {why}; an older one, and more of the changelog, took its place"
+            )),
+            Event::BaseDelayed { error, after } => {
+                self.say(&format!("a base could not be written: {error}; trying again in {:.0} s", after.as_secs_f64()))
+            }
+            Event::BaseWritten { .. } => {}
             Event::Assigned { .. } | Event::Recovered { .. } | Event::Sealed(_) | Event::Revoked { .. } | Event::ReachedEnd => {}
             Event::HandedOver { positions } => {
                 let of = |(at, next): &(_, _)| format!("{at} from {next}");

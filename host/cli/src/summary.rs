@@ -20,6 +20,7 @@ pub(crate) fn json_of(summary: &Summary, pipeline: &str) -> Value {
         "files_published": summary.files_published,
         "rows_published": summary.rows_published,
         "changelog_bytes": summary.changelog_bytes,
+        "bases": summary.bases.as_ref().map(|bases| json!({ "written": bases.written, "bytes_written": bases.bytes_written, "failures": bases.failures, "skipped": bases.skipped })),
         "state_bytes": summary.state_bytes,
         "epochs": { "sealed": summary.epochs_sealed, "aborted": summary.epochs_aborted },
         "sessions_lost": summary.sessions_lost,

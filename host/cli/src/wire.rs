@@ -1,4 +1,4 @@
-//! The only place that knows which logs, file sinks, histories, schema registries and plugin engine there are.
+//! The only place that knows which logs, file sinks, histories, schema registries, stores of bases and plugin engine there are.
 
 use std::{
     collections::BTreeMap,
@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use reelflow_bases::folder::FolderStore;
 use reelflow_core::{
     format::{Binary, WriterSchema},
     history::{HistoryPlan, TimeRange},
@@ -18,6 +19,7 @@ use reelflow_files::{
 };
 use reelflow_kafka::{KafkaConfig, KafkaLog};
 use reelflow_ports::{
+    bases::BaseStore,
     history::History,
     log::{Log, LogError},
     schemas::{KnownSchemas, Schemas},
@@ -70,6 +72,11 @@ pub(crate) fn schema(format: Binary, text: &str, message: Option<&str>) -> Resul
 /// What the schema file of a sink says, and of Protobuf where its message stands; or what is wrong with it, in words.
 pub(crate) fn schema_to_write(format: Binary, text: &str, message: Option<&str>) -> Result<(WriterSchema, Vec<usize>), String> {
     reelflow_registry::parse_to_write(format, text, message)
+}
+
+/// The store of bases in `folder`. Does not look at it yet.
+pub(crate) fn store(folder: std::path::PathBuf) -> Arc<dyn BaseStore> {
+    Arc::new(FolderStore::new(folder))
 }
 
 /// The engine that runs plugins; one for the whole process.

@@ -48,6 +48,7 @@ codes! {
     116 BadPath Error "not a folder that can be written"
     117 BadUrl Error "not an address of HTTP"
     118 BadShare Error "not a share"
+    125 BadStore Error "not the address of a store of bases"
     130 BadTime Error "not a time"
     201 NothingToDo Error "a pipeline without source or without sink"
     202 NameTaken Error "a source and a stage share a name"
@@ -124,9 +125,12 @@ codes! {
     517 SchemaRefused Error "the schema registry refuses a schema"
     520 NoHistory Error "a source without files to replay"
     521 HistoryUnusable Error "files that cannot be replayed"
-    530 PluginNotCompiled Error "a plugin that this machine could not compile"
+    530 StoreUnusable Error "a store of bases that cannot be used"
+    531 BasesLost Error "bases of the state that are gone"
+    532 StoreUnnamed Error "state in a store that the manifest does not name"
     540 StageFailed Error "a row that a stage shall not go on behind"
     541 TooManyErrors Error "more errors than a stage may have"
+    550 PluginNotCompiled Error "a plugin that this machine could not compile"
 }
 
 impl Code {

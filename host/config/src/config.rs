@@ -18,6 +18,7 @@ use written::SinkSchema;
 pub mod failing;
 pub mod history;
 pub mod limits;
+pub mod state;
 pub mod test;
 pub mod upgrade;
 pub mod written;
@@ -30,6 +31,8 @@ pub struct Config {
     pub log: Log,
     /// Where the schemas of sources are asked for that name none.
     pub registry: Option<Registry>,
+    /// Where bases of the state go; `None`: into the changelog.
+    pub state: Option<state::State>,
     pub sources: Vec<Source>,
     pub plugins: Vec<Plugin>,
     pub stages: Vec<Stage>,

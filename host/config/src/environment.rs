@@ -171,6 +171,33 @@ impl Config {
         self.at_registry(Code::RegistryDenied, "the schema registry refuses access", why.to_string())
     }
 
+    /// At the address of the store of bases, or nowhere.
+    fn at_store(&self, code: Code, message: String, label: String) -> Problem {
+        match &self.state {
+            Some(state) => Problem::at(code, state.store.span.clone(), message, label),
+            None => Problem::nowhere(code, message).note(label),
+        }
+    }
+
+    /// The store of bases does not answer, refuses access, is full, or is none.
+    pub fn store_unusable(&self, why: impl Display) -> Problem {
+        self.at_store(Code::StoreUnusable, "the store of bases cannot be used".to_owned(), why.to_string())
+            .note("nothing that was committed is lost")
+    }
+
+    /// Neither of the bases that `task` goes on from is in the store as it was written.
+    pub fn bases_lost(&self, task: &str, why: impl Display) -> Problem {
+        self.at_store(Code::BasesLost, format!("the state of {task} cannot be recovered"), why.to_string()).help(
+            "bring one of these objects back, or name the store that holds them; to begin anew, give the pipeline a new name",
+        )
+    }
+
+    /// The state of `task` lies in a store, and there is no `[state]`.
+    pub fn store_unnamed(&self, task: &str, why: impl Display) -> Problem {
+        Problem::nowhere(Code::StoreUnnamed, format!("the state of {task} cannot be recovered: {why}"))
+            .help("write `[state]` with the `store` of before; `bases = \"changelog\"` beside it leads away from that store")
+    }
+
     /// `stage` stopped the pipeline at its first error, at the row `place`.
     pub fn stage_failed(&self, stage: &str, place: impl Display, why: impl Display) -> Problem {
         let message = format!("stage \"{stage}\" failed at {place}");

@@ -5,7 +5,7 @@ use toml::de::DeTable;
 
 use crate::{
     code::Code,
-    config::{Config, Log, Pipeline, Plugin, Registry, Sink, Source, Stage, test::Test, upgrade::Upgrade},
+    config::{Config, Log, Pipeline, Plugin, Registry, Sink, Source, Stage, state::State, test::Test, upgrade::Upgrade},
     problem::{At, Problem, Problems, Span, Valid},
     value,
     walk::{Entry, Table, read_text, wrong_type},
@@ -22,6 +22,7 @@ mod join;
 mod lookup;
 mod pipeline;
 mod sink;
+mod state;
 mod test;
 mod upgrade;
 mod window;
@@ -39,6 +40,8 @@ pub(crate) struct RawConfig {
     pub log: Option<Log>,
     /// Its inside is `None` where something in it is wrong.
     pub registry: Option<At<Option<Registry>>>,
+    /// Its inside is `None` where something in it is wrong.
+    pub state: Option<Option<State>>,
     pub sources: Vec<RawSource>,
     pub plugins: Vec<Raw<Plugin>>,
     pub stages: Vec<RawStage>,
@@ -196,6 +199,7 @@ impl RawConfig {
             pipeline,
             log: pipeline::log(&mut root, problems),
             registry: format::registry(&mut root, problems),
+            state: state::state(&mut root, problems),
             ..RawConfig::default()
         };
         for (name, table) in named(&mut root, "source", problems) {

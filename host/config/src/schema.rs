@@ -15,6 +15,7 @@ use formats::{Registry, SourceFormat, TableFormat};
 use history::History;
 use sinks::Sink;
 use stages::Stage;
+use state::State;
 use test::Test;
 use upgrade::Upgrade;
 
@@ -23,6 +24,7 @@ mod formats;
 mod history;
 mod sinks;
 mod stages;
+mod state;
 mod test;
 mod upgrade;
 mod windows;
@@ -73,6 +75,7 @@ struct Manifest {
     log: Option<Log>,
     /// Who has the schemas of Avro and Protobuf, where sources name none. See [formats](formats.md).
     registry: Option<Registry>,
+    state: Option<State>,
     /// Topics to read, by name.
     #[schemars(extend("minProperties" = 1))]
     source: BTreeMap<Name, Source>,

@@ -37,6 +37,7 @@ pub(crate) fn check(raw: RawConfig, problems: &mut Problems) -> Option<Config> {
         upgrade: raw.upgrade?,
         log: raw.log?,
         registry: raw.registry.map_or(Some(None), |registry| registry.value.map(Some))?,
+        state: raw.state.map_or(Some(None), |state| state.map(Some))?,
         sources: raw.sources.into_iter().map(|source| source.built).collect::<Option<_>>()?,
         plugins: raw.plugins.into_iter().map(|plugin| plugin.built).collect::<Option<_>>()?,
         stages: raw.stages.into_iter().map(|stage| stage.built).collect::<Option<_>>()?,

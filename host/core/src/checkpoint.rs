@@ -9,6 +9,9 @@ use crate::{
     record::{Offset, Partition},
     state::{ChangeReader, StateError},
 };
+use stored::{NamedBase, StoredBases};
+
+pub mod stored;
 
 /// Counts the epochs of a task, from 1; 0 = nothing was ever sealed.
 pub type Epoch = u64;
@@ -22,17 +25,25 @@ pub struct RecoveryPoint {
     pub epoch: Epoch,
     /// Who sealed it.
     pub incarnation: Incarnation,
-    /// The changelog offset of the newest base's first record: nothing before it is needed.
+    /// The changelog offset of the first record that may be needed: the newest base's, or what follows the older of those in a store.
     pub base: Offset,
     /// One past the changelog offset of the epoch's last record.
     pub end: Offset,
+    /// Bases that are newer than the one in the changelog.
+    pub stored: StoredBases,
+}
+
+impl RecoveryPoint {
+    /// Where a task stands that has sealed nothing.
+    pub const NOTHING: RecoveryPoint = RecoveryPoint { epoch: 0, incarnation: 0, base: 0, end: 0, stored: StoredBases::NONE };
 }
 
 impl fmt::Display for RecoveryPoint {
-    /// The metadata string: `reel1 epoch=… incarnation=… base=… end=…`. Later versions may add pairs.
+    /// The metadata string: `reel1 epoch=… incarnation=… base=… end=…`, and `stored=…` if there are such bases. Later versions may add pairs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RecoveryPoint { epoch, incarnation, base, end } = self;
-        write!(f, "reel1 epoch={epoch} incarnation={incarnation} base={base} end={end}")
+        let RecoveryPoint { epoch, incarnation, base, end, stored } = self;
+        write!(f, "reel1 epoch={epoch} incarnation={incarnation} base={base} end={end}")?;
+        if stored.is_empty() { Ok(()) } else { write!(f, " stored={}", stored.to_text()) }
     }
 }
 
@@ -56,11 +67,16 @@ impl FromStr for RecoveryPoint {
             digits.parse::<u64>().map_err(|_| foreign())
         };
         let offset = |name: &str| Offset::try_from(number(name)?).map_err(|_| foreign());
+        let stored = match pairs.iter().find(|(key, _)| *key == "stored") {
+            Some((_, text)) => StoredBases::of_text(text).ok_or_else(foreign)?,
+            None => StoredBases::NONE,
+        };
         Ok(RecoveryPoint {
             epoch: number("epoch")?,
             incarnation: number("incarnation")?,
             base: offset("base")?,
             end: offset("end")?,
+            stored,
         })
     }
 }
@@ -79,15 +95,18 @@ pub struct EpochRecord {
     pub n_parts: u32,
     /// The inputs' next offsets at the end of the epoch: (topic, partition, offset). Only on part 0.
     pub positions: Vec<(Arc<str>, Partition, Offset)>,
+    /// Those of the recovery point that is committed with the epoch. Only on part 0.
+    pub stored: StoredBases,
 }
 
-const EPOCH_RECORD_VERSION: u8 = 1;
+/// Version 1 had no `stored`, and is still written where there are none: builds that know no store can read that.
+const EPOCH_RECORD_VERSION: u8 = 2;
 
 impl EpochRecord {
     /// The record's value: version, header, and then `chunk` (which may be empty: an epoch that changed no state).
     pub fn encode(&self, chunk: &[u8]) -> Vec<u8> {
         let mut writer = crate::state::ByteWriter::default();
-        writer.u8(EPOCH_RECORD_VERSION);
+        writer.u8(if self.stored.is_empty() { 1 } else { EPOCH_RECORD_VERSION });
         writer.bytes(self.fragment.as_bytes());
         writer.varint(self.epoch);
         writer.varint(self.incarnation);
@@ -101,6 +120,9 @@ impl EpochRecord {
             writer.varint((*partition).into());
             writer.signed(*offset);
         }
+        if !self.stored.is_empty() {
+            self.stored.write(&mut writer);
+        }
         writer.bytes(chunk);
         writer.into_bytes()
     }
@@ -108,9 +130,9 @@ impl EpochRecord {
     /// The header and the chunk in a changelog record's value.
     pub fn decode(value: &[u8]) -> Result<(EpochRecord, &[u8]), StateError> {
         let mut reader = ChangeReader::new(value);
-        match reader.u8()? {
-            EPOCH_RECORD_VERSION => {}
-            found => return Err(StateError::Version { found, reads: EPOCH_RECORD_VERSION }),
+        let version = reader.u8()?;
+        if !(1..=EPOCH_RECORD_VERSION).contains(&version) {
+            return Err(StateError::Version { found: version, reads: EPOCH_RECORD_VERSION });
         }
         let fragment = text(&mut reader)?;
         let (epoch, incarnation, parent) = (reader.varint()?, reader.varint()?, reader.varint()?);
@@ -120,8 +142,9 @@ impl EpochRecord {
         let positions = (0..n_positions)
             .map(|_| Ok((text(&mut reader)?, small(&mut reader)?, reader.signed()?)))
             .collect::<Result<Vec<_>, StateError>>()?;
+        let stored = if version > 1 { StoredBases::read(&mut reader)? } else { StoredBases::NONE };
         let chunk = reader.bytes()?;
-        Ok((EpochRecord { fragment, epoch, incarnation, parent, is_base, part, n_parts, positions }, chunk))
+        Ok((EpochRecord { fragment, epoch, incarnation, parent, is_base, part, n_parts, positions, stored }, chunk))
     }
 }
 
@@ -156,11 +179,17 @@ pub struct ChangelogGap {
 /// order in which to apply them.
 ///
 /// Walks from the point's (epoch, incarnation) to its parent and so on back to the newest base, because without transactions a
-/// crashed or fenced owner may have left records of epochs that were never committed; they are on no committed chain.
-pub fn chain(fragment: &Arc<str>, point: &RecoveryPoint, records: &[EpochRecord]) -> Result<Vec<usize>, ChangelogGap> {
+/// crashed or fenced owner may have left records of epochs that were never committed; they are on no committed chain. `upon`: a base in a store, upon
+/// which they are applied, unless the first of them is a base itself.
+pub fn chain(
+    fragment: &Arc<str>,
+    point: &RecoveryPoint,
+    upon: Option<&NamedBase>,
+    records: &[EpochRecord],
+) -> Result<Vec<usize>, ChangelogGap> {
     let mut chain: Vec<usize> = Vec::new();
     let (mut epoch, mut incarnation) = (point.epoch, point.incarnation);
-    while epoch > 0 {
+    while epoch > 0 && upon.is_none_or(|base| (base.epoch, base.incarnation) != (epoch, incarnation)) {
         let gap = || ChangelogGap { fragment: fragment.clone(), epoch };
         let parts: Vec<usize> = (0..records.len())
             .filter(|idx| {
@@ -187,13 +216,33 @@ mod tests {
     use super::*;
 
     fn record(epoch: Epoch, incarnation: Incarnation, parent: Incarnation, is_base: bool) -> EpochRecord {
-        EpochRecord { fragment: "plays".into(), epoch, incarnation, parent, is_base, part: 0, n_parts: 1, positions: Vec::new() }
+        EpochRecord {
+            fragment: "plays".into(),
+            epoch,
+            incarnation,
+            parent,
+            is_base,
+            part: 0,
+            n_parts: 1,
+            positions: Vec::new(),
+            stored: StoredBases::NONE,
+        }
+    }
+
+    fn stored() -> StoredBases {
+        let mut stored = StoredBases::NONE;
+        stored.name(NamedBase { epoch: 3, incarnation: 9, digest: 1, after: 7, taken: crate::time::WallTime(1) });
+        stored
     }
 
     #[test]
     fn a_point_survives_its_text() {
-        let point = RecoveryPoint { epoch: 218, incarnation: 77, base: 5, end: 900 };
-        assert_eq!(point.to_string().parse(), Ok(point));
+        let point = RecoveryPoint { epoch: 218, incarnation: 77, base: 5, end: 900, stored: StoredBases::NONE };
+        assert_eq!(point.to_string(), "reel1 epoch=218 incarnation=77 base=5 end=900");
+        for point in [point, RecoveryPoint { stored: stored(), ..point }] {
+            assert_eq!(point.to_string().parse(), Ok(point));
+        }
+        assert!("reel1 epoch=1 incarnation=2 base=0 end=3 stored=4".parse::<RecoveryPoint>().is_err());
         assert!("somebody else's".parse::<RecoveryPoint>().is_err());
         assert!("reel1 epoch=1".parse::<RecoveryPoint>().is_err());
     }
@@ -215,22 +264,38 @@ mod tests {
         let version_1 = b"\x01\x05plays\xac\x02\x09\x08\x01\x00\x01\x01\x05plays\x02\x01\x05chunk";
         assert_eq!(EpochRecord::decode(version_1), Ok((header.clone(), &b"chunk"[..])));
         assert_eq!(header.encode(b"chunk"), version_1);
+        header.stored = stored();
+        let version_2 =
+            b"\x02\x05plays\xac\x02\x09\x08\x01\x00\x01\x01\x05plays\x02\x01\x01\x03\x09\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x0e\x02\x05chunk";
+        assert_eq!(EpochRecord::decode(version_2), Ok((header.clone(), &b"chunk"[..])));
+        assert_eq!(header.encode(b"chunk"), version_2);
     }
 
     /// At-least-once leaves records of epochs that were never committed: here epoch 2 of incarnation 1.
     #[test]
     fn an_epoch_that_was_never_committed_is_not_on_the_chain() {
         let records = [record(1, 1, 0, false), record(2, 1, 1, false), record(2, 5, 1, false), record(3, 5, 5, false)];
-        let point = RecoveryPoint { epoch: 3, incarnation: 5, base: 0, end: 4 };
-        assert_eq!(chain(&"plays".into(), &point, &records), Ok(vec![0, 2, 3]));
+        let point = RecoveryPoint { epoch: 3, incarnation: 5, end: 4, ..RecoveryPoint::NOTHING };
+        assert_eq!(chain(&"plays".into(), &point, None, &records), Ok(vec![0, 2, 3]));
     }
 
     #[test]
     fn a_base_ends_the_chain_and_a_gap_is_an_error() {
         let records = [record(7, 1, 1, true), record(8, 1, 1, false)];
-        let point = RecoveryPoint { epoch: 8, incarnation: 1, base: 0, end: 2 };
-        assert_eq!(chain(&"plays".into(), &point, &records), Ok(vec![0, 1]));
-        let gap = chain(&"plays".into(), &point, &records[1..]).unwrap_err();
+        let point = RecoveryPoint { epoch: 8, incarnation: 1, end: 2, ..RecoveryPoint::NOTHING };
+        assert_eq!(chain(&"plays".into(), &point, None, &records), Ok(vec![0, 1]));
+        let gap = chain(&"plays".into(), &point, None, &records[1..]).unwrap_err();
         assert_eq!(gap, ChangelogGap { fragment: "plays".into(), epoch: 7 });
+    }
+
+    #[test]
+    fn changes_upon_a_stored_base_are_those_behind_its_epoch() {
+        let records = [record(3, 9, 1, false), record(4, 9, 9, false), record(4, 2, 9, false), record(5, 9, 9, false)];
+        let point = RecoveryPoint { epoch: 5, incarnation: 9, end: 4, stored: stored(), ..RecoveryPoint::NOTHING };
+        let upon = |base: &NamedBase| chain(&"plays".into(), &point, Some(base), &records);
+        let newest = point.stored.newest().expect("it was just named");
+        assert_eq!(upon(&newest), Ok(vec![1, 3]));
+        let of_a_zombie = NamedBase { incarnation: 2, ..newest };
+        assert_eq!(upon(&of_a_zombie).map_err(|gap| gap.epoch), Err(2), "it is on no committed chain");
     }
 }

@@ -22,7 +22,6 @@ use std::{
 };
 
 use crate::{
-    checkpoint::{self, BASE_AFTER_BYTES},
     format::SchemaAnswer,
     letter::Place,
     plan::{FragmentIdx, Plan, PluginIdx, ShuffleIdx, SourceIdx, StageIdx},
@@ -35,6 +34,7 @@ use crate::{
 };
 
 mod anew;
+mod bases;
 mod failing;
 mod feeds;
 mod files;
@@ -50,6 +50,7 @@ mod terms;
 mod tests;
 mod versions;
 
+pub use bases::BasePlace;
 pub use failing::{Exceeded, RowFailure, RowPlace, StageFailure};
 pub use input::SourceCounts;
 pub(crate) use terms::{OtherTerm, may_change_with_a_reset, other_terms};
@@ -57,6 +58,7 @@ pub(crate) use terms::{OtherTerm, may_change_with_a_reset, other_terms};
 pub use migrating::{FAILURES_MAX, Migration, StageMigration, Unmigrated};
 
 use anew::Restoring;
+use bases::Bases;
 use feeds::Feeds;
 use files::FedFiles;
 use flow::Waiting;
@@ -82,6 +84,8 @@ pub enum Input {
     JobWatermark { watermark: Watermark },
     /// The next seal shall write the whole state, however few changes there are: others wait for this task's base to cut the changelog.
     BaseDue,
+    /// Where the whole state goes, should it be due; into the epoch until it is said.
+    BasesGo { to: BasePlace },
     /// All states that have an older version than their plugin writes shall have that one: see [`Task::migration`]. Answered by
     /// [`Effect::Migrated`], and only for plugins that can.
     Migrate,
@@ -123,6 +127,8 @@ pub struct SealedTask {
     pub chunks: Vec<Vec<u8>>,
     /// Whether `chunks` is the whole state: what was written before is not needed any more.
     pub is_base: bool,
+    /// Whether the whole state is to be taken for a store once the epoch is committed: see [`Task::store_image`].
+    pub is_image_due: bool,
 }
 
 /// What became of everything that entered a task since the pipeline began.
@@ -163,10 +169,7 @@ pub struct Task {
     outbox: Outbox,
     /// The task's memory as the log has it.
     written: Vec<u8>,
-    /// Bytes of changes since the last base.
-    n_bytes_since_base: usize,
-    /// A base was asked for.
-    is_base_due: bool,
+    bases: Bases,
 }
 
 /// A shuffle that leads out of the fragment.
@@ -210,8 +213,7 @@ impl Task {
             outputs: Outputs::new(plan.clone(), partition),
             outbox: Outbox::default(),
             written: Vec::new(),
-            n_bytes_since_base: 0,
-            is_base_due: false,
+            bases: Bases::new(),
             plan,
         }
     }
@@ -236,7 +238,8 @@ impl Task {
             Input::JobWatermark { watermark } => {
                 self.stages.iter_mut().for_each(|stage| stage.state.operator().advance_job(watermark))
             }
-            Input::BaseDue => self.is_base_due = true,
+            Input::BaseDue => self.bases.is_asked = true,
+            Input::BasesGo { to } => self.bases.go(to),
             Input::Migrate => self.migrate(effects),
             Input::Seal => self.seal(effects),
         }
@@ -257,7 +260,7 @@ impl Task {
                 stage.state.operator().restore(&mut body)?;
             }
         }
-        self.n_bytes_since_base += chunk.len();
+        self.bases.n_bytes_since += chunk.len();
         Ok(())
     }
 
@@ -278,7 +281,7 @@ impl Task {
         }
         task.restored();
         task.written = in_log;
-        task.n_bytes_since_base = self.n_bytes_since_base;
+        task.bases.n_bytes_since = self.bases.n_bytes_since;
         Ok(task)
     }
 
@@ -426,15 +429,6 @@ impl Task {
             stage.state.operator().image(&mut writer);
         }
         writer.finish()
-    }
-
-    fn seal_state(&mut self) -> SealedTask {
-        let is_due = checkpoint::is_base_due(self.n_bytes_since_base, self.state_bytes(), BASE_AFTER_BYTES);
-        let is_base = std::mem::take(&mut self.is_base_due) || is_due;
-        let chunks = if is_base { self.image() } else { self.changes() };
-        let n_bytes: usize = chunks.iter().map(Vec::len).sum();
-        self.n_bytes_since_base = if is_base { 0 } else { self.n_bytes_since_base + n_bytes };
-        SealedTask { chunks, is_base }
     }
 
     fn memory(&mut self) -> Memory<'_> {

@@ -1,7 +1,7 @@
 //! What every implementation of a port must do, as tests that run against each of them.
 //!
 //! A broken promise panics with its story. [`log`] is the contract of logs; an implementation's test calls it, or runs [`LOG_CASES`]
-//! one by one.
+//! one by one. [`bases`] is that of stores of bases.
 
 use std::{cell::Cell, sync::Arc, time::Duration};
 
@@ -9,10 +9,13 @@ use reelflow_core::record::{Header, Offset, Outgoing, Partition};
 
 use crate::log::{Commit, Guarantee, Log, LogError, MemberSpec, NewTopic, Polled, Retention, Session, TopicPartition};
 
+mod bases;
 mod groups;
 mod reading;
 mod topics;
 mod transactions;
+
+pub use bases::bases;
 
 /// What may differ from log to log.
 #[derive(Clone, Debug)]

@@ -22,11 +22,13 @@ use crate::{
     log::{Commit, Log, LogError, MemberSpec, NewTopic, Session, TopicPartition},
 };
 
+mod bases;
 mod broker;
 mod faults;
 mod session;
 mod topic;
 
+pub use bases::{BaseCall, BaseFault, BaseFaults, SimulatedBases};
 pub use faults::{Call, Fault, Faults, NoFaults};
 pub use topic::StoredRecord;
 

@@ -1,14 +1,15 @@
 //! What a task's base costs on the embedded log: `cargo run --release -p reelflow-runtime --example base_cost [MB…]`.
 //!
 //! One task keeps so many MB of state (10, 100 and 500 unless given), of keys with 1 KB each and of keys with 16 bytes each. Every key
-//! is written four times over, which makes a base due. Prints how long epochs took, the longest one, how much the changelog holds at the
-//! end, and how long a new owner takes to get the state back.
+//! is written six times over, which makes bases due. They go into the changelog first, and into a store in a folder then. Prints how long epochs
+//! took, the longest one, how much the changelog and the store hold at the end, and how long a new owner takes to get the state back.
 
 use std::{
     sync::{Arc, Mutex},
     time::Instant,
 };
 
+use reelflow_bases::folder::FolderStore;
 use reelflow_core::{
     column::Packed,
     format::SourceFormat,
@@ -22,12 +23,14 @@ use reelflow_core::{
 };
 use reelflow_embedded::EmbeddedLog;
 use reelflow_ports::{
+    bases::BaseStore,
     clock::SystemClock,
     log::{Guarantee, Log, NewTopic, Retention, TopicPartition},
     native::NativePlugin,
     schemas::KnownSchemas,
 };
 use reelflow_runtime::{
+    bases::Bases,
     inspect::inspect,
     observe::{Event, Observer, SealedEpoch},
     pipeline::Pipeline,
@@ -36,26 +39,39 @@ use reelflow_runtime::{
     worker::Job,
 };
 
-const N_ROUNDS: u64 = 4;
+const N_ROUNDS: u64 = 6;
 
 fn main() {
     let asked: Vec<u64> = std::env::args().skip(1).map(|mb| mb.parse().expect("a number of MB")).collect();
     let sizes = if asked.is_empty() { vec![10, 100, 500] } else { asked };
     println!(
-        "{:>6}{:>8}{:>9}{:>12}{:>12}{:>14}{:>14}{:>12}{:>13}",
-        "state", "a key", "epochs", "median", "longest", "its changes", "changelog", "records", "recovery"
+        "{:>6}{:>8}{:>11}{:>9}{:>12}{:>12}{:>14}{:>14}{:>12}{:>14}{:>13}",
+        "state",
+        "a key",
+        "bases",
+        "epochs",
+        "median",
+        "longest",
+        "its changes",
+        "changelog",
+        "records",
+        "in the store",
+        "recovery"
     );
     for mb in sizes {
         for state_bytes in [1024, 16] {
-            measure(mb << 20, state_bytes);
+            for is_stored in [false, true] {
+                measure(mb << 20, state_bytes, is_stored);
+            }
         }
     }
 }
 
-fn measure(n_bytes: u64, state_bytes: usize) {
+fn measure(n_bytes: u64, state_bytes: usize, is_stored: bool) {
     let n_keys = n_bytes / (state_bytes as u64 + 21);
     let folder = tempfile::tempdir().expect("a folder");
-    let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(folder.path()).expect("a new log"));
+    let log: Arc<dyn Log> = Arc::new(EmbeddedLog::open(&folder.path().join("log")).expect("a new log"));
+    let store: Option<Arc<dyn BaseStore>> = is_stored.then(|| Arc::new(FolderStore::new(folder.path().join("bases"))) as _);
     let topic = NewTopic { name: "in".into(), n_partitions: 1, retention: Retention::FromTimestamp };
     log.create_topic(&topic).expect("a new topic");
     fill(&*log, n_keys);
@@ -65,6 +81,7 @@ fn measure(n_bytes: u64, state_bytes: usize) {
         plan: plan.clone(),
         plugins: vec![Arc::new(blob(state_bytes))],
         log: log.clone(),
+        bases: store.clone().map(|store| Arc::new(Bases::new(store, true))),
         schemas: Arc::new(KnownSchemas::default()),
         clock: Arc::new(SystemClock),
         settings: Settings { until_end: true, epoch_records_max: (n_keys / 8) as usize, ..Settings::standard("0".into()) },
@@ -83,22 +100,33 @@ fn measure(n_bytes: u64, state_bytes: usize) {
         true
     };
     log.scan(&changelog, earliest, end, count).expect("the changelog is there");
+    let stored = stored_bytes(store.as_deref());
     let begin = Instant::now();
-    let tasks = inspect(&*log, &plan, Guarantee::ExactlyOnce).expect("the state comes back");
+    let tasks = inspect(&*log, store.as_deref(), &plan, Guarantee::ExactlyOnce).expect("the state comes back");
     let recovery = begin.elapsed();
     assert_eq!(tasks[0].stages[0].state_bytes as u64, summary.state_bytes, "recovery brings all back");
     println!(
-        "{:>3} MB{:>6} B{:>9}{:>9} ms{:>9} ms{:>11} MB{:>11} MB{:>12}{:>10} ms",
+        "{:>3} MB{:>6} B{:>11}{:>9}{:>9} ms{:>9} ms{:>11} MB{:>11} MB{:>12}{:>11} MB{:>10} ms",
         summary.state_bytes >> 20,
         state_bytes,
+        if is_stored { "store" } else { "changelog" },
         epochs.len(),
         median.took.as_millis(),
         longest.took.as_millis(),
         longest.changelog_bytes >> 20,
         n_kept >> 20,
         end - earliest,
+        stored >> 20,
         recovery.as_millis(),
     );
+}
+
+/// Bytes of all objects. A base that is named is among them.
+fn stored_bytes(store: Option<&dyn BaseStore>) -> usize {
+    let Some(store) = store else { return 0 };
+    let names = store.list("bases/").expect("the folder can be listed");
+    assert!(!names.is_empty(), "bases were due");
+    names.iter().filter_map(|name| store.load(name).expect("it can be read")).map(|object| object.len()).sum()
 }
 
 fn fill(log: &dyn Log, n_keys: u64) {

@@ -10,6 +10,7 @@ use reelflow_core::{
     task::{Exceeded, RowFailure, RowPlace, StageFailure},
 };
 use reelflow_ports::{
+    bases::BaseError,
     engine::LoadError,
     files::FilesError,
     history::HistoryError,
@@ -36,6 +37,9 @@ pub enum RunError {
     /// A schema registry went on failing, or will never answer.
     #[error("records cannot be read: {last}")]
     Schemas { failing_for: Duration, last: SchemasError },
+    /// The store of bases cannot be used, or failed for too long.
+    #[error(transparent)]
+    Bases(#[from] BaseError),
     #[error("the state of {task} cannot be recovered: {why}")]
     Recovery { task: String, why: RecoveryError },
     /// Other processes run code that this one cannot.
@@ -60,6 +64,8 @@ pub enum RunError {
     PublisherPanicked { message: String },
     #[error("the control panicked: {message}")]
     ControlPanicked { message: String },
+    #[error("the writer of bases panicked: {message}")]
+    BasesPanicked { message: String },
     #[error("the loader of the history panicked: {message}")]
     LoaderPanicked { message: String },
 }
@@ -76,6 +82,15 @@ pub enum RecoveryError {
     /// The bytes of one record of the changelog are not what was written.
     #[error("{at}, offset {offset}: {why}")]
     Unreadable { at: TopicPartition, offset: Offset, why: Box<StateError> },
+    /// The bytes of a base are those that were written, and are no state.
+    #[error("base {name}: {why}")]
+    UnreadableBase { name: String, why: Box<StateError> },
+    /// The changelog was cut behind the bases, since they were durable.
+    #[error("the store of bases at {store} lacks {bases}")]
+    BasesLost { store: String, bases: String },
+    /// The manifest of whoever wrote the state named one.
+    #[error("its base {name} lies in a store, and the manifest names none")]
+    NoStore { name: String },
     /// The position was moved by hand, or the topic was created anew.
     #[error("{at} is committed at {committed}, but epoch {epoch} was sealed at {sealed}")]
     Moved { at: TopicPartition, committed: Offset, epoch: Epoch, sealed: Offset },
@@ -136,6 +151,7 @@ impl RunError {
             RunError::Stage(_) => Who::Plugin,
             RunError::Plugin(error) => error.who(),
             RunError::Log(error) => error.who(),
+            RunError::Bases(error) => error.who(),
             RunError::Files { why, .. } => why.who(),
             RunError::Schemas { last, .. } => last.who(),
             RunError::History(why) => why.who(),
@@ -144,6 +160,7 @@ impl RunError {
             | RunError::Panicked { .. }
             | RunError::PublisherPanicked { .. }
             | RunError::ControlPanicked { .. }
+            | RunError::BasesPanicked { .. }
             | RunError::LoaderPanicked { .. } => Who::Bug,
         }
     }

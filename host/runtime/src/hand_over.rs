@@ -18,11 +18,12 @@ use reelflow_ports::{
 };
 
 use crate::{
+    bases::Bases,
     error::RunError,
     load,
     observe::Event,
     patience::Patience,
-    recovery::{self, Recovered},
+    recovery::{self, Durable, Recovered},
     seal::{self, TaskEpoch},
     worker::{Job, POLL},
 };
@@ -122,9 +123,15 @@ impl HandOver {
 
     /// Seals the epoch in which all tasks come to the live topics.
     fn move_all(&self, session: &mut dyn Session, spec: &MemberSpec) -> Result<Vec<(TopicPartition, Offset)>, RunError> {
-        let Job { log, plan, settings, clock, .. } = &self.job;
+        let Job { log, plan, bases, settings, clock, .. } = &self.job;
         let partitions: Vec<Partition> = (0..plan.n_partitions).collect();
-        let recovered = recovery::recover(&**log, plan, &spec.group, settings.guarantee, &partitions)?;
+        let recovered = recovery::recover(
+            &Durable { log: &**log, bases: bases.as_deref().map(Bases::store) },
+            plan,
+            &spec.group,
+            settings.guarantee,
+            &partitions,
+        )?;
         let now = clock.now();
         let incarnation = recovery::next_incarnation(&spec.member, recovery::last_incarnation(&recovered), now);
         let live = self.positions()?;
@@ -133,7 +140,8 @@ impl HandOver {
             partition: one.partition,
             before: one.point,
             incarnation,
-            sealed: SealedTask { chunks: Vec::new(), is_base: false },
+            sealed: SealedTask { chunks: Vec::new(), is_base: false, is_image_due: false },
+            named: None,
             positions: self.moved(one, &live),
         };
         let epochs: Vec<TaskEpoch> = recovered.iter().map(epoch).collect();

@@ -11,13 +11,14 @@ use reelflow_core::{
     time::Watermark,
 };
 use reelflow_ports::{
+    bases::BaseStore,
     engine::PluginInstance,
     log::{Guarantee, Log, TopicPartition},
 };
 
 use crate::{
     error::RunError,
-    recovery::{self, Recovered},
+    recovery::{self, Durable, Recovered},
     worker,
 };
 
@@ -75,10 +76,16 @@ impl TaskState {
     }
 }
 
-/// Reads the committed state of all tasks of `plan`, in the order of partition and fragment. Changes nothing in the log.
-pub fn inspect(log: &dyn Log, plan: &Arc<Plan>, guarantee: Guarantee) -> Result<Vec<TaskState>, RunError> {
+/// Reads the committed state of all tasks of `plan`, in the order of partition and fragment. Changes nothing, neither in the log nor in the store of
+/// bases, if there is one.
+pub fn inspect(
+    log: &dyn Log,
+    bases: Option<&dyn BaseStore>,
+    plan: &Arc<Plan>,
+    guarantee: Guarantee,
+) -> Result<Vec<TaskState>, RunError> {
     let partitions: Vec<Partition> = (0..plan.n_partitions).collect();
-    let recovered = recovery::recover(log, plan, &worker::group_of(plan), guarantee, &partitions)?;
+    let recovered = recovery::recover(&Durable { log, bases }, plan, &worker::group_of(plan), guarantee, &partitions)?;
     recovered.into_iter().map(|one| task_state(log, plan, one)).collect()
 }
 

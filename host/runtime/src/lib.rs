@@ -6,10 +6,11 @@
 //!
 //! This crate never decodes a record, never knows which log or plugin engine it drives (I-3), and decides nothing about event time.
 //!
-//! Modules in reading order: [`settings`], [`error`], [`patience`], [`observe`], `seal`, `recovery`, [`code`], [`worker`],
+//! Modules in reading order: [`settings`], [`error`], [`patience`], [`observe`], `seal`, [`bases`], `recovery`, [`code`], [`worker`],
 //! [`control`], [`finish`], [`publish`], [`load`], [`hand_over`], [`pipeline`], [`summary`], [`inspect`], [`rehearsal`],
 //! [`retry`], [`shadow`].
 
+pub mod bases;
 pub mod code;
 pub mod control;
 pub mod error;

@@ -8,6 +8,7 @@ use reelflow_core::{
     upgrade::CodeSet,
 };
 use reelflow_ports::{
+    bases::BaseError,
     log::{LogError, TopicPartition},
     schemas::SchemasError,
 };
@@ -72,6 +73,29 @@ pub enum Event {
     AwaitingSchemas {
         worker: usize,
         error: SchemasError,
+        failing_for: Duration,
+        after: Duration,
+    },
+    /// A base is durable in the store. A later epoch names it.
+    BaseWritten {
+        name: String,
+        n_bytes: usize,
+    },
+    /// The store did not take a base. It is tried again after a wait; nothing waits for it.
+    BaseDelayed {
+        error: BaseError,
+        after: Duration,
+    },
+    /// A base that recovery wanted is gone or damaged. The one before it, and more of the changelog, gave the same state.
+    BaseSkipped {
+        task: String,
+        name: String,
+        why: String,
+    },
+    /// The store of bases did not answer when tasks were to be recovered. It is asked again after a wait.
+    AwaitingBases {
+        worker: usize,
+        error: BaseError,
         failing_for: Duration,
         after: Duration,
     },

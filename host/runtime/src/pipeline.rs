@@ -18,6 +18,7 @@ use reelflow_ports::{
 use tracing::{error, warn};
 
 use crate::{
+    bases,
     control::{self, Started, Upgrader},
     error::RunError,
     finish::Goal,
@@ -133,6 +134,7 @@ impl Pipeline {
         patiently(&job, &stopper, || prepare(&*job.log, &job.plan, &*job.observer))?;
         if !stopper.is_stopped() {
             publisher.check()?;
+            bases::check(&job)?;
         }
         let control = match started {
             Some(started) => control::start(&mut job, &started, &upgrader, &stopper)?,
@@ -149,6 +151,7 @@ impl Pipeline {
         let threads: Vec<JoinHandle<Result<(), RunError>>> =
             (0..).zip(&statuses).map(|(idx, status)| spawn(idx, &job, status, &stopper)).collect();
         let controlling = control.map(|control| control::spawn(control, job.settings.outage, stopper.clone()));
+        let writing = bases::spawn(&job, stopper.clone());
         let publishing = publish::spawn(publisher, statuses.clone(), stopper.clone());
         let is_loaded = if let Until::Loaded(is_loaded) = &until { is_loaded.clone() } else { Arc::default() };
         let loading = history.map(|history| load::spawn(job.clone(), history, hand_over.is_some(), is_loaded, stopper.clone()));
@@ -157,16 +160,15 @@ impl Pipeline {
         let has_ended = matches!(watched, Ok(Watched::ReachedEnd));
         let mut result = watched.map(|_| ());
         for (idx, thread) in threads.into_iter().enumerate() {
-            let ended = thread.join().unwrap_or_else(|panic| Err(RunError::Panicked { worker: idx, message: text(&*panic) }));
-            result = result.and(ended);
+            result = result.and(joined(Some(thread), |message| RunError::Panicked { worker: idx, message }));
         }
-        let controlled = controlling.map_or(Ok(Ok(())), JoinHandle::join);
-        result = result.and(controlled.unwrap_or_else(|panic| Err(RunError::ControlPanicked { message: text(&*panic) })));
-        let loaded = loading.map_or(Ok(Ok(())), JoinHandle::join);
-        result = result.and(loaded.unwrap_or_else(|panic| Err(RunError::LoaderPanicked { message: text(&*panic) })));
+        result = result.and(joined(controlling, |message| RunError::ControlPanicked { message }));
+        result = result.and(joined(writing, |message| RunError::BasesPanicked { message }));
+        result = result.and(joined(loading, |message| RunError::LoaderPanicked { message }));
+        job.bases.iter().for_each(|bases| bases.finish());
         let published = publish_rest(publishing, result.is_ok(), has_ended, &statuses);
         let Totals { n_files, n_rows } = published.as_ref().copied().unwrap_or_default();
-        let summary = Summary::of(&job.plan, elapsed(&job, began), &statuses);
+        let summary = Summary::of_job(&job, elapsed(&job, began), &statuses);
         let summary = Summary { files_published: n_files, rows_published: n_rows, ..summary };
         job.observer.progress(&summary);
         for name in summary.unaccounted() {
@@ -182,6 +184,12 @@ impl Pipeline {
         }
         Ok(summary)
     }
+}
+
+/// What became of a thread, once it has ended.
+fn joined(thread: Option<JoinHandle<Result<(), RunError>>>, panicked: impl FnOnce(String) -> RunError) -> Result<(), RunError> {
+    let ended = thread.map_or(Ok(Ok(())), JoinHandle::join);
+    ended.unwrap_or_else(|panic| Err(panicked(text(&*panic))))
 }
 
 /// Publishes what the workers have committed last: of a run that has reached its end everything, whoever owned it, since the other
@@ -364,7 +372,7 @@ fn watch(
             continue;
         }
         shown = now;
-        job.observer.progress(&Summary::of(&job.plan, elapsed(job, began), statuses));
+        job.observer.progress(&Summary::of_job(job, elapsed(job, began), statuses));
         match until.is_reached(job) {
             Ok(true) => {
                 job.observer.event(&Event::ReachedEnd);

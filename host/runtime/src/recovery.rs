@@ -6,10 +6,10 @@
 //!    the same facts, written in the same transaction;
 //! 3. without either: the task is new and starts at the earliest records.
 //!
-//! Then the changes on the committed chain are applied in order. What cannot be read back is an error: never a start from nothing,
-//! never a skipped record.
+//! Then the changes on the committed chain are applied in order, upon the base in the store that the point names ([`stored`]), if it names any. What
+//! cannot be read back is an error: never a start from nothing, never a skipped record.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use reelflow_core::{
     checkpoint::{EpochRecord, Incarnation, RecoveryPoint, chain},
@@ -19,9 +19,41 @@ use reelflow_core::{
     task::Task,
     time::WallTime,
 };
-use reelflow_ports::log::{Commit, Guarantee, Log, LogError, TopicPartition};
+use reelflow_ports::{
+    bases::BaseStore,
+    log::{Commit, Guarantee, Log, LogError, TopicPartition},
+};
 
 use crate::error::{RecoveryError, RunError};
+use stored::Fetched;
+
+mod stored;
+
+/// A reader that is slower than the owner of a task may find bases gone that were named when it began: it begins anew so often.
+const READINGS_MAX: u32 = 5;
+
+/// What outlives a process.
+#[derive(Clone, Copy)]
+pub(crate) struct Durable<'a> {
+    pub log: &'a dyn Log,
+    /// `None`: the manifest names no store.
+    pub bases: Option<&'a dyn BaseStore>,
+}
+
+/// A task as messages call it.
+struct TaskName<'a> {
+    plan: &'a Plan,
+    fragment: FragmentIdx,
+    partition: Partition,
+}
+
+/// A base that a recovery point names and that could not be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SkippedBase {
+    pub task: String,
+    pub name: String,
+    pub why: String,
+}
 
 /// A task as it was at its last commit.
 pub(crate) struct Recovered {
@@ -37,6 +69,8 @@ pub(crate) struct Recovered {
     pub changelog_bytes: usize,
     /// The positions stand in the changelog alone and should be committed again.
     pub is_forgotten: bool,
+    /// What an older base took the place of.
+    pub skipped: Vec<SkippedBase>,
 }
 
 /// The records of one changelog partition, in log order.
@@ -56,18 +90,26 @@ struct Found {
 
 /// Brings back all tasks of `partitions`, in the order of partition and fragment.
 pub(crate) fn recover(
-    log: &dyn Log,
+    durable: &Durable<'_>,
     plan: &Arc<Plan>,
     group: &str,
     guarantee: Guarantee,
     partitions: &[Partition],
 ) -> Result<Vec<Recovered>, RunError> {
-    let committed = log.committed(group, &input_topics(plan))?;
-    let mut recovered = Vec::new();
-    for partition in partitions {
-        recovered.extend(partition_tasks(log, plan, guarantee, *partition, &committed)?);
+    let mut committed = durable.log.committed(group, &input_topics(plan))?;
+    let mut n_readings = 1;
+    loop {
+        let tasks = |partition: &Partition| partition_tasks(durable, plan, guarantee, *partition, &committed);
+        let recovered = partitions.iter().map(tasks).collect::<Result<Vec<_>, _>>();
+        let Err(RunError::Recovery { why: RecoveryError::BasesLost { .. }, .. }) = &recovered else {
+            return Ok(recovered?.into_iter().flatten().collect());
+        };
+        let now = durable.log.committed(group, &input_topics(plan))?;
+        if now == committed || n_readings == READINGS_MAX {
+            return Ok(recovered?.into_iter().flatten().collect());
+        }
+        (committed, n_readings) = (now, n_readings + 1);
     }
-    Ok(recovered)
 }
 
 /// Refuses tasks with a reset of which `plan` does not know: whoever recovers is behind those who do.
@@ -94,7 +136,7 @@ pub(crate) fn next_incarnation(member: &str, last: Incarnation, now: WallTime) -
 }
 
 fn partition_tasks(
-    log: &dyn Log,
+    durable: &Durable<'_>,
     plan: &Arc<Plan>,
     guarantee: Guarantee,
     partition: Partition,
@@ -109,23 +151,35 @@ fn partition_tasks(
         .collect::<Result<_, _>>()?;
 
     let changelog = TopicPartition { topic: plan.changelog_topic.clone(), partition };
+    let fetch =
+        |fragment: FragmentIdx, found: &Found| stored::fetch(durable, &TaskName { plan, fragment, partition }, &found.point);
+    let fetched = |(fragment, found): (usize, &Option<Found>)| found.as_ref().map(|found| fetch(fragment, found)).transpose();
+    let fetched: Vec<Option<Fetched>> = found.iter().enumerate().map(fetched).collect::<Result<_, _>>()?;
     let points = || found.iter().flatten().map(|found| found.point);
     let needed = points().map(|point| point.end).max().unwrap_or(0);
     let (from, to) = if found.iter().all(Option::is_some) {
-        (points().map(|point| point.base).min().unwrap_or(0), needed)
+        let behind =
+            |(point, fetched): (RecoveryPoint, &Fetched)| fetched.base.as_ref().map_or(point.base, |base| base.named.after);
+        (points().zip(fetched.iter().flatten()).map(behind).min().unwrap_or(0), needed)
     } else {
         // The visible end may lie before a committed epoch, while a dead worker's open transaction hides it: the scan must say so.
-        let (earliest, end) = log.offsets(&changelog)?;
+        let (earliest, end) = durable.log.offsets(&changelog)?;
         (earliest, end.max(needed))
     };
-    let changes = read(log, &changelog, from, to)?;
+    let changes = read(durable.log, &changelog, from, to)?;
 
     let mut recovered = Vec::new();
-    for (fragment, committed) in found.into_iter().enumerate() {
+    for ((fragment, committed), fetched) in found.into_iter().enumerate().zip(fetched) {
         let is_committed = committed.is_some();
         let found = committed.or_else(|| of_changes(&plan.fragments[fragment].name, guarantee, &changes));
         let is_forgotten = found.is_some() && !is_committed;
-        recovered.push(Recovered { is_forgotten, ..one_task(log, plan, fragment, partition, found, &changes)? });
+        let of = TaskName { plan, fragment, partition };
+        let found = match (found, fetched) {
+            (Some(found), Some(fetched)) => Some((found, fetched)),
+            (Some(found), None) => Some(fetch(fragment, &found).map(|fetched| (found, fetched))?),
+            (None, _) => None,
+        };
+        recovered.push(Recovered { is_forgotten, ..one_task(durable.log, plan, &of, found, &changes)? });
     }
     Ok(recovered)
 }
@@ -133,20 +187,27 @@ fn partition_tasks(
 fn one_task(
     log: &dyn Log,
     plan: &Arc<Plan>,
-    fragment: FragmentIdx,
-    partition: Partition,
-    found: Option<Found>,
+    of: &TaskName<'_>,
+    found: Option<(Found, Fetched)>,
     changes: &Changes,
 ) -> Result<Recovered, RunError> {
-    let fail = |why: RecoveryError| RunError::Recovery { task: name(plan, fragment, partition), why };
+    let TaskName { fragment, partition, .. } = *of;
+    let fail = |why: RecoveryError| RunError::Recovery { task: of.to_string(), why };
     let mut task = Task::new(plan.clone(), fragment, partition);
-    let mut point = RecoveryPoint { epoch: 0, incarnation: 0, base: 0, end: 0 };
+    let mut point = RecoveryPoint::NOTHING;
     let mut committed = BTreeMap::new();
     let (mut n_changes, mut changelog_bytes) = (0, 0);
-    if let Some(found) = found {
+    let mut skipped = Vec::new();
+    if let Some((found, fetched)) = found {
+        skipped = fetched.skipped;
         not_renamed(&plan.fragments[fragment].name, &found, changes).map_err(fail)?;
-        let on_chain = chain(&plan.fragments[fragment].name, &found.point, &changes.headers).map_err(|gap| fail(gap.into()))?;
+        let upon = fetched.base.as_ref().map(|base| &base.named);
+        let on_chain = chain(of.fragment(), &found.point, upon, &changes.headers).map_err(|gap| fail(gap.into()))?;
         agree(&found, &on_chain, changes).map_err(fail)?;
+        let starts_over = on_chain.first().is_some_and(|first| changes.headers[*first].is_base);
+        if let Some(base) = fetched.base.filter(|_| !starts_over) {
+            base.each_chunk(|chunk| task.restore(chunk)).map_err(fail)?;
+        }
         for idx in &on_chain {
             // An epoch that changed no state has an empty chunk.
             if !changes.chunks[*idx].is_empty() {
@@ -169,7 +230,7 @@ fn one_task(
         }
         positions.push(next);
     }
-    Ok(Recovered { fragment, partition, task, point, positions, n_changes, changelog_bytes, is_forgotten: false })
+    Ok(Recovered { fragment, partition, task, point, positions, n_changes, changelog_bytes, is_forgotten: false, skipped })
 }
 
 /// What the committed positions of one task's inputs say. All of them were written by one `add_offsets`, so they carry the same
@@ -207,15 +268,18 @@ fn of_changes(fragment: &Arc<str>, guarantee: Guarantee, changes: &Changes) -> O
     }?;
     let EpochRecord { epoch, incarnation, .. } = changes.headers[last];
     let end = changes.offsets[last] + 1;
-    let mut point = RecoveryPoint { epoch, incarnation, base: changes.offsets[0], end };
-    if let Ok(on_chain) = chain(fragment, &point, &changes.headers) {
-        point.base = changes.offsets[*on_chain.first()?];
-    }
     let first_part = own().find(|idx| {
         let header = &changes.headers[*idx];
         header.epoch == epoch && header.incarnation == incarnation && header.part == 0
     })?;
-    let positions = changes.headers[first_part].positions.iter();
+    let EpochRecord { positions, stored, .. } = &changes.headers[first_part];
+    let mut point = RecoveryPoint { epoch, incarnation, base: changes.offsets[0], end, stored: *stored };
+    match (stored.start(), chain(fragment, &point, None, &changes.headers)) {
+        (Some(start), _) => point.base = start,
+        (None, Ok(on_chain)) => point.base = changes.offsets[*on_chain.first()?],
+        (None, Err(_)) => {}
+    }
+    let positions = positions.iter();
     let positions =
         positions.map(|(topic, partition, next)| (TopicPartition { topic: topic.clone(), partition: *partition }, *next));
     Some(Found { point, positions: positions.collect() })
@@ -296,5 +360,21 @@ pub(crate) fn inputs(plan: &Plan, fragment: FragmentIdx, partition: Partition) -
 }
 
 pub(crate) fn name(plan: &Plan, fragment: FragmentIdx, partition: Partition) -> String {
-    format!("task \"{}\" [{partition}]", plan.fragments[fragment].name)
+    TaskName { plan, fragment, partition }.to_string()
+}
+
+impl<'a> TaskName<'a> {
+    fn pipeline(&self) -> &'a str {
+        &self.plan.name
+    }
+
+    fn fragment(&self) -> &'a Arc<str> {
+        &self.plan.fragments[self.fragment].name
+    }
+}
+
+impl fmt::Display for TaskName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "task \"{}\" [{}]", self.fragment(), self.partition)
+    }
 }

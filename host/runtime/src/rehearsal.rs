@@ -114,7 +114,7 @@ impl Rehearsed {
 
     /// What the tasks keep in the end.
     pub fn states(&self) -> Result<Vec<TaskState>, RehearsalError> {
-        Ok(inspect(&self.log, &self.plan, Guarantee::ExactlyOnce)?)
+        Ok(inspect(&self.log, None, &self.plan, Guarantee::ExactlyOnce)?)
     }
 }
 
@@ -185,6 +185,7 @@ impl Playing {
             plan: plan.clone(),
             plugins: plugins.to_vec(),
             log: Arc::new(log.clone()),
+            bases: None,
             schemas: Arc::new(KnownSchemas::default()),
             clock: clock.clone(),
             settings,

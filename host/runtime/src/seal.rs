@@ -29,12 +29,18 @@
 //! Records of a history go the same way before they are read ([`load`]): the count of them is a position that commits with them. So do
 //! records of dead letters that are put back ([`crate::retry`]), with the marks that say so.
 //!
+//! A base that is in a store is named by the epoch after it became durable ([`crate::bases`]): its name is part of the point, and so believed or not
+//! with the epoch.
+//!
 //! A zombie cannot commit: 3 and 4 are refused for an earlier life of a member, and for a member that is no longer in the group.
 
 use std::sync::Arc;
 
 use reelflow_core::{
-    checkpoint::{EpochRecord, Incarnation, RecoveryPoint},
+    checkpoint::{
+        EpochRecord, Incarnation, RecoveryPoint,
+        stored::{NamedBase, StoredBases},
+    },
     record::{Offset, Outgoing, Partition},
     task::SealedTask,
     time::WallTime,
@@ -49,8 +55,27 @@ pub(crate) struct TaskEpoch {
     pub before: RecoveryPoint,
     pub incarnation: Incarnation,
     pub sealed: SealedTask,
+    /// A base of an earlier epoch that has become durable in the store since.
+    pub named: Option<NamedBase>,
     /// The next offset of each of its inputs.
     pub positions: Vec<(TopicPartition, Offset)>,
+}
+
+impl TaskEpoch {
+    /// Whether the chain of the task begins with this epoch: it needs nothing from before.
+    pub fn starts_over(&self) -> bool {
+        self.sealed.is_base || self.before.epoch == 0
+    }
+
+    /// The bases that its recovery point names, and where the changelog is needed from if that is behind one of them.
+    fn stored(&self) -> (StoredBases, Option<Offset>) {
+        if self.starts_over() {
+            return (StoredBases::NONE, None);
+        }
+        let mut stored = self.before.stored;
+        let start = self.named.and_then(|named| stored.name(named));
+        (stored, start)
+    }
 }
 
 /// What an epoch left in the log.
@@ -108,6 +133,7 @@ fn deltas(changelog: &Arc<str>, tasks: &[TaskEpoch], now: WallTime) -> Outgoing 
                 0 => task.positions.iter().map(|(at, next)| (at.topic.clone(), at.partition, *next)).collect(),
                 _ => Vec::new(),
             };
+            let stored = if part == 0 { task.stored().0 } else { StoredBases::NONE };
             let header = EpochRecord {
                 fragment: task.fragment.clone(),
                 epoch: task.before.epoch + 1,
@@ -117,6 +143,7 @@ fn deltas(changelog: &Arc<str>, tasks: &[TaskEpoch], now: WallTime) -> Outgoing 
                 part,
                 n_parts,
                 positions,
+                stored,
             };
             deltas.push(task.partition, now.0, Some(task.fragment.as_bytes()), Some(&header.encode(chunk)), &[]);
         }
@@ -130,13 +157,9 @@ fn points(tasks: &[TaskEpoch], mut offsets: &[Offset]) -> Vec<RecoveryPoint> {
         let (own, rest) = offsets.split_at(task.sealed.chunks.len().max(1));
         offsets = rest;
         let (first, last) = (own[0], own[own.len() - 1]);
-        let starts_over = task.sealed.is_base || task.before.epoch == 0;
-        RecoveryPoint {
-            epoch: task.before.epoch + 1,
-            incarnation: task.incarnation,
-            base: if starts_over { first } else { task.before.base },
-            end: last + 1,
-        }
+        let (stored, start) = task.stored();
+        let base = start.unwrap_or(if task.starts_over() { first } else { task.before.base });
+        RecoveryPoint { epoch: task.before.epoch + 1, incarnation: task.incarnation, base, end: last + 1, stored }
     };
     tasks.iter().map(point).collect()
 }

@@ -31,6 +31,7 @@ use reelflow_core::{
     time::{WallTime, Watermark},
 };
 use reelflow_ports::{
+    bases::BaseStore,
     clock::Clock,
     log::{Guarantee, Log, LogError, TopicPartition},
     schemas::Schemas,
@@ -40,7 +41,7 @@ use crate::{
     code::Program,
     error::{RecoveryError, RunError, StageError},
     patience::Patience,
-    recovery::{self, Recovered},
+    recovery::{self, Durable, Recovered},
     settings::Outage,
     shadow::{passing::Passing, read_only::ReadOnly, side::Side},
     usage::CallUsage,
@@ -65,6 +66,8 @@ const COPY_AGAIN_AFTER: Duration = Duration::from_millis(200);
 #[derive(Clone)]
 pub struct Reading {
     pub log: Arc<dyn Log>,
+    /// Where the pipeline has bases of its state, if it has a store.
+    pub bases: Option<Arc<dyn BaseStore>>,
     pub schemas: Arc<dyn Schemas>,
     pub clock: Arc<dyn Clock>,
     /// That of the pipeline.
@@ -262,7 +265,8 @@ impl Shadow {
     fn committed(&self) -> Result<Vec<Recovered>, RunError> {
         let plan = self.sides[0].plan();
         let partitions: Vec<Partition> = (0..plan.n_partitions).collect();
-        recovery::recover(&*self.reading.log, plan, &worker::group_of(plan), self.reading.guarantee, &partitions)
+        let durable = Durable { log: &*self.reading.log, bases: self.reading.bases.as_deref() };
+        recovery::recover(&durable, plan, &worker::group_of(plan), self.reading.guarantee, &partitions)
     }
 
     /// Takes over one task, for both programs in the same way: what only one of them had been through could differ by that.

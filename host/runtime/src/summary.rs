@@ -15,8 +15,12 @@ use reelflow_core::{
 };
 
 use crate::{
+    bases::BasesSummary,
     usage::CallUsage,
-    worker::status::{TaskStatus, WorkerStatus},
+    worker::{
+        Job,
+        status::{TaskStatus, WorkerStatus},
+    },
 };
 
 /// Figures of one process: its tasks, and what its workers did in this run.
@@ -42,6 +46,8 @@ pub struct Summary {
     pub files_published: u64,
     pub rows_published: u64,
     pub changelog_bytes: u64,
+    /// `None`: the manifest names no store of bases.
+    pub bases: Option<BasesSummary>,
     pub epochs_sealed: u64,
     /// Epochs that were open when a session ended, or partitions were lost: done again from the last commit.
     pub epochs_aborted: u64,
@@ -87,6 +93,14 @@ impl Summary {
         let of_sources = self.sources.iter().filter(|one| !one.total.is_balanced()).map(|one| &one.name);
         let of_stages = self.stages.iter().filter(|one| !one.total.is_balanced()).map(|one| &one.name);
         of_sources.chain(of_stages).cloned().collect()
+    }
+
+    /// The figures of a process that does `job`.
+    pub(crate) fn of_job(job: &Job, elapsed: Duration, workers: &[Arc<Mutex<WorkerStatus>>]) -> Summary {
+        let summary = Summary::of(&job.plan, elapsed, workers);
+        let oldest = summary.bases.and_then(|bases| bases.oldest);
+        let bases = job.bases.as_ref().map(|bases| BasesSummary { oldest, ..bases.summary() });
+        Summary { bases, ..summary }
     }
 
     /// The figures of all workers of a process, put together.
@@ -151,6 +165,10 @@ impl Summary {
 
     fn add_task(&mut self, partition: Partition, status: &TaskStatus) {
         self.state_bytes += status.state_bytes as u64;
+        if let Some(taken) = status.base_taken {
+            let bases = self.bases.get_or_insert_default();
+            bases.oldest = Some(bases.oldest.map_or(taken, |oldest| oldest.min(taken)));
+        }
         for (stage, kept) in &status.stages {
             self.stages[*stage].state_bytes += kept.state_bytes as u64;
             self.stages[*stage].waiting_rows += kept.n_waiting as u64;

@@ -20,11 +20,13 @@ use reelflow_ports::{
 };
 
 use crate::{
+    bases::Bases,
     code::Board,
     error::RunError,
     observe::{Event, Observer},
     patience::{Patience, Wait},
-    recovery, seal,
+    recovery::{self, Durable},
+    seal,
     settings::Settings,
     summary::Summary,
     worker::{calls::Plugins, life::Life, schemas::Asking, status::WorkerStatus, upgrade::Following},
@@ -32,6 +34,7 @@ use crate::{
 
 mod adopting;
 mod alignment;
+mod bases;
 pub(crate) mod calls;
 mod changelog;
 mod life;
@@ -53,6 +56,8 @@ pub struct Job {
     /// In the order of the plan's [`reelflow_core::plan::PluginIdx`].
     pub plugins: Vec<Arc<dyn Plugin>>,
     pub log: Arc<dyn Log>,
+    /// The store of bases. `None`: they go into the changelog, with the changes.
+    pub bases: Option<Arc<Bases>>,
     /// Who is asked for the schemas of records that name one.
     pub schemas: Arc<dyn Schemas>,
     pub clock: Arc<dyn Clock>,
@@ -153,6 +158,7 @@ impl Worker {
                 Ok(step)
             }
             Err(RunError::Log(error)) if error.ends_only_the_session() => self.retry(error),
+            Err(RunError::Bases(error)) if error.may_pass() => self.await_bases(error),
             Err(refused @ RunError::Recovery { .. }) => match self.following.may_be_behind(&self.job) {
                 Ok(false) => Err(refused),
                 Ok(true) => Ok(Step::Retry { after: BEHIND_WAIT }),
@@ -217,6 +223,7 @@ impl Worker {
         life.tick(&self.job, &mut self.plugins, now)?;
         life.spread_watermarks(&self.job, &mut self.plugins)?;
         life.notice_changes(&self.job, now);
+        life.notice_bases(now);
         self.follow(life)?;
         // What a trial has done is committed by its verdict alone.
         if !self.following.is_trying() && life.is_due(&self.job, now) {
@@ -239,10 +246,13 @@ impl Worker {
     fn recover(&mut self, life: &mut Life, partitions: &[Partition]) -> Result<(), RunError> {
         let begin = self.job.clock.now();
         let guarantee = self.job.settings.guarantee;
-        let recovered = recovery::recover(&*self.job.log, &self.job.plan, &self.spec.group, guarantee, partitions)?;
+        let durable = Durable { log: &*self.job.log, bases: self.job.bases.as_deref().map(Bases::store) };
+        let recovered = recovery::recover(&durable, &self.job.plan, &self.spec.group, guarantee, partitions)?;
         recovery::not_ahead(&self.job.plan, &recovered)?;
         let last = recovery::last_incarnation(&recovered).max(self.incarnation);
         self.incarnation = recovery::next_incarnation(&self.spec.member, last, begin);
+        self.tell_skipped(&recovered);
+        self.sweep_orphans(&recovered);
         let n_changes = recovered.iter().map(|one| one.n_changes).sum();
         life.start(&self.job, recovered, self.incarnation)?;
         let took = Duration::from_millis((self.job.clock.now().0 - begin.0).max(0) as u64);

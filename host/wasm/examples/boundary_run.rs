@@ -135,6 +135,7 @@ fn run(log: &Arc<dyn Log>, name: &str, plugin_name: &str, stages: &str, plugin: 
         plan: Arc::new(plan),
         plugins: vec![plugin.clone()],
         log: log.clone(),
+        bases: None,
         schemas: Arc::new(KnownSchemas::default()),
         clock: Arc::new(SystemClock),
         settings: Settings { until_end: true, ..Settings::standard("0".into()) },

@@ -96,7 +96,7 @@ impl Owned {
 
     pub fn seal(&mut self, plugins: &[Plugin], now: WallTime) -> Vec<Outgoing> {
         let (appended, sealed) = self.handle(Input::Seal, plugins);
-        let SealedTask { chunks, is_base } = sealed.expect("a seal is answered");
+        let SealedTask { chunks, is_base, .. } = sealed.expect("a seal is answered");
         if is_base {
             self.chunks.clear();
         }

@@ -17,22 +17,25 @@ use reelflow_ports::{
 use reelflow_runtime::{
     error::RunError,
     finish::Goal,
-    observe::{Event as Seen, Observer},
     pipeline,
     settings::{Alignment, Outage, Settings},
     summary::Summary,
     worker::{Job, Step, Worker},
 };
 
+use watch::Watch;
+
 use crate::{
     chaos::Chaos,
     input::{self, BEGIN_MS, Event},
     oracle::{self, Outcome},
     shape::{FOR_EVER_MS, Kind, Shape},
+    stores::{StoreReport, Stores},
     upgrades::Upgrades,
 };
 
 pub mod resets;
+mod watch;
 
 /// A run that takes longer than this will not end.
 const STEPS_MAX: usize = 200_000;
@@ -49,6 +52,19 @@ pub struct Report {
     /// Code that was accepted, and given up, of a run in which it changes.
     pub n_accepted: usize,
     pub n_rolled_back: usize,
+    /// Of a run with a store of bases.
+    pub bases: StoreReport,
+    pub n_skipped: usize,
+}
+
+/// What happens in a run beside crashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Also {
+    Nothing,
+    /// The code changes.
+    Upgrades,
+    /// Bases go to a store, which fails as well.
+    Stores,
 }
 
 /// One process, or a place where one may be started.
@@ -71,60 +87,44 @@ struct Run {
     watch: Arc<Watch>,
     n_crashes: usize,
     upgrades: Option<Upgrades>,
-}
-
-/// Counts what workers report, and tells it if the run is replayed.
-#[derive(Default)]
-struct Watch {
-    n_sealed: Mutex<usize>,
-    n_retries: Mutex<usize>,
-    n_recovered: Mutex<usize>,
-    is_loud: bool,
-}
-
-impl Observer for Watch {
-    fn event(&self, event: &Seen) {
-        let counter = match event {
-            Seen::Sealed(_) => Some(&self.n_sealed),
-            Seen::Retrying { .. } => Some(&self.n_retries),
-            Seen::Recovered { .. } => Some(&self.n_recovered),
-            _ => None,
-        };
-        counter.into_iter().for_each(|counter| *counter.lock().expect("no panic with this lock") += 1);
-        if self.is_loud {
-            eprintln!("  {event:?}");
-        }
-    }
-
-    fn progress(&self, _: &Summary) {}
+    stores: Option<Stores>,
 }
 
 /// Runs `seed` to its end. Panics when the outputs are not those of a batch job, with the story.
 pub fn run(seed: u64, is_loud: bool) -> Report {
-    run_with(seed, is_loud, false)
+    run_with(seed, is_loud, Also::Nothing)
 }
 
 /// [`run`] while the code changes as well: good code and bad, proposed at any time.
 pub fn run_with_upgrades(seed: u64, is_loud: bool) -> Report {
-    run_with(seed, is_loud, true)
+    run_with(seed, is_loud, Also::Upgrades)
 }
 
-fn run_with(seed: u64, is_loud: bool, has_upgrades: bool) -> Report {
+/// [`run`] with bases in a store that fails, loses and damages.
+pub fn run_with_stores(seed: u64, is_loud: bool) -> Report {
+    run_with(seed, is_loud, Also::Stores)
+}
+
+fn run_with(seed: u64, is_loud: bool, also: Also) -> Report {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let (shape, guarantee) = draw(&mut rng, seed % 5 == 4);
     // Not drawn either.
-    let shape = match seed % 10 == 7 && !has_upgrades {
+    let shape = match seed % 10 == 7 && also != Also::Upgrades {
         true => Shape { kind: Kind::Global, lateness_ms: FOR_EVER_MS, emission: Emission::Upsert, ..shape },
         false => shape,
     };
     // Without transactions what a trial has written stays.
-    let guarantee = if has_upgrades { Guarantee::ExactlyOnce } else { guarantee };
+    let guarantee = if also == Also::Upgrades { Guarantee::ExactlyOnce } else { guarantee };
     let events = input::events(&shape, &mut rng);
     if is_loud {
         eprintln!("{shape:?} {guarantee:?} {} events", events.len());
     }
     let mut run = Run::new(seed, rng, shape, guarantee, is_loud);
-    run.upgrades = has_upgrades.then(|| Upgrades::new(seed, shape, &run.log, &run.clock));
+    run.upgrades = (also == Also::Upgrades).then(|| Upgrades::new(seed, shape, &run.log, &run.clock));
+    if also == Also::Stores {
+        run.stores = Some(Stores::new(seed, guarantee, &run.clock, run.watch.clone()));
+        run.job.settings.base_after_bytes = 300;
+    }
     let n_steps = run.chaos(&events) + run.calm();
     run.stop_all();
     let outcome = Outcome::new(
@@ -136,6 +136,7 @@ fn run_with(seed: u64, is_loud: bool, has_upgrades: bool) -> Report {
     if let Some(upgrades) = &mut run.upgrades {
         upgrades.check(&run.log);
     }
+    let bases = run.stores.as_mut().map(|stores| stores.check(&run.log, &run.job)).unwrap_or_default();
     let summary = run.recover_all();
     oracle::check_fates(&shape, guarantee, &events, &outcome, &summary);
     let count = |counter: &Mutex<usize>| *counter.lock().expect("no panic with this lock");
@@ -147,6 +148,8 @@ fn run_with(seed: u64, is_loud: bool, has_upgrades: bool) -> Report {
         n_retries: count(&run.watch.n_retries),
         n_accepted: run.upgrades.as_ref().map_or(0, |upgrades| upgrades.n_accepted),
         n_rolled_back: run.upgrades.as_ref().map_or(0, |upgrades| upgrades.n_rolled_back),
+        bases,
+        n_skipped: count(&run.watch.n_skipped),
     }
 }
 
@@ -200,6 +203,7 @@ impl Run {
             plan: Arc::new(plan),
             plugins,
             log: Arc::new(log.clone()),
+            bases: None,
             schemas: Arc::new(KnownSchemas::default()),
             clock: clock.clone(),
             settings,
@@ -208,7 +212,7 @@ impl Run {
         };
         let n_workers = rng.random_range(1..=3);
         let slots = (0..n_workers).map(|idx| Slot { idx, worker: None, wakes: WallTime(BEGIN_MS) }).collect();
-        Run { rng, shape, job, clock, log, slots, zombies: Vec::new(), watch, n_crashes: 0, upgrades: None }
+        Run { rng, shape, job, clock, log, slots, zombies: Vec::new(), watch, n_crashes: 0, upgrades: None, stores: None }
     }
 
     /// Writes all inputs, and their ends, while everything goes wrong that the seed wants.
@@ -249,6 +253,7 @@ impl Run {
     fn calm(&mut self) -> usize {
         self.log.set_faults(Box::new(NoFaults));
         self.zombies.clear();
+        self.stores.iter_mut().for_each(|stores| stores.calm());
         let goal = Goal::at_start(&self.log, &self.job.plan).expect("the model answers");
         for n_steps in 0..STEPS_MAX {
             self.step();
@@ -271,6 +276,7 @@ impl Run {
     /// One step of one worker.
     fn step(&mut self) {
         self.clock.advance(Duration::from_millis(1));
+        self.stores.iter_mut().for_each(|stores| stores.step(&self.log, &self.job));
         if !self.zombies.is_empty() && self.rng.random_bool(0.3) {
             let zombie_idx = self.rng.random_range(0..self.zombies.len());
             // A zombie that has noticed is gone: a real one would join again and fence the living for ever.
@@ -287,9 +293,10 @@ impl Run {
             return;
         }
         if slot.worker.is_none() {
-            let job = match &mut self.upgrades {
-                Some(upgrades) => upgrades.enter(slot.idx, &self.job),
-                None => Some(self.job.clone()),
+            let job = match (&mut self.upgrades, &mut self.stores) {
+                (Some(upgrades), _) => upgrades.enter(slot.idx, &self.job),
+                (None, Some(stores)) => Some(stores.enter(slot.idx, &self.job)),
+                (None, None) => Some(self.job.clone()),
             };
             slot.worker = job.map(|job| Worker::new(slot.idx, job).expect("native plugins need nothing"));
         }
@@ -307,6 +314,7 @@ impl Run {
             let of_slot = |slot: &&mut Slot| member.ends_with(&format!(".{}", slot.idx));
             if let Some(slot) = self.slots.iter_mut().find(of_slot) {
                 slot.worker = None;
+                self.stores.iter_mut().for_each(|stores| stores.died(slot.idx));
                 let after_ms = [0, 50, 1_000, 15_000][self.rng.random_range(0..4)];
                 slot.wakes = later(self.clock.now(), after_ms);
             }
@@ -323,6 +331,7 @@ impl Run {
     fn replace(&mut self) {
         let slot_idx = self.rng.random_range(0..self.slots.len());
         self.zombies.extend(self.slots[slot_idx].worker.take());
+        self.stores.iter_mut().for_each(|stores| stores.replaced(slot_idx));
     }
 
     /// Stops a process as an operator does; it may come back.
@@ -353,9 +362,10 @@ impl Run {
     fn recover_all(&mut self) -> Summary {
         let count = |watch: &Watch| *watch.n_recovered.lock().expect("no panic with this lock");
         let before = count(&self.watch);
-        let job = match &mut self.upgrades {
-            Some(upgrades) => upgrades.enter(9, &self.job).expect("nothing fails any more"),
-            None => self.job.clone(),
+        let job = match (&mut self.upgrades, &mut self.stores) {
+            (Some(upgrades), _) => upgrades.enter(9, &self.job).expect("nothing fails any more"),
+            (None, Some(stores)) => stores.enter(9, &self.job),
+            (None, None) => self.job.clone(),
         };
         let mut worker = Worker::new(9, job).expect("native plugins need nothing");
         while count(&self.watch) == before {

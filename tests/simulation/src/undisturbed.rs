@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use reelflow_core::{plan::Plan, record::Offset, time::WallTime};
 use reelflow_ports::{
+    engine::Plugin,
     log::{Log, NewTopic, Retention},
     schemas::KnownSchemas,
     simulated::{NoFaults, SimulatedLog, VirtualClock, at},
@@ -90,10 +91,7 @@ pub fn run_as(shape: &Shape, slices: &[&[Event]], manner: Manner) -> Given {
         alignment,
         ..Settings::standard("calm".into())
     };
-    let (observer, log_of_job, clock_of_job) = (Arc::new(Blind), Arc::new(log.clone()), clock.clone());
-    let schemas = Arc::new(KnownSchemas::default());
-    let job =
-        Job { plan: Arc::new(plan), plugins, log: log_of_job, schemas, clock: clock_of_job, settings, observer, board: None };
+    let job = job(plan, plugins, &log, &clock, settings);
     let mut workers: Vec<Worker> =
         (0..n_workers).map(|idx| Worker::new(idx, job.clone()).expect("native plugins need nothing")).collect();
     let kept_by = |workers: &[Worker]| workers.iter().map(|worker| worker.summary(Duration::ZERO).state_bytes).sum::<u64>();
@@ -136,6 +134,20 @@ pub fn run_as(shape: &Shape, slices: &[&[Event]], manner: Manner) -> Given {
     settle(&mut workers);
     let (outputs, by_key) = (outputs(&log, shape), by_key(&log));
     Given { log, plan: job.plan.clone(), outputs, by_key, state_bytes_max, kept, trimmed }
+}
+
+fn job(plan: Plan, plugins: Vec<Arc<dyn Plugin>>, log: &SimulatedLog, clock: &Arc<VirtualClock>, settings: Settings) -> Job {
+    Job {
+        plan: Arc::new(plan),
+        plugins,
+        log: Arc::new(log.clone()),
+        bases: None,
+        schemas: Arc::new(KnownSchemas::default()),
+        clock: clock.clone(),
+        settings,
+        observer: Arc::new(Blind),
+        board: None,
+    }
 }
 
 /// The values of the results, the late records and the dead letters; sorted.

@@ -29,7 +29,8 @@ fn check(of: impl Fn(EpochRecord, Vec<u8>) -> Vec<u8>, task: &str, expected: &st
     given.log.write(&forged).expect("the model takes records");
     // Without positions recovery goes by the changelog alone, to its end.
     given.log.expire_commits("reel.sim");
-    let error = inspect(&given.log, &given.plan, Guarantee::ExactlyOnce).expect_err("nobody goes on from damage").to_string();
+    let error =
+        inspect(&given.log, None, &given.plan, Guarantee::ExactlyOnce).expect_err("nobody goes on from damage").to_string();
     assert_eq!(error, format!("the state of {task} cannot be recovered: reel.sim.changelog[0], offset {offset}: {expected}"));
 }
 

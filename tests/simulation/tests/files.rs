@@ -88,6 +88,7 @@ fn pipeline(log: &SimulatedLog, clock: &Arc<VirtualClock>, instance: &str, folde
         plan: Arc::new(plan),
         plugins: Vec::new(),
         log: Arc::new(log.clone()),
+        bases: None,
         schemas: Arc::new(KnownSchemas::default()),
         clock: clock.clone(),
         settings,

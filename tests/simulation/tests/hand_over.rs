@@ -115,6 +115,7 @@ impl Case {
             plan: Arc::new(live.of_history()),
             plugins,
             log: Arc::new(log.clone()),
+            bases: None,
             schemas: Arc::new(KnownSchemas::default()),
             clock: clock.clone(),
             settings,

@@ -58,6 +58,7 @@ fn job(log: &SimulatedLog, clock: &Arc<VirtualClock>) -> Job {
         plan: Arc::new(plan.of_history()),
         plugins,
         log,
+        bases: None,
         schemas: Arc::new(KnownSchemas::default()),
         clock,
         settings,

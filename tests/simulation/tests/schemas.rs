@@ -152,6 +152,7 @@ fn run(down_ms: i64, error: SchemasError, alignment: Option<Alignment>) -> Outco
         plan: Arc::new(plan()),
         plugins: Vec::new(),
         log: Arc::new(log.clone()),
+        bases: None,
         schemas: schemas.clone(),
         clock: clock.clone(),
         settings,

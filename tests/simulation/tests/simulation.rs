@@ -5,7 +5,7 @@ use std::panic;
 use reelflow_simulation::driver::{
     Report,
     resets::{run_with_reset, run_with_reset_at_start},
-    run, run_with_upgrades,
+    run, run_with_stores, run_with_upgrades,
 };
 
 /// Runs each of `seeds` on a few threads; panics with the first failing seed.
@@ -58,6 +58,7 @@ fn the_stream_gives_the_batch_answer() {
 fn a_seed_gives_the_same_run_twice() {
     assert_eq!(run_all(0..20, run), run_all(0..20, run));
     assert_eq!(run_all(0..20, run_with_upgrades), run_all(0..20, run_with_upgrades));
+    assert_eq!(run_all(0..20, run_with_stores), run_all(0..20, run_with_stores));
     assert_ne!(run_one(1, false, run).trace, run_one(2, false, run).trace, "the trace tells runs apart");
 }
 
@@ -104,4 +105,21 @@ fn a_reset_at_a_start_forgets_once_whatever_fails() {
         crashes.len()
     );
     assert!(n_with > crashes.len() / 10, "the seeds try something");
+}
+
+/// I-16: with bases in a store that fails, and loses or damages one of the two that a task names, the answer is the same.
+#[test]
+fn i_16_a_lost_base_costs_no_state() {
+    if let Some(seed) = number("REEL_SEED") {
+        eprintln!("{:?}", run_one(seed, true, run_with_stores));
+        return;
+    }
+    let reports = run_all(0..number("REEL_SEEDS").unwrap_or(1_500), run_with_stores);
+    let sum = |of: fn(&Report) -> usize| reports.iter().map(of).sum::<usize>();
+    let (named, spoilt, skipped) =
+        (sum(|report| report.bases.n_named), sum(|report| report.bases.n_spoilt), sum(|report| report.n_skipped));
+    let orphans = sum(|report| report.bases.n_orphans);
+    eprintln!("{named} bases named in the end, {orphans} others left, {spoilt} spoilt, {skipped} skipped by a recovery");
+    assert!(named > reports.len() / 2 && spoilt > 0 && skipped > 0, "the seeds try something");
+    assert!(orphans < named, "what nobody names goes");
 }

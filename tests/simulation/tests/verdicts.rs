@@ -93,6 +93,7 @@ fn enter(log: &Arc<dyn Log>, clock: &Arc<dyn Clock>, instance: &str) -> (Control
         plan: code.plan.clone(),
         plugins: code.plugins.clone(),
         log: log.clone(),
+        bases: None,
         schemas: Arc::new(KnownSchemas::default()),
         clock: clock.clone(),
         settings: Settings::standard(instance.into()),

@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("reelflow-wasm", &["reelflow-core", "reelflow-ports"]),
     ("reelflow-files", &["reelflow-core", "reelflow-ports"]),
     ("reelflow-registry", &["reelflow-core", "reelflow-ports"]),
+    ("reelflow-bases", &["reelflow-core", "reelflow-ports"]),
     ("reelflow-runtime", &["reelflow-core", "reelflow-ports"]),
     (
         "reelflow-cli",
@@ -32,6 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "reelflow-embedded",
             "reelflow-files",
             "reelflow-registry",
+            "reelflow-bases",
             "reelflow-wasm",
             "reelflow-runtime",
         ],

@@ -53,6 +53,7 @@ pub(crate) fn backfill(args: &Backfill) -> Result<(), Failure> {
         plan: Arc::new(replaying(&live, args.suffix.as_deref())),
         plugins,
         log,
+        bases: manifest.bases()?,
         // Histories have no schema ids.
         schemas: Arc::new(KnownSchemas::default()),
         clock: Arc::new(SystemClock),

@@ -75,6 +75,7 @@ pub(crate) fn run(args: &Run) -> Result<(), Failure> {
         plugins: code.plugins.clone(),
         observer: watched(args, &manifest, &log, n_partitions, &progress)?,
         log,
+        bases: manifest.bases()?,
         schemas,
         clock: Arc::new(SystemClock),
         settings,

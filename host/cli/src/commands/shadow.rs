@@ -87,6 +87,7 @@ fn watch(args: &Args, running: &Running, candidate: &Wanted) -> Result<Report, F
     let until_end = args.until_end || manifest.has_own_log();
     let reading = Reading {
         log: log.clone(),
+        bases: manifest.store()?,
         schemas: manifest.schemas()?,
         clock: clock.clone(),
         guarantee: manifest.guarantee(),

@@ -69,7 +69,10 @@ impl Committed {
 pub(super) fn tasks(manifest: &Manifest, log: &dyn Log, plan: &Arc<Plan>) -> Result<Vec<TaskState>, Failure> {
     match log.n_partitions(&plan.changelog_topic).map_err(|error| manifest.log_failure(error))? {
         None => Ok(Vec::new()),
-        Some(_) => inspect(log, plan, manifest.guarantee()).map_err(|error| manifest.run_failure(error)),
+        Some(_) => {
+            let store = manifest.store()?;
+            inspect(log, store.as_deref(), plan, manifest.guarantee()).map_err(|error| manifest.run_failure(error))
+        }
     }
 }
 

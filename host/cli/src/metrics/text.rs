@@ -22,7 +22,7 @@ pub(super) fn page(pipeline: &str, plugins: &BTreeMap<String, String>, state: &S
     let mut samples = Samples { pipeline, all: BTreeMap::new() };
     of_process(state, &mut samples);
     if let Some(summary) = &state.summary {
-        of_summary(summary, &mut samples);
+        of_summary(summary, now, &mut samples);
         of_watermarks(summary, now, &mut samples);
         for stage in &summary.stages {
             of_stage(stage, &mut samples);
@@ -88,7 +88,7 @@ fn of_process(state: &State, to: &mut Samples<'_>) {
     to.count(catalog::TRIALS, &["rolled-back"], state.n_rolled_back);
 }
 
-fn of_summary(summary: &Summary, to: &mut Samples<'_>) {
+fn of_summary(summary: &Summary, now: WallTime, to: &mut Samples<'_>) {
     to.add(catalog::UPTIME, &[], summary.elapsed.as_secs_f64());
     to.count(catalog::RECORDS_READ, &[], summary.records_read);
     to.count(catalog::READ_BYTES, &[], summary.bytes_read);
@@ -97,6 +97,15 @@ fn of_summary(summary: &Summary, to: &mut Samples<'_>) {
         to.count(catalog::DEAD_LETTERS, &[by, reason], *n);
     }
     to.count(catalog::CHANGELOG_BYTES, &[], summary.changelog_bytes);
+    if let Some(bases) = &summary.bases {
+        to.count(catalog::BASES_WRITTEN, &[], bases.written);
+        to.count(catalog::BASES_WRITTEN_BYTES, &[], bases.bytes_written);
+        to.count(catalog::BASES_FAILURES, &[], bases.failures);
+        to.count(catalog::BASES_SKIPPED, &[], bases.skipped);
+        if let Some(oldest) = bases.oldest {
+            to.add(catalog::BASE_AGE, &[], now.0.saturating_sub(oldest.0) as f64 / 1_000.0);
+        }
+    }
     to.count(catalog::FILES_PUBLISHED, &[], summary.files_published);
     to.count(catalog::ROWS_PUBLISHED, &[], summary.rows_published);
     to.count(catalog::EPOCHS_SEALED, &[], summary.epochs_sealed);
@@ -165,6 +174,7 @@ mod tests {
     use std::time::Duration;
 
     use reelflow_core::stage::StageCounts;
+    use reelflow_runtime::bases::BasesSummary;
 
     use super::*;
 
@@ -176,6 +186,7 @@ mod tests {
         let summary = Summary {
             elapsed: Duration::from_millis(1_500),
             stages: vec![stage],
+            bases: Some(BasesSummary { written: 3, oldest: Some(WallTime(7_500)), ..BasesSummary::default() }),
             watermarks: [(0, Watermark(-1_500)), (1, Watermark(8_000)), (2, Watermark::UNKNOWN)].into(),
             dead_letters_by: [(("clean".to_owned(), "tr\"ap".to_owned()), 1)].into(),
             ..Summary::default()
@@ -192,6 +203,8 @@ mod tests {
             "reel_ready{pipeline=\"p\"} 0\n",
             "reel_workers{pipeline=\"p\",state=\"recovering\"} 1\n",
             "reel_trials_total{pipeline=\"p\",verdict=\"rolled-back\"} 1\n",
+            "reel_bases_written_total{pipeline=\"p\"} 3\n",
+            "reel_base_age_max_seconds{pipeline=\"p\"} 2.5\n",
             "# TYPE reel_dead_letters counter\n",
             "reel_dead_letters_total{pipeline=\"p\",by=\"clean\",reason=\"tr\\\"ap\"} 1\n",
             "reel_watermark_seconds{pipeline=\"p\",partition=\"0\"} -1.5\n",

@@ -39,6 +39,9 @@ fn all(config: &reelflow_config::Config) -> Vec<Problem> {
             &config.plugins[0].name,
             "component 9f3c was not compiled: the helper ended with signal: 9 (SIGKILL)",
         ),
+        config.store_unusable("data/bases: permission denied"),
+        config.bases_lost("task \"plays\" [3]", "the store of bases at file://data/bases lacks a.base (it is not there)"),
+        config.store_unnamed("task \"plays\" [3]", "its base a.base lies in a store, and the manifest names none"),
     ]
 }
 

@@ -120,6 +120,7 @@ fn page() -> String {
         ("[upgrade]", "Upgrade"),
         ("[log]", "Log"),
         ("[registry]", "Registry"),
+        ("[state]", "State"),
         ("[source.NAME]", "Source"),
         ("[table.NAME]", "KeyedTable"),
         ("History", "History"),

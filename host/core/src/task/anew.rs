@@ -35,7 +35,7 @@ impl Task {
     pub fn restored(&mut self) {
         for stage in self.stages.iter_mut().filter(|stage| stage.restoring != Restoring::Whole) {
             stage.forget(&self.plan);
-            self.is_base_due = true;
+            self.bases.is_owed = true;
         }
     }
 
@@ -51,12 +51,12 @@ impl Task {
 
     /// Whether the next seal shall write the whole state, also if nothing happens until then.
     pub fn owes_base(&self) -> bool {
-        self.is_base_due
+        self.bases.is_owed
     }
 
     /// Whether the log says something else of the task than it would write: what another plan keeps, or that nothing is kept of an old version.
     pub fn owes_seal(&mut self) -> bool {
-        self.is_base_due || self.memory().write() != self.written
+        self.bases.is_owed || self.memory().write() != self.written
     }
 }
 

@@ -254,7 +254,7 @@ impl Task {
         }
         let found = migration.finish();
         if found.iter().all(|one| one.n_failed == 0) {
-            self.is_base_due |= !found.is_empty();
+            self.bases.is_owed |= !found.is_empty();
             for one in &found {
                 let at = self.places[one.stage].expect("a stage of this task");
                 self.stages[at].versions.migrated();

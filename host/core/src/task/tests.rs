@@ -12,6 +12,7 @@ use crate::{
     schema::{Field, FieldType, Schema},
 };
 
+mod bases;
 mod resets;
 mod stored;
 
@@ -222,52 +223,7 @@ fn an_epoch_in_which_nothing_happened_leaves_nothing() {
     handled(&mut task, plays(0, 10));
     assert!(!sealed(&mut task).0.chunks.is_empty());
     handled(&mut task, Input::ClockRead { now: WallTime(NOW.0 + 1000) });
-    assert_eq!(sealed(&mut task).0, SealedTask { chunks: vec![], is_base: false });
-}
-
-#[test]
-fn a_base_is_written_when_changes_have_outgrown_the_state() {
-    let mut task = task();
-    let mut chunks = Vec::new();
-    for first in (0..4000).step_by(1000) {
-        handled(&mut task, plays(first, 1000));
-        let (sealed, _) = sealed(&mut task);
-        assert!(!sealed.is_base, "as long as all of it is still needed");
-        chunks.extend(sealed.chunks);
-    }
-    assert!(chunks.iter().map(Vec::len).sum::<usize>() > BASE_AFTER_BYTES);
-    handled(&mut task, Input::JobWatermark { watermark: Watermark(10_000) });
-    handled(&mut task, plays(9000, 1));
-    let (base, _) = sealed(&mut task);
-    assert!(base.is_base);
-    assert!(base.chunks.iter().map(Vec::len).sum::<usize>() < 300);
-    handled(&mut task, plays(9001, 1));
-    let (delta, _) = sealed(&mut task);
-    assert!(!delta.is_base, "changes are counted from the base on");
-
-    let mut restored = Task::new(plan(), 0, 3);
-    for chunk in base.chunks.iter().chain(&delta.chunks) {
-        restored.restore(chunk).unwrap();
-    }
-    assert_eq!((restored.counts(), restored.watermark()), (task.counts(), task.watermark()));
-    assert_eq!(restored.state_bytes(), task.state_bytes());
-    let effects = handled(&mut restored, plays(9000, 2));
-    assert!(appended(effects).is_empty(), "both are known");
-}
-
-#[test]
-fn a_base_that_is_asked_for_has_everything() {
-    let mut task = task();
-    handled(&mut task, plays(0, 3));
-    assert!(!sealed(&mut task).0.is_base);
-    assert!(handled(&mut task, Input::BaseDue).is_empty());
-    let (base, _) = sealed(&mut task);
-    assert!(base.is_base, "although nothing has changed");
-    assert!(!sealed(&mut task).0.is_base, "once is enough");
-    let mut restored = Task::new(plan(), 0, 3);
-    base.chunks.iter().for_each(|chunk| restored.restore(chunk).unwrap());
-    assert_eq!((restored.counts(), restored.watermark()), (task.counts(), task.watermark()));
-    assert_eq!(restored.state_bytes(), task.state_bytes());
+    assert_eq!(sealed(&mut task).0, SealedTask { chunks: vec![], is_base: false, is_image_due: false });
 }
 
 #[test]

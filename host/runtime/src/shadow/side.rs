@@ -32,6 +32,7 @@ impl Side {
             plan: Arc::new(program.plan.with_json_sinks()),
             plugins: program.plugins.clone(),
             log: reading.log.clone(),
+            bases: None,
             schemas: reading.schemas.clone(),
             clock: reading.clock.clone(),
             settings: Settings::standard("shadow".into()),

@@ -15,7 +15,7 @@ use tracing::warn;
 use crate::{
     error::RunError,
     seal::TaskEpoch,
-    worker::{Job, calls::Plugins, life::Life},
+    worker::{Job, bases::TaskImage, calls::Plugins, life::Life},
 };
 
 impl Life {
@@ -31,7 +31,10 @@ impl Life {
         }
         for task_idx in 0..self.tasks.len() {
             let owned = &mut self.tasks[task_idx];
-            if is_base_due(owned.changelog_bytes, state_bytes[&owned.partition], job.settings.base_after_bytes) {
+            // One that is on its way is all that can be had.
+            if owned.writing.is_none()
+                && is_base_due(owned.changelog_bytes, state_bytes[&owned.partition], job.settings.base_after_bytes)
+            {
                 owned.changed = true;
                 self.give(job, plugins, task_idx, Input::BaseDue)?;
             }
@@ -39,13 +42,14 @@ impl Life {
         Ok(())
     }
 
-    /// `epochs` of the tasks at `owners` are in the changelog.
-    pub fn count_changelog(&mut self, owners: &[usize], epochs: &[TaskEpoch]) {
+    /// `epochs` of the tasks at `owners` are in the changelog, `images` go to the store.
+    pub fn count_changelog(&mut self, owners: &[usize], epochs: &[TaskEpoch], images: &[TaskImage]) {
         for (task_idx, epoch) in owners.iter().zip(epochs) {
             let n_bytes: usize = epoch.sealed.chunks.iter().map(Vec::len).sum();
             *self.untrimmed_bytes.entry(epoch.partition).or_default() += n_bytes;
             for (other_idx, other) in self.tasks.iter_mut().enumerate().filter(|(_, other)| other.partition == epoch.partition) {
-                let is_own_base = other_idx == *task_idx && epoch.sealed.is_base;
+                let has_base = epoch.sealed.is_base || images.iter().any(|(owner, ..)| owner == task_idx);
+                let is_own_base = other_idx == *task_idx && has_base;
                 other.changelog_bytes = if is_own_base { 0 } else { other.changelog_bytes + n_bytes };
             }
         }

@@ -18,6 +18,7 @@ use reelflow_core::{
 use reelflow_ports::log::{Fetched, Session, TopicPartition};
 
 use crate::{
+    bases::Writing,
     error::{RunError, StageError},
     observe::DeadLetter,
     recovery::{self, Recovered},
@@ -65,7 +66,7 @@ pub(super) struct OwnedTask {
     pub partition: Partition,
     pub task: Task,
     pub point: RecoveryPoint,
-    incarnation: Incarnation,
+    pub incarnation: Incarnation,
     pub inputs: Vec<TopicPartition>,
     /// Whether all that the log holds of an input was given to the task.
     pub at_end: Vec<bool>,
@@ -75,6 +76,8 @@ pub(super) struct OwnedTask {
     pub changed: bool,
     /// What all tasks of the partition have written to the changelog since this one's base.
     pub changelog_bytes: usize,
+    /// A base of it is on its way to the store.
+    pub writing: Option<Arc<Writing>>,
     watermark_sealed: Watermark,
 }
 
@@ -124,12 +127,13 @@ impl Life {
         self.forget();
         for mut one in recovered {
             one.task.stamp(self.stamps.clone());
+            let leaves_store = job.leaves_store(&mut one);
             let inputs = recovery::inputs(&job.plan, one.fragment, one.partition);
             for (input_idx, at) in inputs.iter().enumerate() {
                 self.by_input.insert(at.clone(), (self.tasks.len(), input_idx));
             }
             let watermark_sealed = one.task.watermark();
-            let is_due = one.is_forgotten || one.task.owes_base();
+            let is_due = one.is_forgotten || one.task.owes_base() || leaves_store;
             if is_due {
                 self.open.since.get_or_insert_with(|| job.clock.now());
             }
@@ -145,6 +149,7 @@ impl Life {
                 positions: one.positions,
                 changed: is_due,
                 changelog_bytes: one.changelog_bytes,
+                writing: None,
                 watermark_sealed,
             });
         }
@@ -248,14 +253,18 @@ impl Life {
         let mut sealed: Vec<(usize, TaskEpoch)> = Vec::new();
         let probe = std::mem::take(&mut self.probe);
         self.ask_for_bases(job, plugins)?;
+        let mut images = Vec::new();
         for task_idx in 0..self.tasks.len() {
             if !self.tasks[task_idx].changed && !probe {
                 continue;
             }
+            let permit = self.place_base(job, plugins, task_idx)?;
             let changes = self.give(job, plugins, task_idx, Input::Seal)?;
             let changes = changes.expect("a task answers `Seal` with `Sealed`");
+            let permit = permit.filter(|_| changes.is_image_due);
             let owned = &mut self.tasks[task_idx];
             if owned.changed || !changes.chunks.is_empty() {
+                images.extend(permit.map(|permit| (task_idx, permit)));
                 sealed.push((task_idx, owned.epoch(job, changes)));
             }
         }
@@ -272,7 +281,8 @@ impl Life {
             owned.changed = false;
             owned.watermark_sealed = owned.task.watermark();
         }
-        self.count_changelog(&owners, &epochs);
+        self.count_changelog(&owners, &epochs, &images);
+        self.follow_bases(job, &owners, &epochs, images);
         let epoch = std::mem::take(&mut self.open);
         Ok(Some(SealedTotals { epoch, changelog_bytes: result.changelog_bytes }))
     }
@@ -351,6 +361,7 @@ impl OwnedTask {
             before: self.point,
             incarnation: self.incarnation,
             sealed,
+            named: self.writing.as_ref().and_then(|writing| writing.done()),
             positions: self.inputs.iter().cloned().zip(self.positions.iter().copied()).collect(),
         }
     }

@@ -8,7 +8,7 @@ use std::{
 use reelflow_core::{
     plan::{FragmentIdx, StageIdx},
     record::Partition,
-    task::{Task, TaskCounts},
+    task::TaskCounts,
     time::{WallTime, Watermark},
 };
 
@@ -16,7 +16,7 @@ use crate::{
     observe::SealedEpoch,
     summary::add_growth,
     usage::CallUsage,
-    worker::life::{Life, SealedTotals},
+    worker::life::{Life, OwnedTask, SealedTotals},
 };
 
 /// What a worker has done in this run, and how its tasks stand.
@@ -50,6 +50,8 @@ pub(crate) struct TaskStatus {
     pub state_bytes: usize,
     pub stages: Vec<(StageIdx, Kept)>,
     pub counts: TaskCounts,
+    /// When the newest of its bases in the store was taken.
+    pub base_taken: Option<WallTime>,
     /// Orders the reports of several workers on a task that moved between them.
     pub as_of: WallTime,
 }
@@ -67,7 +69,7 @@ impl WorkerStatus {
         self.recovery_max = self.recovery_max.max(took);
         self.owned = life.tasks.iter().map(|owned| owned.partition).collect();
         for owned in &life.tasks {
-            self.tasks.insert((owned.partition, owned.fragment), TaskStatus::of(&owned.task, now));
+            self.tasks.insert((owned.partition, owned.fragment), TaskStatus::of(owned, now));
         }
     }
 
@@ -95,7 +97,7 @@ impl WorkerStatus {
         self.changelog_bytes += changelog_bytes;
         self.epochs_sealed += 1;
         for owned in &life.tasks {
-            let status = TaskStatus::of(&owned.task, now);
+            let status = TaskStatus::of(owned, now);
             if let Some(before) = self.tasks.insert((owned.partition, owned.fragment), status.clone()) {
                 add_growth(&mut self.run, &before.counts, &status.counts);
             }
@@ -114,7 +116,8 @@ impl WorkerStatus {
 }
 
 impl TaskStatus {
-    fn of(task: &Task, now: WallTime) -> TaskStatus {
+    fn of(owned: &OwnedTask, now: WallTime) -> TaskStatus {
+        let task = &owned.task;
         let waiting = task.waiting_by_stage().map(|(_, n_waiting)| n_waiting);
         let kept = |((stage, state_bytes), n_waiting)| (stage, Kept { state_bytes, n_waiting });
         TaskStatus {
@@ -122,6 +125,7 @@ impl TaskStatus {
             state_bytes: task.state_bytes(),
             stages: task.state_bytes_by_stage().zip(waiting).map(kept).collect(),
             counts: task.counts(),
+            base_taken: owned.point.stored.newest().map(|newest| newest.taken),
             as_of: now,
         }
     }

@@ -75,6 +75,7 @@ impl World {
             plan: Arc::new(plan),
             plugins,
             log: Arc::new(log.clone()),
+            bases: None,
             schemas: Arc::new(KnownSchemas::default()),
             clock: clock.clone(),
             settings,
@@ -143,6 +144,7 @@ impl World {
     pub fn shadow_of(&self, new: &Program, is_alone: bool) -> Shadow {
         let reading = Reading {
             log: Arc::new(self.log.clone()),
+            bases: None,
             schemas: Arc::new(KnownSchemas::default()),
             clock: self.clock.clone(),
             guarantee: Guarantee::ExactlyOnce,

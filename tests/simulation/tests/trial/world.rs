@@ -85,6 +85,7 @@ impl World {
             plan: Arc::new(plan),
             plugins,
             log: Arc::new(log.clone()),
+            bases: None,
             schemas: Arc::new(KnownSchemas::default()),
             clock: clock.clone(),
             settings,

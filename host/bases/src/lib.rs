@@ -1,0 +1,5 @@
+//! Stores of bases: a folder that all processes reach.
+//!
+//! This crate translates: it never retries, never decides what is kept, and knows nothing of states.
+
+pub mod folder;
