@@ -27,6 +27,7 @@ use crate::{
 };
 
 mod asked;
+mod combined;
 mod cut;
 mod declared;
 mod disagree;
@@ -84,6 +85,7 @@ pub fn plan(config: &Config, outside: &Outside, partitions: Partitions) -> Resul
     match built {
         Some(built) if !problems.has_errors() => {
             let cut = Cut::new(config, &order, &streams, &built, &mut problems);
+            combined::check(config, &cut, &mut problems);
             if problems.has_errors() {
                 return Err(problems);
             }
@@ -186,6 +188,7 @@ fn assemble(
         from_fragment: cut.fragment_of(shuffle.from),
         to_fragment: cut.fragment_of_stage(shuffle.stage),
         to: shuffle.to.clone(),
+        is_combined: combined::asked(&config.stages[shuffle.stage].kind).is_some(),
         stream: Stream {
             schema: streams.flowing(shuffle.from),
             consumers: vec![Consumer::Stage { stage: place.stage(shuffle.stage), port: shuffle.port }],

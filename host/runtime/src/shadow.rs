@@ -20,7 +20,7 @@ use std::{
 };
 
 use reelflow_core::{
-    plan::FragmentIdx,
+    plan::{FragmentIdx, StagePlan},
     record::{Offset, Partition, RecordBatch},
     shadow::{
         comparison::{Compared, Comparison},
@@ -385,8 +385,13 @@ impl Shadow {
 /// The fragments with a plugin that is another one in `new`; all of them, if there is none.
 fn differing_fragments(old: &Program, new: &Program) -> BTreeSet<FragmentIdx> {
     let is_new = new.changed_from(old);
-    let stages = new.plan.stages.iter().filter(|stage| stage.kind.plugin().is_some_and(|plugin| is_new[plugin]));
-    let found: BTreeSet<FragmentIdx> = stages.map(|stage| stage.fragment).collect();
+    let is_new = |stage: &StagePlan| stage.kind.plugin().is_some_and(|plugin| is_new[plugin]);
+    let stages = new.plan.stages.iter().filter(|stage| is_new(stage)).map(|stage| stage.fragment);
+    // Where rows are added up before they are moved, the plugin works there as well.
+    let combined = (0..new.plan.shuffles.len())
+        .filter(|shuffle| new.plan.combines_for(*shuffle).is_some_and(|stage| is_new(&new.plan.stages[stage])))
+        .map(|shuffle| new.plan.shuffles[shuffle].from_fragment);
+    let found: BTreeSet<FragmentIdx> = stages.chain(combined).collect();
     if found.is_empty() { all_fragments(new) } else { found }
 }
 

@@ -111,7 +111,7 @@ pub fn run_with_upgrades(seed: u64, is_loud: bool) -> Report {
 
 fn run_with(seed: u64, is_loud: bool, has_upgrades: bool) -> Report {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let (shape, guarantee) = draw(&mut rng, seed % 5 == 4);
+    let (shape, guarantee) = draw(&mut rng, seed);
     // Without transactions what a trial has written stays.
     let guarantee = if has_upgrades { Guarantee::ExactlyOnce } else { guarantee };
     let events = input::events(&shape, &mut rng);
@@ -145,12 +145,16 @@ fn run_with(seed: u64, is_loud: bool, has_upgrades: bool) -> Report {
     }
 }
 
-/// `is_process`: not drawn, so that the other seeds are the runs that ARCHITECTURE.md tells of.
-fn draw(rng: &mut ChaCha8Rng, is_process: bool) -> (Shape, Guarantee) {
+/// Whether it is a process, or adds rows up, is not drawn, so that the other seeds are the runs that ARCHITECTURE.md tells of.
+fn draw(rng: &mut ChaCha8Rng, seed: u64) -> (Shape, Guarantee) {
     let kind = [Kind::Tumbling, Kind::Join, Kind::Hopping, Kind::Session][rng.random_range(0..4)];
-    let kind = if is_process { Kind::Process } else { kind };
+    let kind = match kind {
+        _ if seed % 5 == 4 => Kind::Process,
+        Kind::Hopping if seed.is_multiple_of(2) => Kind::Combined,
+        kind => kind,
+    };
     // Without transactions a shuffle repeats rows like any output; and what is late may differ when an epoch is done again.
-    let guarantee = match kind != Kind::Hopping && rng.random_bool(0.2) {
+    let guarantee = match !matches!(kind, Kind::Hopping | Kind::Combined) && rng.random_bool(0.2) {
         true => Guarantee::AtLeastOnce,
         false => Guarantee::ExactlyOnce,
     };

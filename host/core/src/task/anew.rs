@@ -82,6 +82,7 @@ impl Stage {
     fn forget(&mut self, plan: &Plan) {
         match &mut self.state {
             StageState::Aggregate(aggregate) => aggregate.forget_states(),
+            StageState::Combine(_) => {}
             other => *other = StageState::new(&plan.stages[self.idx]),
         }
         let mut out = Outbox::default();

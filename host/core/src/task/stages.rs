@@ -5,7 +5,7 @@ use crate::{
     record::Offset,
     stage::{
         Batch, Operator, StageCounts,
-        aggregate::Aggregate,
+        aggregate::{Aggregate, combine::Combine},
         dedup::Dedup,
         join::{Join, pairs::PairJoin},
         kept::Kept,
@@ -58,6 +58,8 @@ pub(super) enum StageState {
     Transform(Transform),
     Dedup(Dedup),
     Aggregate(Box<Aggregate>),
+    /// In front of the shuffle that leads to its stage.
+    Combine(Box<Combine>),
     Session(Box<Session>),
     Join(Box<Join>),
     PairJoin(Box<PairJoin>),
@@ -84,6 +86,7 @@ impl StageState {
             StageState::Transform(stage) => stage,
             StageState::Dedup(stage) => stage,
             StageState::Aggregate(stage) => &mut **stage,
+            StageState::Combine(stage) => &mut **stage,
             StageState::Session(stage) => &mut **stage,
             StageState::Join(stage) => &mut **stage,
             StageState::PairJoin(stage) => &mut **stage,
@@ -97,6 +100,7 @@ impl StageState {
             StageState::Transform(stage) => stage.kept(each),
             StageState::Dedup(stage) => stage.kept(each),
             StageState::Aggregate(stage) => stage.kept(each),
+            StageState::Combine(stage) => stage.kept(each),
             StageState::Session(stage) => stage.kept(each),
             StageState::Join(stage) => stage.kept(each),
             StageState::PairJoin(stage) => stage.kept(each),
@@ -113,6 +117,7 @@ impl StageState {
             StageState::Process(stage) => Some(&**stage),
             StageState::Transform(_)
             | StageState::Dedup(_)
+            | StageState::Combine(_)
             | StageState::Join(_)
             | StageState::PairJoin(_)
             | StageState::Lookup(_) => None,
@@ -126,6 +131,7 @@ impl StageState {
             StageState::Process(stage) => Some(&mut **stage),
             StageState::Transform(_)
             | StageState::Dedup(_)
+            | StageState::Combine(_)
             | StageState::Join(_)
             | StageState::PairJoin(_)
             | StageState::Lookup(_) => None,
@@ -137,12 +143,23 @@ impl StageState {
             StageState::Transform(stage) => stage.state_bytes(),
             StageState::Dedup(stage) => stage.state_bytes(),
             StageState::Aggregate(stage) => stage.state_bytes(),
+            StageState::Combine(stage) => stage.state_bytes(),
             StageState::Session(stage) => stage.state_bytes(),
             StageState::Join(stage) => stage.state_bytes(),
             StageState::PairJoin(stage) => stage.state_bytes(),
             StageState::Lookup(stage) => stage.state_bytes(),
             StageState::Process(stage) => stage.state_bytes(),
         }
+    }
+
+    /// Whether it may have a section in a chunk.
+    pub fn keeps_state(&self) -> bool {
+        !matches!(self, StageState::Combine(_))
+    }
+
+    /// `None`: it stands in front of no shuffle.
+    pub fn combine_mut(&mut self) -> Option<&mut Combine> {
+        if let StageState::Combine(stage) = self { Some(stage) } else { None }
     }
 
     /// Rows that wait for a table.
@@ -158,6 +175,7 @@ impl StageState {
             StageState::Transform(_) => batch,
             StageState::Dedup(_)
             | StageState::Aggregate(_)
+            | StageState::Combine(_)
             | StageState::Session(_)
             | StageState::Join(_)
             | StageState::PairJoin(_)
@@ -195,6 +213,24 @@ impl Stage {
             });
         }
         stages
+    }
+
+    /// What stands in front of the shuffle that leads to stage `idx`, fed by `feeds`.
+    pub fn in_front(plan: &Plan, idx: StageIdx, feeds: Feeds) -> Stage {
+        Stage {
+            idx,
+            state: StageState::Combine(Box::new(Combine::new(&plan.stages[idx]))),
+            counts: StageCounts::default(),
+            block: Block::default(),
+            terms: Terms::of(&plan.stages[idx]),
+            versions: Versions::new(plan.stages[idx].state.clone()),
+            reset: plan.resets.get(&idx).copied(),
+            restoring: Restoring::Whole,
+            low: LowWatermark::default(),
+            feeds,
+            table: None,
+            hold_ms: 0,
+        }
     }
 
     /// What of `batch`, which came on `port`, this stage takes in; of several streams that it reads as one, in the columns of that one.

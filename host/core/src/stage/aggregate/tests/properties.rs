@@ -40,7 +40,7 @@ fn sliding_steps() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-fn specs() -> impl Strategy<Value = WindowSpec> {
+pub(super) fn specs() -> impl Strategy<Value = WindowSpec> {
     (1_i64..20, 1_i64..6, 0_i64..40).prop_map(|(slide_ms, n_panes, offset)| {
         let offset_ms = if offset < 20 { 0 } else { offset % slide_ms };
         match n_panes {
@@ -98,7 +98,7 @@ fn run(steps: &[Step], spec: WindowSpec, lateness_ms: i64, emission: Emission) -
 }
 
 /// The last row of each pane; checks that revisions rise by one from 0 and that nothing follows a final row.
-fn last_rows(harness: &Harness) -> IdsOfPanes {
+pub(super) fn last_rows(harness: &Harness) -> IdsOfPanes {
     let mut last: BTreeMap<Pane, Emitted> = BTreeMap::new();
     for one in &harness.emitted {
         let before = last.insert(one.pane.clone(), one.clone());
