@@ -66,6 +66,7 @@ codes! {
     214 TableOrStream Error "a table where a stream is read, or a stream where a table is"
     215 SchemaNowhere Error "a format whose schemas nobody has"
     216 UnusedRegistry Warning "a registry that nothing asks"
+    217 NotCombined Error "rows that cannot be added up before they are moved"
     230 NothingTested Error "a test that gives nothing"
     231 UnknownInTest Error "a test of something that does not exist"
     301 NotAMultiple Error "a window that its slide does not divide"

@@ -251,6 +251,8 @@ pub enum StageKind {
         lateness_ms: At<i64>,
         emission: Emission,
         early_ms: Option<i64>,
+        /// Where it says that rows are added up before they are moved.
+        combine: Option<Span>,
         plugin: At<String>,
     },
     Join {

@@ -93,7 +93,8 @@ impl Words<'_> {
             lines.push(match &shuffle.to {
                 ShuffleTo::Key(key) => {
                     let key = columns(&shuffle.stream.schema, key);
-                    format!("rows are repartitioned by {key} through topic {}", shuffle.topic)
+                    let added = if shuffle.is_combined { ", after those that are on time were added up" } else { "" };
+                    format!("rows are repartitioned by {key} through topic {}{added}", shuffle.topic)
                 }
                 ShuffleTo::Everyone => format!("the table is copied to all tasks through topic {}", shuffle.topic),
             });

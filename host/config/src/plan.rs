@@ -27,6 +27,7 @@ use crate::{
 };
 
 mod asked;
+mod combined;
 mod cut;
 mod declared;
 mod disagree;
@@ -97,6 +98,7 @@ pub fn plan(config: &Config, outside: &Outside, partitions: Partitions) -> Resul
     match built {
         Some(built) if !problems.has_errors() => {
             let cut = Cut::new(config, &order, &streams, &built, &mut problems);
+            combined::check(config, &cut, &mut problems);
             if problems.has_errors() {
                 return Err(problems);
             }
@@ -163,9 +165,8 @@ fn assemble(
     let place = Places { sources: &sources, order };
     let consumers = |origin: Origin| consumers(origin, &place, streams, cut);
 
-    let written = written.into_iter().enumerate();
-    let sink_plans: Vec<SinkPlan> =
-        written.map(|(idx, format)| SinkPlan { format, ..sink_plan(config, idx, streams, &built, partitions) }).collect();
+    let sink_plan = |(idx, format)| SinkPlan { format, ..sink_plan(config, idx, streams, &built, partitions) };
+    let sink_plans: Vec<SinkPlan> = written.into_iter().enumerate().map(sink_plan).collect();
     let source_plans = sources.iter().map(|idx| {
         let stream = Stream { schema: streams.flowing(Origin::Source(*idx)), consumers: consumers(Origin::Source(*idx)) };
         let fragment = cut.fragment_of_source(*idx);
@@ -200,6 +201,7 @@ fn assemble(
         from_fragment: cut.fragment_of(shuffle.from),
         to_fragment: cut.fragment_of_stage(shuffle.stage),
         to: shuffle.to.clone(),
+        is_combined: combined::asked(&config.stages[shuffle.stage].kind).is_some(),
         stream: Stream {
             schema: streams.flowing(shuffle.from),
             consumers: vec![Consumer::Stage { stage: place.stage(shuffle.stage), port: shuffle.port }],

@@ -12,6 +12,7 @@ use crate::{
     wiring,
 };
 
+mod combine;
 mod failing;
 mod flow;
 mod format;

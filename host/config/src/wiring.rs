@@ -11,6 +11,7 @@ use crate::{
     value::closest,
 };
 
+mod combined;
 mod of_tests;
 
 /// Runs every check. Returns the configuration if all tables are whole; the caller looks at the problems.
@@ -44,6 +45,7 @@ pub(crate) fn check(raw: RawConfig, problems: &mut Problems) -> Option<Config> {
         sinks: raw.sinks.into_iter().map(|sink| sink.built).collect::<Option<_>>()?,
         tests: raw.tests,
     };
+    combined::check(&config, problems);
     // What horizons must span can only be said of a DAG.
     if references_hold && !has_cycle {
         time::check(&config, problems);

@@ -1,9 +1,12 @@
 //! The value of a record in an internal shuffle topic: many rows as columns, or a watermark.
 //!
 //! ```text
-//! frame     = version u8 (2) | crc32 of the rest, u32 LE | body
+//! frame     = version u8 | crc32 of the rest, u32 LE | body
 //! body      = 0 u8 | upstream varint | rows                 (rows of the upstream task of that partition)
 //!           | 1 u8 | upstream varint | watermark, i64 LE | idle u8
+//!           | 2 u8 | upstream varint | state name bytes | state version varint | terms, u32 LE | rows
+//!                                                           (partial states, see `stage::aggregate::combine`: columns are the key and the state)
+//!           | 3 u8 | upstream varint | watermark, i64 LE | until, i64 LE            (idle, and how far the others may go without it)
 //! rows      = n_rows varint | event times, i64 LE each | marks | revised u8 | [ (rev varint | final u8)* ] | n_columns varint | column*
 //! marks     = for each row, varint: its mark less that of the row before it, modulo 2^64; the first less the least i64
 //! column    = kind u8 (0 bool, 1 int, 2 float, 3 bytes) | nulls u8 | [ validity bitmap ] | values
@@ -11,7 +14,7 @@
 //! ```
 //!
 //! A row's mark is the watermark of the upstream task from before the row. Frames of version 1 have none; that tells nothing, so every mark
-//! is the least.
+//! is the least. Bodies 2 and 3 came with version 3, and only they have it.
 //!
 //! Every length is checked against the bytes that are there before anything is allocated, and the columns against the schema: kinds,
 //! null only where allowed, UTF-8 in text, finite floats. So a decoded frame is as good as decoded JSON, whoever wrote it.
@@ -19,22 +22,26 @@
 use std::ops::Range;
 
 use crate::{
-    column::{Bitmap, Column, Kind, Packed, Rows, Values},
+    column::{Bitmap, Column, Kind, Packed, Rows, Value, Values},
     record::Partition,
     schema::{Field, FieldType, Schema},
-    stage::{Batch, Revision},
+    stage::{Batch, Revision, aggregate::combine::MadeBy},
     state::{ByteWriter, ChangeReader, StateError},
     time::{EventTime, Watermark},
     watermark::InputMark,
 };
 
-/// The format that this build writes.
-pub const FRAME_VERSION: u8 = 2;
+/// The newest format that this build reads.
+pub const FRAME_VERSION: u8 = 3;
+/// That of frames which older builds read too.
+const PLAIN_VERSION: u8 = 2;
 /// Rows are cut into frames of at most about so many bytes: brokers refuse records over 1 MB. A single row may be longer.
 pub const FRAME_BYTES_MAX: usize = 256 * 1024;
 
 const ROWS: u8 = 0;
 const WATERMARK: u8 = 1;
+const PARTIALS: u8 = 2;
+const IDLE: u8 = 3;
 
 /// What one record of a shuffle topic says.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,21 +52,68 @@ pub enum Frame {
     Watermark { upstream: Partition, mark: InputMark },
 }
 
+/// What one record of a topic says in which an aggregate may have partial states ([`crate::stage::aggregate::combine`]).
+#[derive(Clone, Debug, PartialEq)]
+pub enum CombinedFrame {
+    Plain(Frame),
+    /// What that task has added up of its rows: a state for each key in a pane, and how far the task had come before the last of its rows. The
+    /// time is that of one of them.
+    Partials {
+        upstream: Partition,
+        made: MadeBy,
+        batch: Batch,
+        marks: Vec<Watermark>,
+    },
+    /// That task has come so far and is idle. Its readers may go on without it, but not beyond `until`.
+    Idle {
+        upstream: Partition,
+        watermark: Watermark,
+        until: Watermark,
+    },
+}
+
 /// The frames that hold `batch`, in row order; none for an empty batch. `marks`: one for each row.
 pub fn encode_rows(batch: &Batch, marks: &[Watermark], upstream: Partition) -> Vec<Vec<u8>> {
+    let frame = |range: Range<usize>| {
+        let mut writer = ByteWriter::default();
+        writer.u8(ROWS);
+        writer.varint(upstream.into());
+        write_rows(batch, marks, range, &mut writer);
+        seal(PLAIN_VERSION, writer)
+    };
+    cut(batch, frame)
+}
+
+/// As [`encode_rows`], of partial states that were made by `made`.
+pub fn encode_partials(batch: &Batch, marks: &[Watermark], made: &MadeBy, upstream: Partition) -> Vec<Vec<u8>> {
+    let frame = |range: Range<usize>| {
+        let mut writer = ByteWriter::default();
+        writer.u8(PARTIALS);
+        writer.varint(upstream.into());
+        writer.bytes(made.state.as_bytes());
+        writer.varint(made.version.into());
+        writer.fixed(&made.terms.to_le_bytes());
+        write_rows(batch, marks, range, &mut writer);
+        seal(FRAME_VERSION, writer)
+    };
+    cut(batch, frame)
+}
+
+/// `batch` in as many frames as it needs.
+fn cut(batch: &Batch, frame: impl Fn(Range<usize>) -> Vec<u8>) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     let mut first = 0;
     let mut n_bytes = 0;
     for row in 0..batch.len() {
         let row_bytes = row_bytes(batch, row);
         if row > first && n_bytes + row_bytes > FRAME_BYTES_MAX {
-            frames.push(rows_frame(batch, marks, first..row, upstream));
+            frames.push(frame(first..row));
             (first, n_bytes) = (row, 0);
         }
         n_bytes += row_bytes;
     }
     if first < batch.len() {
-        frames.push(rows_frame(batch, marks, first..batch.len(), upstream));
+        frames.push(frame(first..batch.len()));
     }
     frames
 }
@@ -71,11 +125,29 @@ pub fn encode_watermark(mark: InputMark, upstream: Partition) -> Vec<u8> {
     writer.varint(upstream.into());
     writer.fixed(&mark.watermark.0.to_le_bytes());
     writer.bool(mark.is_idle);
-    seal(writer)
+    seal(PLAIN_VERSION, writer)
+}
+
+/// The frame that says that this task has come so far and is idle, and how far others may go without it.
+pub fn encode_idle(watermark: Watermark, until: Watermark, upstream: Partition) -> Vec<u8> {
+    let mut writer = ByteWriter::default();
+    writer.u8(IDLE);
+    writer.varint(upstream.into());
+    writer.fixed(&watermark.0.to_le_bytes());
+    writer.fixed(&until.0.to_le_bytes());
+    seal(FRAME_VERSION, writer)
 }
 
 /// Reads a frame whose rows, if any, have the fields of `schema`. Never panics, whatever the bytes.
 pub fn decode(value: &[u8], schema: &Schema) -> Result<Frame, StateError> {
+    match decode_combined(value, schema, None)? {
+        CombinedFrame::Plain(frame) => Ok(frame),
+        CombinedFrame::Partials { .. } | CombinedFrame::Idle { .. } => Err(StateError::Damaged("a frame of another topic")),
+    }
+}
+
+/// As [`decode`], of a topic that may also hold partial states with the fields of `partials`.
+pub fn decode_combined(value: &[u8], schema: &Schema, partials: Option<&Schema>) -> Result<CombinedFrame, StateError> {
     let (&version, rest) = value.split_first().ok_or(StateError::Damaged("no version"))?;
     if !(1..=FRAME_VERSION).contains(&version) {
         return Err(StateError::Version { found: version, reads: FRAME_VERSION });
@@ -87,14 +159,20 @@ pub fn decode(value: &[u8], schema: &Schema) -> Result<Frame, StateError> {
     let mut reader = ChangeReader::new(body);
     let what = reader.u8()?;
     let upstream = u32::try_from(reader.varint()?).map_err(|_| StateError::Damaged("an upstream partition"))?;
+    let is_plain = version <= PLAIN_VERSION;
     let frame = match what {
-        ROWS => {
+        ROWS if is_plain => {
             let (batch, marks) = read_rows(&mut reader, version, schema)?;
-            Frame::Rows { upstream, batch, marks }
+            CombinedFrame::Plain(Frame::Rows { upstream, batch, marks })
         }
-        WATERMARK => {
+        WATERMARK if is_plain => {
             let watermark = Watermark(read_numbers(&mut reader, 1)?[0]);
-            Frame::Watermark { upstream, mark: InputMark { watermark, is_idle: reader.bool()? } }
+            CombinedFrame::Plain(Frame::Watermark { upstream, mark: InputMark { watermark, is_idle: reader.bool()? } })
+        }
+        PARTIALS if !is_plain => read_partials(&mut reader, upstream, partials)?,
+        IDLE if !is_plain => {
+            let marks = read_numbers(&mut reader, 2)?;
+            CombinedFrame::Idle { upstream, watermark: Watermark(marks[0]), until: Watermark(marks[1]) }
         }
         _ => return Err(StateError::Damaged("an unknown kind of frame")),
     };
@@ -112,10 +190,7 @@ fn row_bytes(batch: &Batch, row: usize) -> usize {
     18 + columns.sum::<usize>()
 }
 
-fn rows_frame(batch: &Batch, marks: &[Watermark], range: Range<usize>, upstream: Partition) -> Vec<u8> {
-    let mut writer = ByteWriter::default();
-    writer.u8(ROWS);
-    writer.varint(upstream.into());
+fn write_rows(batch: &Batch, marks: &[Watermark], range: Range<usize>, writer: &mut ByteWriter) {
     writer.varint(range.len() as u64);
     batch.times[range.clone()].iter().for_each(|time| writer.fixed(&time.0.to_le_bytes()));
     let mut last = Watermark::UNKNOWN;
@@ -130,12 +205,11 @@ fn rows_frame(batch: &Batch, marks: &[Watermark], range: Range<usize>, upstream:
     }
     writer.varint(batch.rows.columns().len() as u64);
     if range.len() == batch.len() {
-        batch.rows.columns().iter().for_each(|column| write_column(column, &mut writer));
+        batch.rows.columns().iter().for_each(|column| write_column(column, writer));
     } else {
         let rows: Vec<u32> = range.map(|row| row as u32).collect();
-        batch.rows.columns().iter().for_each(|column| write_column(&column.take(&rows), &mut writer));
+        batch.rows.columns().iter().for_each(|column| write_column(&column.take(&rows), writer));
     }
-    seal(writer)
 }
 
 fn write_column(column: &Column, to: &mut ByteWriter) {
@@ -155,13 +229,31 @@ fn write_column(column: &Column, to: &mut ByteWriter) {
     }
 }
 
-fn seal(body: ByteWriter) -> Vec<u8> {
+fn seal(version: u8, body: ByteWriter) -> Vec<u8> {
     let body = body.into_bytes();
     let mut frame = Vec::with_capacity(5 + body.len());
-    frame.push(FRAME_VERSION);
+    frame.push(version);
     frame.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
     frame.extend_from_slice(&body);
     frame
+}
+
+fn read_partials(
+    reader: &mut ChangeReader<'_>,
+    upstream: Partition,
+    schema: Option<&Schema>,
+) -> Result<CombinedFrame, StateError> {
+    let schema = schema.ok_or(StateError::Damaged("partial states where nothing is added up"))?;
+    let state = std::str::from_utf8(reader.bytes()?).map_err(|_| StateError::Damaged("the name of a state"))?.to_owned();
+    let version = u32::try_from(reader.varint()?).map_err(|_| StateError::Damaged("the version of a state"))?;
+    let (terms, _) = reader.fixed(4)?.as_chunks::<4>();
+    let made = MadeBy { state, version, terms: u32::from_le_bytes(terms[0]) };
+    let (batch, marks) = read_rows(reader, FRAME_VERSION, schema)?;
+    let states = batch.rows.column(schema.len() - 1);
+    if (0..batch.len()).any(|row| states.at(row) == Value::Bytes(b"")) {
+        return Err(StateError::Damaged("an empty state"));
+    }
+    Ok(CombinedFrame::Partials { upstream, made, batch, marks })
 }
 
 fn read_rows(reader: &mut ChangeReader<'_>, version: u8, schema: &Schema) -> Result<(Batch, Vec<Watermark>), StateError> {
@@ -255,7 +347,7 @@ fn kind_code(kind: Kind) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::column::{RowBuilder, Value};
+    use crate::column::RowBuilder;
     use proptest::prelude::*;
 
     fn schema() -> Schema {
@@ -324,7 +416,7 @@ mod tests {
     fn sealed(body: Vec<u8>) -> Vec<u8> {
         let mut writer = ByteWriter::default();
         writer.fixed(&body);
-        seal(writer)
+        seal(PLAIN_VERSION, writer)
     }
 
     proptest! {
@@ -391,6 +483,41 @@ mod tests {
         }
     }
 
+    fn partial_schema() -> Schema {
+        let field =
+            |(name, field_type): (&str, FieldType)| Field { name: name.into(), path: name.into(), field_type, required: true };
+        Schema { fields: [("key", FieldType::Text), ("@state", FieldType::Bytes)].map(field).into() }
+    }
+
+    /// Keys with their states, of state "V" 7.
+    fn partials(rows: &[(&str, &[u8])]) -> (Batch, Vec<Watermark>, MadeBy) {
+        let mut builder = RowBuilder::new([Kind::Bytes, Kind::Bytes]);
+        rows.iter().for_each(|(key, state)| builder.push([Value::Bytes(key.as_bytes()), Value::Bytes(state)]));
+        let batch = Batch::made(builder.finish(), vec![EventTime(-2); rows.len()], None);
+        (batch, vec![Watermark(-9); rows.len()], MadeBy { state: "V".to_owned(), version: 7, terms: 0x0102_0304 })
+    }
+
+    #[test]
+    fn partial_states_and_silence_are_read_where_they_may_be() {
+        let (batch, marks, made) = partials(&[("a", b"1"), ("b", b"22")]);
+        let frame = encode_partials(&batch, &marks, &made, 300).remove(0);
+        let expected = CombinedFrame::Partials { upstream: 300, made: made.clone(), batch, marks };
+        assert_eq!(decode_combined(&frame, &schema(), Some(&partial_schema())), Ok(expected));
+        assert!(decode_combined(&frame, &schema(), None).is_err() && decode(&frame, &partial_schema()).is_err());
+        assert!(decode_combined(&frame, &schema(), Some(&schema())).is_err());
+        let silent = encode_idle(Watermark(5), Watermark(9), 300);
+        let expected = CombinedFrame::Idle { upstream: 300, watermark: Watermark(5), until: Watermark(9) };
+        assert_eq!(decode_combined(&silent, &schema(), None), Ok(expected));
+        assert!(decode(&silent, &schema()).is_err());
+        let (empty, marks, _) = partials(&[("a", b"1"), ("b", b"")]);
+        let frame = encode_partials(&empty, &marks, &made, 300).remove(0);
+        let refused = decode_combined(&frame, &schema(), Some(&partial_schema()));
+        assert_eq!(refused, Err(StateError::Damaged("an empty state")));
+        for (frame, len) in [&frame, &silent].into_iter().flat_map(|frame| (0..frame.len()).map(move |len| (frame, len))) {
+            assert!(decode_combined(&frame[..len], &schema(), Some(&partial_schema())).is_err());
+        }
+    }
+
     #[test]
     fn long_batches_are_cut() {
         let row = |n: i64, len: usize| (n, 0, false, "x".repeat(len), Some(n), None, None, None);
@@ -425,8 +552,8 @@ mod tests {
         );
         assert_eq!(refused(&|schema| schema.fields[4].required = true), StateError::Damaged("null in a required column"));
         let mut other = frame.clone();
-        other[0] = 3;
-        assert_eq!(decode(&other, &schema()), Err(StateError::Version { found: 3, reads: FRAME_VERSION }));
+        other[0] = 4;
+        assert_eq!(decode(&other, &schema()), Err(StateError::Version { found: 4, reads: FRAME_VERSION }));
         assert_eq!(decode(&[], &schema()), Err(StateError::Damaged("no version")));
         assert_eq!(decode(&[2, 0, 0], &schema()), Err(StateError::Damaged("no checksum")));
         let mut longer = frame[5..].to_vec();
@@ -489,5 +616,13 @@ mod tests {
                          02 00 000000000000f83f 00 00 01 03 00 01000000 ff";
         let frame = encode_rows(&batch(std::slice::from_ref(&row), true), &[Watermark(-9)], 300).remove(0);
         assert_eq!(frame, read(version_2, vec![Watermark(-9)]));
+        // Version, checksum; partial states, upstream, name, version, terms, count; time, mark, revised; columns: key, state.
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let (batch, marks, made) = partials(&[("k", b"\x01")]);
+        let version_3 = "02ac02 0156 07 04030201 01 feffffffffffffff f7ffffffffffffff7f 00 02 0300 01000000 6b 0300 01000000 01";
+        let frame = encode_partials(&batch, &marks, &made, 300).remove(0);
+        assert_eq!((frame[0], hex(&frame[5..])), (3, version_3.replace(' ', "")));
+        let frame = encode_idle(Watermark(5), Watermark(-1), 300);
+        assert_eq!((frame[0], hex(&frame[5..])), (3, "03ac02 0500000000000000 ffffffffffffffff".replace(' ', "")));
     }
 }

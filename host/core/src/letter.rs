@@ -245,7 +245,7 @@ fn seen_by_others(plan: &Plan, consumers: &[Consumer], refused_by: &str, shared:
     let mut others = Vec::new();
     for consumer in consumers {
         match *consumer {
-            Consumer::Stage { stage, .. } if *plan.stages[stage].name == *refused_by => {}
+            _ if is_of(plan, *consumer, refused_by) => {}
             Consumer::Stage { stage, .. } => match &plan.stages[stage].kind {
                 StageKind::Dedup { .. } if leads_to(plan, stage, refused_by) => {
                     return Some(Obstacle::Deduplicated { stage: plan.stages[stage].name.to_string() });
@@ -259,11 +259,21 @@ fn seen_by_others(plan: &Plan, consumers: &[Consumer], refused_by: &str, shared:
     (!shared && !others.is_empty()).then(|| Obstacle::Shared { with: others.join(", ") })
 }
 
+/// Whether rows come to the stage called `name` as the records they were: also where it adds them up before they are moved.
+fn is_of(plan: &Plan, consumer: Consumer, name: &str) -> bool {
+    let stage = match consumer {
+        Consumer::Stage { stage, .. } => Some(stage),
+        Consumer::Shuffle(shuffle) => plan.partials_for(shuffle).map(|(stage, _)| stage),
+        Consumer::Sink(_) => None,
+    };
+    stage.is_some_and(|stage| *plan.stages[stage].name == *name)
+}
+
 /// Whether the rows that `stage` lets through come to the stage called `to` as the records they were.
 fn leads_to(plan: &Plan, stage: usize, to: &str) -> bool {
     let consumers = plan.stages[stage].outputs.iter().flat_map(|output| &output.consumers);
     consumers.clone().any(|consumer| match *consumer {
-        Consumer::Stage { stage, .. } if *plan.stages[stage].name == *to => true,
+        _ if is_of(plan, *consumer, to) => true,
         Consumer::Stage { stage, .. } => matches!(plan.stages[stage].kind, StageKind::Dedup { .. }) && leads_to(plan, stage, to),
         Consumer::Shuffle(_) | Consumer::Sink(_) => false,
     })

@@ -12,6 +12,7 @@ use crate::{
     schema::{Field, FieldType, Schema},
 };
 
+mod combined;
 mod difference;
 mod failing;
 mod files;
@@ -247,6 +248,8 @@ pub struct ShufflePlan {
     pub to_fragment: FragmentIdx,
     /// Which partition a row goes to.
     pub to: ShuffleTo,
+    /// Whether the aggregate behind it adds rows up before they are sent ([`crate::stage::combine`]). Then it reads nothing else.
+    pub is_combined: bool,
     pub stream: Stream,
 }
 

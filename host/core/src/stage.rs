@@ -105,6 +105,11 @@ impl Batch {
         }
     }
 
+    /// These rows as they came on `input` of the task, which stood at `marks` before each.
+    pub fn judged_before(self, input: usize, marks: Vec<Watermark>) -> Batch {
+        Batch { before: Some(Before { input, marks }), ..self }
+    }
+
     pub fn len(&self) -> usize {
         self.rows.len()
     }
@@ -143,7 +148,19 @@ pub struct Outbox {
     pub emitted: Vec<(usize, Batch)>,
     pub late: Vec<LateRows>,
     pub dead: Vec<DeadRows>,
+    /// Only of what stands in front of a shuffle ([`aggregate::combine`]).
+    pub crossing: Vec<Crossing>,
     pub counts: StageCounts,
+}
+
+/// What is sent through a shuffle of some rows: states first, which some of them were added to, and then the others.
+#[derive(Debug)]
+pub struct Crossing {
+    /// The columns of [`crate::plan::StagePlan::partial_schema`].
+    pub partials: Batch,
+    pub partial_marks: Vec<Watermark>,
+    pub rows: Batch,
+    pub marks: Vec<Watermark>,
 }
 
 /// Rows that came after their window, or after the state they needed, was given up.

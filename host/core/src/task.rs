@@ -35,6 +35,7 @@ use crate::{
 
 mod anew;
 mod bases;
+mod combining;
 mod failing;
 mod feeds;
 mod files;
@@ -59,10 +60,11 @@ pub use migrating::{FAILURES_MAX, Migration, StageMigration, Unmigrated};
 
 use anew::Restoring;
 use bases::Bases;
+use combining::Said;
 use feeds::Feeds;
 use files::FedFiles;
 use flow::Waiting;
-use input::{Delivery, InputState};
+use input::{Arrived, Delivery, InputState};
 use memory::Memory;
 use output::Outputs;
 use stages::Stage;
@@ -180,13 +182,16 @@ struct Outward {
     low: LowWatermark,
     /// What its partitions were told last.
     sent: InputMark,
+    /// Up to where others may ever have gone on without this task, as it was idle.
+    granted: Watermark,
 }
 
 impl Task {
     /// The task of `fragment` on `partition`, without any state.
     pub fn new(plan: Arc<Plan>, fragment: FragmentIdx, partition: Partition) -> Task {
         let of_fragment = &plan.fragments[fragment];
-        let stages = Stage::all(&plan, of_fragment);
+        let mut stages = Stage::all(&plan, of_fragment);
+        combining::add_stages(&plan, fragment, &mut stages);
         let mut places = vec![None; plan.stages.len()];
         stages.iter().enumerate().for_each(|(at, stage)| places[stage.idx] = Some(at));
         let outward = |shuffle| Outward {
@@ -194,6 +199,7 @@ impl Task {
             feeds: Feeds::of_shuffle(&plan, fragment, shuffle, &stages),
             low: LowWatermark::default(),
             sent: InputMark::UNKNOWN,
+            granted: Watermark::UNKNOWN,
         };
         Task {
             fragment,
@@ -254,7 +260,8 @@ impl Task {
                 self.memory().read(&mut body)?;
                 continue;
             }
-            let stage = self.stages.iter_mut().find(|stage| *self.plan.stages[stage.idx].name == *name);
+            let is_it = |stage: &&mut Stage| *self.plan.stages[stage.idx].name == *name && stage.state.keeps_state();
+            let stage = self.stages.iter_mut().find(is_it);
             let stage = stage.ok_or_else(|| StateError::UnknownStage(name.to_owned()))?;
             if stage.restoring != Restoring::Skipped {
                 stage.state.operator().restore(&mut body)?;
@@ -355,8 +362,11 @@ impl Task {
             InputState::Shuffle(shuffle) => Place::Source(&plan.shuffles[shuffle.shuffle].topic),
         };
         self.outputs.dead_records(place, plan.input_topic(of_fragment), batch, &decoded.dead, effects);
-        for batch in decoded.batches {
-            self.deliver(plan.input_stream(of_fragment), batch, effects);
+        for arrived in decoded.arrived {
+            match arrived {
+                Arrived::Rows(batch) => self.deliver(plan.input_stream(of_fragment), batch, effects),
+                Arrived::Partials(made, batch) => self.partials(plan.input_stream(of_fragment), &made, batch, effects),
+            }
         }
         self.raising = Some(0);
         self.run(effects);
@@ -389,9 +399,10 @@ impl Task {
         for outward in &mut self.outward {
             outward.low.update(outward.feeds.marks(&self.inputs, &self.stages, self.now));
             let mark = outward.low.mark();
-            if mark != outward.sent {
-                outward.sent = mark;
-                self.outputs.shuffle_mark(outward.shuffle, mark, self.now);
+            match outward.said(&self.plan, mark, self.now) {
+                Some(Said::Mark(mark)) => self.outputs.shuffle_mark(outward.shuffle, mark, self.now),
+                Some(Said::Idle { watermark, until }) => self.outputs.shuffle_idle(outward.shuffle, watermark, until, self.now),
+                None => {}
             }
         }
         files::tell(&mut self.files, &self.inputs, &self.stages, self.now, &mut self.outputs);

@@ -133,22 +133,32 @@ impl SourceClock {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstreams {
     marks: Vec<InputMark>,
+    /// How far the others may go without each while it is idle.
+    untils: Vec<Watermark>,
     low: LowWatermark,
 }
 
 impl Upstreams {
     /// `n_upstreams` tasks that have not said anything yet.
     pub fn new(n_upstreams: u32) -> Upstreams {
-        Upstreams { marks: vec![InputMark::UNKNOWN; n_upstreams as usize], low: LowWatermark::default() }
+        let n_upstreams = n_upstreams as usize;
+        let (marks, untils) = (vec![InputMark::UNKNOWN; n_upstreams], vec![Watermark::END; n_upstreams]);
+        Upstreams { marks, untils, low: LowWatermark::default() }
     }
 
     /// The upstream task of partition `upstream` said `mark`. Returns `false`, and changes nothing, for a partition that does not exist.
     ///
     /// A lower watermark than before is an epoch that was written twice (at-least-once): the higher one stays.
     pub fn heard(&mut self, upstream: u32, mark: InputMark) -> bool {
+        self.heard_until(upstream, mark, Watermark::END)
+    }
+
+    /// As [`Upstreams::heard`]; while that task is idle, the others may not go beyond `until` without it.
+    pub fn heard_until(&mut self, upstream: u32, mark: InputMark, until: Watermark) -> bool {
         let Some(known) = self.marks.get_mut(upstream as usize) else { return false };
         *known = InputMark { watermark: known.watermark.max(mark.watermark), is_idle: mark.is_idle };
-        self.low.update(self.marks.iter().copied());
+        self.untils[upstream as usize] = until;
+        self.low.update_until(self.marks.iter().copied(), limit(&self.marks, &self.untils));
         true
     }
 
@@ -161,7 +171,7 @@ impl Upstreams {
         each_once(marks, |watermark| {
             let known = self.marks[upstream as usize].watermark;
             others[upstream as usize] = InputMark { watermark: known.max(watermark), is_idle: false };
-            self.low.after(others.iter().copied()).watermark
+            self.low.after_until(others.iter().copied(), limit(&others, &self.untils)).watermark
         })
     }
 
@@ -170,18 +180,25 @@ impl Upstreams {
         self.low.mark()
     }
 
-    /// What each upstream task said last: together with [`Upstreams::mark`] all there is to write down.
-    pub fn marks(&self) -> &[InputMark] {
-        &self.marks
+    /// What each upstream task said last, and how far the others may go without it: together with [`Upstreams::mark`] all there is to
+    /// write down.
+    pub fn marks(&self) -> impl ExactSizeIterator<Item = (InputMark, Watermark)> + '_ {
+        self.marks.iter().copied().zip(self.untils.iter().copied())
     }
 
     /// Continues from the marks of an earlier life and the minimum that it had reached.
-    pub fn restore(&mut self, marks: &[InputMark], low: Watermark) {
-        for (upstream, mark) in marks.iter().enumerate() {
-            self.heard(upstream as u32, *mark);
+    pub fn restore(&mut self, marks: &[(InputMark, Watermark)], low: Watermark) {
+        for (upstream, (mark, until)) in marks.iter().enumerate() {
+            self.heard_until(upstream as u32, *mark, *until);
         }
         self.low.restore(low);
     }
+}
+
+/// How far the others may go without those that are idle.
+fn limit(marks: &[InputMark], untils: &[Watermark]) -> Watermark {
+    let idle = marks.iter().zip(untils).filter(|(mark, _)| mark.is_idle && mark.watermark != Watermark::END);
+    idle.map(|(_, until)| *until).min().unwrap_or(Watermark::END)
 }
 
 /// The minimum over inputs, which never goes back: not when an idle input wakes up behind the others, nor after a restart.
@@ -200,7 +217,12 @@ impl Default for LowWatermark {
 impl LowWatermark {
     /// Takes the minimum over `inputs` as they are now. Returns whether the watermark rose.
     pub fn update(&mut self, inputs: impl IntoIterator<Item = InputMark>) -> bool {
-        let InputMark { watermark, is_idle } = self.after(inputs);
+        self.update_until(inputs, Watermark::END)
+    }
+
+    /// As [`LowWatermark::update`], but not beyond `until`, unless all have ended.
+    fn update_until(&mut self, inputs: impl IntoIterator<Item = InputMark>, until: Watermark) -> bool {
+        let InputMark { watermark, is_idle } = self.after_until(inputs, until);
         let rose = watermark > self.watermark;
         *self = LowWatermark { watermark, is_idle };
         rose
@@ -208,7 +230,11 @@ impl LowWatermark {
 
     /// What [`LowWatermark::mark`] is after an [`LowWatermark::update`] with `inputs`.
     pub fn after(&self, inputs: impl IntoIterator<Item = InputMark>) -> InputMark {
-        let low = lowest(inputs);
+        self.after_until(inputs, Watermark::END)
+    }
+
+    fn after_until(&self, inputs: impl IntoIterator<Item = InputMark>, until: Watermark) -> InputMark {
+        let low = lowest(inputs).map(|low| if low == Watermark::END { low } else { low.min(until) });
         InputMark { watermark: low.map_or(self.watermark, |low| low.max(self.watermark)), is_idle: low.is_none() }
     }
 
@@ -350,7 +376,7 @@ mod tests {
         assert!(!upstreams.heard(3, mark(0, false)));
         // An epoch that was written twice.
         upstreams.heard(1, mark(5, false));
-        assert_eq!(upstreams.marks()[1], mark(20, false));
+        assert_eq!(upstreams.marks().nth(1), Some((mark(20, false), Watermark::END)));
         for upstream in 0..3 {
             assert!(upstreams.heard(upstream, mark(30, true)));
         }
@@ -363,13 +389,38 @@ mod tests {
     }
 
     #[test]
+    fn others_go_on_without_an_idle_task_as_far_as_it_said() {
+        let mut upstreams = Upstreams::new(2);
+        upstreams.heard(0, mark(5, false));
+        assert!(upstreams.heard_until(1, mark(3, true), Watermark(8)));
+        assert_eq!(upstreams.mark(), mark(5, false));
+        assert_eq!(upstreams.before(0, vec![Watermark(7), Watermark(20)]), [Watermark(7), Watermark(8)]);
+        upstreams.heard(0, mark(20, false));
+        assert_eq!(upstreams.mark(), mark(8, false));
+        let mut again = Upstreams::new(2);
+        again.restore(&upstreams.marks().collect::<Vec<_>>(), Watermark(8));
+        assert_eq!(again, upstreams);
+        upstreams.heard_until(1, mark(3, true), Watermark(30));
+        assert_eq!(upstreams.mark(), mark(20, false));
+        // Awake, and behind: nothing moves back, and nothing goes on.
+        upstreams.heard(1, mark(3, false));
+        upstreams.heard(0, mark(25, false));
+        assert_eq!(upstreams.mark(), mark(20, false));
+        upstreams.heard(0, ENDED);
+        upstreams.heard_until(1, mark(9, true), Watermark(40));
+        assert_eq!(upstreams.mark(), mark(20, true), "an end is reached only together");
+        upstreams.heard(1, ENDED);
+        assert_eq!(upstreams.mark(), ENDED);
+    }
+
+    #[test]
     fn a_restored_shuffle_input_continues_where_it_was() {
         let mut before = Upstreams::new(2);
         before.heard(0, mark(10, false));
         before.heard(1, mark(4, true));
         before.heard(1, mark(4, false));
         let mut after = Upstreams::new(2);
-        after.restore(before.marks(), before.mark().watermark);
+        after.restore(&before.marks().collect::<Vec<_>>(), before.mark().watermark);
         assert_eq!(after, before);
         assert_eq!(after.mark(), mark(10, false));
     }

@@ -20,7 +20,7 @@ use std::{
 };
 
 use reelflow_core::{
-    plan::FragmentIdx,
+    plan::{FragmentIdx, StagePlan},
     record::{Offset, Partition, RecordBatch},
     shadow::{
         comparison::{Compared, Comparison},
@@ -39,15 +39,15 @@ use reelflow_ports::{
 
 use crate::{
     code::Program,
-    error::{RecoveryError, RunError, StageError},
+    error::{RunError, StageError},
     patience::Patience,
-    recovery::{self, Durable, Recovered},
     settings::Outage,
     shadow::{passing::Passing, read_only::ReadOnly, side::Side},
     usage::CallUsage,
-    worker::{self, Step},
+    worker::Step,
 };
 
+mod copying;
 mod passing;
 mod read_only;
 mod schemas;
@@ -232,61 +232,6 @@ impl Shadow {
         }
     }
 
-    /// Copies all tasks as they were committed last.
-    fn copy(&mut self) -> Result<(), RunError> {
-        let mut tries = 1;
-        let recovered = loop {
-            match self.committed() {
-                Ok(recovered) => break recovered,
-                // Cut while it was read; or hidden by a transaction that was open just then.
-                Err(RunError::Log(LogError::OffsetLost { .. } | LogError::Unavailable(_))) if tries < COPIES_MAX => {
-                    tries += 1;
-                    self.reading.clock.sleep(COPY_AGAIN_AFTER);
-                }
-                Err(error) => return Err(error),
-            }
-        };
-        self.n_copies += 1;
-        self.n_committed = recovered.iter().filter(|one| one.point.epoch > 0).count();
-        self.inputs.clear();
-        self.passing.clear();
-        self.job_watermarks.clear();
-        self.sides.iter_mut().for_each(|side| side.tasks.clear());
-        for one in recovered {
-            if self.fragments.contains(&one.fragment) {
-                self.adopt(one)?;
-            }
-        }
-        let now = self.reading.clock.now();
-        self.ticked = now;
-        (0..self.sides[0].tasks.len()).try_for_each(|task_idx| self.both(task_idx, || Input::ClockRead { now }))
-    }
-
-    fn committed(&self) -> Result<Vec<Recovered>, RunError> {
-        let plan = self.sides[0].plan();
-        let partitions: Vec<Partition> = (0..plan.n_partitions).collect();
-        let durable = Durable { log: &*self.reading.log, bases: self.reading.bases.as_deref() };
-        recovery::recover(&durable, plan, &worker::group_of(plan), self.reading.guarantee, &partitions)
-    }
-
-    /// Takes over one task, for both programs in the same way: what only one of them had been through could differ by that.
-    fn adopt(&mut self, mut recovered: Recovered) -> Result<(), RunError> {
-        let task_idx = self.sides[0].tasks.len();
-        let plan = self.sides[0].plan().clone();
-        for side in &mut self.sides {
-            let unfit = |why| RunError::Recovery {
-                task: recovery::name(&plan, recovered.fragment, recovered.partition),
-                why: RecoveryError::State(why),
-            };
-            side.tasks.push(recovered.task.under(side.plan().clone()).map_err(unfit)?);
-        }
-        let inputs = recovery::inputs(&plan, recovered.fragment, recovered.partition);
-        for (input, (at, next)) in inputs.into_iter().zip(&recovered.positions).enumerate() {
-            self.inputs.push(ShadowInput { at, task_idx, input, next: *next, is_at_end: false });
-        }
-        Ok(())
-    }
-
     fn read_all(&mut self) -> Result<Step, RunError> {
         let mut step = Step::Idle;
         for idx in 0..self.inputs.len() {
@@ -391,8 +336,13 @@ impl Shadow {
 /// The fragments with a plugin that is another one in `new`; all of them, if there is none.
 fn differing_fragments(old: &Program, new: &Program) -> BTreeSet<FragmentIdx> {
     let is_new = new.changed_from(old);
-    let stages = new.plan.stages.iter().filter(|stage| stage.kind.plugin().is_some_and(|plugin| is_new[plugin]));
-    let found: BTreeSet<FragmentIdx> = stages.map(|stage| stage.fragment).collect();
+    let is_new = |stage: &StagePlan| stage.kind.plugin().is_some_and(|plugin| is_new[plugin]);
+    let stages = new.plan.stages.iter().filter(|stage| is_new(stage)).map(|stage| stage.fragment);
+    // Where rows are added up before they are moved, the plugin works there as well.
+    let combined = (0..new.plan.shuffles.len())
+        .filter(|shuffle| new.plan.combines_for(*shuffle).is_some_and(|stage| is_new(&new.plan.stages[stage])))
+        .map(|shuffle| new.plan.shuffles[shuffle].from_fragment);
+    let found: BTreeSet<FragmentIdx> = stages.chain(combined).collect();
     if found.is_empty() { all_fragments(new) } else { found }
 }
 

@@ -9,13 +9,17 @@ use reelflow_core::{
     frame,
     letter::call::{DeadCall, Function, States},
     plugin::{Clock, TimeRead, Timer},
-    stage::{Batch, Revision},
+    stage::{Batch, Revision, aggregate::combine::MadeBy},
     time::{EventTime, WallTime, Watermark, Window},
     watermark::InputMark,
 };
 use reelflow_fuzz::{
     run::corpus,
-    targets::{answer::BASE, frame::schema, state},
+    targets::{
+        answer::BASE,
+        frame::{partial_schema, schema},
+        state,
+    },
 };
 use reelflow_simulation::{
     input::{self, Event},
@@ -135,10 +139,16 @@ fn frames() -> Seeds {
     let body = |frame: &[u8]| [&frame[..1], &frame[5..]].concat();
     let rows = |revisions| body(&frame::encode_rows(&batch(revisions), &marks, 3)[0]);
     let mark = InputMark { watermark: Watermark(41), is_idle: true };
+    let mut builder = RowBuilder::new(partial_schema().fields.iter().map(|field| field.field_type.kind()));
+    builder.push([Value::Bytes(b"k"), Value::Bytes(b"\x01")]);
+    let partials = Batch::made(builder.finish(), vec![EventTime(-2)], None);
+    let made = MadeBy { state: "V".to_owned(), version: 7, terms: 0x0102_0304 };
     vec![
         ("rows".to_owned(), rows(None)),
         ("revised".to_owned(), rows(Some(revisions))),
         ("watermark".to_owned(), body(&frame::encode_watermark(mark, 7))),
+        ("partials".to_owned(), body(&frame::encode_partials(&partials, &[Watermark(-9)], &made, 300)[0])),
+        ("idle".to_owned(), body(&frame::encode_idle(Watermark(5), Watermark(-1), 300))),
     ]
 }
 

@@ -118,7 +118,7 @@ fn killed_and_spoilt(log: &LogKind, moments_ms: std::ops::Range<u64>) -> Result<
         for (folder, paths) in bases(&job)?.into_iter().filter(|(_, paths)| paths.len() <= 2) {
             if spoilt.insert(folder) {
                 let newest = &paths[paths.len() - 1];
-                if spoilt.len() % 2 == 0 { spoil(newest)? } else { fs::remove_file(newest)? }
+                if spoilt.len().is_multiple_of(2) { spoil(newest)? } else { fs::remove_file(newest)? }
             }
         }
     }

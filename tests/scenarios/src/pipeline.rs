@@ -175,7 +175,7 @@ impl Builder {
     }
 
     fn shuffle<'a>(&mut self, name: &str, input: From, words: impl Iterator<Item = &'a str>) -> Result<(), String> {
-        let words = Words::parse(words, &["key", "to"])?;
+        let words = Words::parse(words, &["key", "to", "combine"])?;
         let shuffle = self.plan.shuffles.len();
         let from_fragment = self.fragment(input);
         let stream = self.stream_mut(input);
@@ -191,7 +191,8 @@ impl Builder {
         };
         let stream = Stream { schema, consumers: Vec::new() };
         let topic = format!("reel.case.{name}").into();
-        self.plan.shuffles.push(ShufflePlan { topic, from_fragment, to_fragment: self.n_fragments, to, stream });
+        let is_combined = words.0.contains_key("combine");
+        self.plan.shuffles.push(ShufflePlan { topic, from_fragment, to_fragment: self.n_fragments, to, is_combined, stream });
         self.n_fragments += 1;
         self.streams.insert(name.to_owned(), From::Shuffle(shuffle));
         Ok(())

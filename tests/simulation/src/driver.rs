@@ -7,7 +7,7 @@ use std::{
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use reelflow_core::{checkpoint::BASE_AFTER_BYTES, plan::Emission, time::WallTime};
+use reelflow_core::{checkpoint::BASE_AFTER_BYTES, time::WallTime};
 use reelflow_ports::{
     clock::Clock,
     log::{Guarantee, Log, NewTopic, Retention},
@@ -29,11 +29,12 @@ use crate::{
     chaos::Chaos,
     input::{self, BEGIN_MS, Event},
     oracle::{self, Outcome},
-    shape::{FOR_EVER_MS, Kind, Shape},
+    shape::Shape,
     stores::{StoreReport, Stores},
     upgrades::Upgrades,
 };
 
+mod draw;
 pub mod resets;
 mod watch;
 
@@ -107,12 +108,8 @@ pub fn run_with_stores(seed: u64, is_loud: bool) -> Report {
 
 fn run_with(seed: u64, is_loud: bool, also: Also) -> Report {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let (shape, guarantee) = draw(&mut rng, seed % 5 == 4);
-    // Not drawn either.
-    let shape = match seed % 10 == 7 && also != Also::Upgrades {
-        true => Shape { kind: Kind::Global, lateness_ms: FOR_EVER_MS, emission: Emission::Upsert, ..shape },
-        false => shape,
-    };
+    let (shape, guarantee) = draw::draw(&mut rng, seed);
+    let shape = if also == Also::Upgrades { shape } else { draw::sometimes_global(shape, seed) };
     // Without transactions what a trial has written stays.
     let guarantee = if also == Also::Upgrades { Guarantee::ExactlyOnce } else { guarantee };
     let events = input::events(&shape, &mut rng);
@@ -151,24 +148,6 @@ fn run_with(seed: u64, is_loud: bool, also: Also) -> Report {
         bases,
         n_skipped: count(&run.watch.n_skipped),
     }
-}
-
-/// `is_process`: not drawn, so that the other seeds are the runs that ARCHITECTURE.md tells of.
-fn draw(rng: &mut ChaCha8Rng, is_process: bool) -> (Shape, Guarantee) {
-    let kind = [Kind::Tumbling, Kind::Join, Kind::Hopping, Kind::Session][rng.random_range(0..4)];
-    let kind = if is_process { Kind::Process } else { kind };
-    // Without transactions a shuffle repeats rows like any output; and what is late may differ when an epoch is done again.
-    let guarantee = match kind != Kind::Hopping && rng.random_bool(0.2) {
-        true => Guarantee::AtLeastOnce,
-        false => Guarantee::ExactlyOnce,
-    };
-    let is_complete = guarantee == Guarantee::AtLeastOnce || rng.random_bool(0.6);
-    let lateness_ms = if is_complete { FOR_EVER_MS } else { rng.random_range(0..120_000) };
-    let emission =
-        if rng.random_bool(0.6) && !matches!(kind, Kind::Session | Kind::Process) { Emission::Upsert } else { Emission::Final };
-    let n_partitions = rng.random_range(1..=3);
-    let kind = if kind == Kind::Session && rng.random_bool(0.5) { Kind::Union } else { kind };
-    (Shape { kind, n_partitions, lateness_ms, horizon_ms: FOR_EVER_MS, emission }, guarantee)
 }
 
 impl Run {

@@ -109,7 +109,7 @@ fn answer(shape: &Shape, events: &[Event], late: &[Value]) -> Answer {
 fn answer_of(shape: &Shape, rows: &[&Event], late: &BTreeSet<(String, Option<i64>)>) -> Answer {
     match shape.kind {
         Kind::Tumbling => tallies(rows, late, TUMBLING_MS, TUMBLING_MS, &|event| event.profile.clone(), "profile"),
-        Kind::Hopping => {
+        Kind::Hopping | Kind::Combined => {
             let (size_ms, slide_ms) = HOPPING_MS;
             tallies(rows, late, size_ms, slide_ms, &|event| event.country.clone(), "country")
         }
@@ -236,7 +236,7 @@ fn key_of(shape: &Shape, row: &Value) -> Vec<String> {
     let text = |name: &str| row[name].as_str().expect("a key is text").to_owned();
     match shape.kind {
         Kind::Tumbling | Kind::Session | Kind::Union => vec![text("profile"), row["window_start"].to_string()],
-        Kind::Hopping => vec![text("country"), row["window_start"].to_string()],
+        Kind::Hopping | Kind::Combined => vec![text("country"), row["window_start"].to_string()],
         Kind::Global => vec![text("profile")],
         Kind::Join | Kind::Process => vec![text("id")],
     }

@@ -1,4 +1,4 @@
-//! The five pipelines of the simulation, built by hand: every kind of stage, one and two sources, with and without a shuffle.
+//! The pipelines of the simulation, built by hand: every kind of stage, one and two sources, with and without a shuffle.
 
 use std::sync::Arc;
 
@@ -43,6 +43,8 @@ pub enum Kind {
     Join,
     /// plays → transform → dedup → shuffle by country → hopping aggregate
     Hopping,
+    /// The same, with rows that are added up before the shuffle
+    Combined,
     /// plays → transform → dedup → sessions by profile
     Session,
     /// plays → dedup, impressions → dedup, sessions by profile of both as one stream
@@ -91,7 +93,8 @@ impl Shape {
             Kind::Process => self.process(),
             Kind::Global => self.global(),
             Kind::Join => self.join(),
-            Kind::Hopping => self.hopping(),
+            Kind::Hopping => self.hopping(false),
+            Kind::Combined => self.hopping(true),
             Kind::Union => self.union(),
         }
     }
@@ -99,7 +102,7 @@ impl Shape {
     /// The stage whose late topic tells what did not count.
     pub fn last_stage(&self) -> &'static str {
         match self.kind {
-            Kind::Tumbling | Kind::Hopping | Kind::Session | Kind::Union | Kind::Global => "tally",
+            Kind::Tumbling | Kind::Hopping | Kind::Combined | Kind::Session | Kind::Union | Kind::Global => "tally",
             Kind::Join => "pairs",
             Kind::Process => "rolling",
         }
@@ -183,7 +186,7 @@ impl Shape {
         (plan, vec![Arc::new(pass(source_schema(""), MARK)), Arc::new(plugin)])
     }
 
-    fn hopping(&self) -> (Plan, Vec<Arc<dyn Plugin>>) {
+    fn hopping(&self, is_combined: bool) -> (Plan, Vec<Arc<dyn Plugin>>) {
         let mut plan = self.empty();
         let (size_ms, slide_ms) = HOPPING_MS;
         plan.sources.push(source("plays", "", 0));
@@ -194,6 +197,7 @@ impl Shape {
             from_fragment: 0,
             to_fragment: 1,
             to: ShuffleTo::Key(vec![COUNTRY]),
+            is_combined,
             stream: Stream { schema: source_schema(""), consumers: vec![Consumer::Stage { stage: 2, port: 0 }] },
         });
         plan.stages.push(self.aggregate(1, COUNTRY, WindowSpec::Hopping { size_ms, slide_ms, offset_ms: 0 }));

@@ -41,7 +41,7 @@ fn i_12_workers_batches_and_epochs_change_no_byte_of_a_key() {
     for kind in [Kind::Tumbling, Kind::Session, Kind::Process, Kind::Global] {
         check(kind, LATENESS_MS);
     }
-    for kind in [Kind::Join, Kind::Hopping, Kind::Union] {
+    for kind in [Kind::Join, Kind::Hopping, Kind::Combined, Kind::Union] {
         check(kind, FOR_EVER_MS);
     }
 }

@@ -7,7 +7,8 @@ use reelflow_simulation::{
     undisturbed::{Kept, run},
 };
 
-const KINDS: [Kind; 7] = [Kind::Tumbling, Kind::Hopping, Kind::Session, Kind::Join, Kind::Union, Kind::Process, Kind::Global];
+const KINDS: [Kind; 8] =
+    [Kind::Tumbling, Kind::Hopping, Kind::Combined, Kind::Session, Kind::Join, Kind::Union, Kind::Process, Kind::Global];
 const HOUR_MS: i64 = 3_600_000;
 
 fn shape(kind: Kind) -> Shape {
@@ -19,7 +20,7 @@ fn shape(kind: Kind) -> Shape {
 fn rows(shape: &Shape, profile: &str, after_ms: i64) -> Vec<Event> {
     let topics: &[&'static str] = match shape.kind {
         Kind::Join | Kind::Union => &["plays", "impressions"],
-        Kind::Tumbling | Kind::Hopping | Kind::Session | Kind::Process | Kind::Global => &["plays"],
+        Kind::Tumbling | Kind::Hopping | Kind::Combined | Kind::Session | Kind::Process | Kind::Global => &["plays"],
     };
     topics.iter().map(|topic| input::of_profile(shape, topic, profile.to_owned(), after_ms)).collect()
 }
@@ -50,7 +51,7 @@ fn state_follows_live_keys() {
         let worst = long.iter().copied().fold(0.0, f64::max);
         eprintln!("{kind:?}: behind {} trims the changelog has at most {worst:.2} times the state", long.len());
         // Two tasks share a partition of the changelog where a shuffle is: it begins at the older of their bases.
-        let at_most = if kind == Kind::Hopping { 3.0 } else { 1.5 };
+        let at_most = if matches!(kind, Kind::Hopping | Kind::Combined) { 3.0 } else { 1.5 };
         assert!(worst <= at_most, "{kind:?}: {worst} in {:?}", given.trimmed);
         let changelog = given.kept.iter().map(|kept| kept.changelog_bytes).max().expect("ten generations");
         assert!(changelog < 4 * alive + 64 * 1024, "{kind:?}: {changelog} bytes of changelog, {alive} alive");

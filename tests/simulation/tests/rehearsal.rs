@@ -51,7 +51,7 @@ fn i_12_every_manner_of_a_rehearsal_gives_the_same() {
     let (mut n_late, mut n_rows, mut n_dead) = (0, 0, 0);
     for seed in 0..48 {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let kinds = [Kind::Tumbling, Kind::Hopping, Kind::Session, Kind::Process, Kind::Join, Kind::Union];
+        let kinds = [Kind::Tumbling, Kind::Hopping, Kind::Session, Kind::Process, Kind::Join, Kind::Union, Kind::Combined];
         let shape = Shape {
             kind: kinds[seed as usize % kinds.len()],
             n_partitions: 1,

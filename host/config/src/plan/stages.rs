@@ -76,7 +76,7 @@ impl<'a> Check<'a, '_, '_> {
                 let id = self.dedup_id(stage, id.as_ref(), &inputs)?;
                 Some(StageKind::Dedup { id, horizon_ms })
             }
-            config::StageKind::Aggregate { inputs, key, window, end, lateness_ms, emission, early_ms, plugin } => {
+            config::StageKind::Aggregate { inputs, key, window, end, lateness_ms, emission, early_ms, combine: _, plugin } => {
                 let inputs = self.inputs(inputs)?;
                 let columns = self.plugin_columns_of(stage, plugin, &inputs);
                 let key = self.group_key(stage, plugin, key, &inputs);

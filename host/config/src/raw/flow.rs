@@ -3,7 +3,9 @@
 use reelflow_core::plan::{Emission, WindowSpec};
 
 use super::{
-    RawSource, RawStage, failing,
+    RawSource, RawStage,
+    combine::combine,
+    failing,
     format::source_format,
     global,
     history::history,
@@ -106,7 +108,7 @@ fn declared_fields(table: &mut Table<'_>, problems: &mut Problems) -> Vec<Declar
 }
 
 /// The keys of each kind of stage, for the message about a key that belongs to another kind.
-const ELSEWHERE: [(&str, &str); 24] = [
+const ELSEWHERE: [(&str, &str); 25] = [
     failing::KEYS[0],
     failing::KEYS[1],
     failing::KEYS[2],
@@ -121,6 +123,7 @@ const ELSEWHERE: [(&str, &str); 24] = [
     ("window", "stages of kind \"aggregate\" and \"join\""),
     ("emit", "stages of kind \"aggregate\" and \"join\""),
     ("early", "stages of kind \"aggregate\""),
+    ("combine", "stages of kind \"aggregate\""),
     ("left", "stages of kind \"join\""),
     ("right", "stages of kind \"join\""),
     ("table", "stages of kind \"lookup\""),
@@ -256,6 +259,7 @@ fn aggregate(table: &mut Table<'_>, inputs: Inputs, plugin: &Option<At<String>>,
     // What `emit` is wrong about is told by itself.
     let emits_once = if says_emit { emit.as_ref().is_some_and(|emit| **emit == Emission::Final) } else { true };
     let early_ms = early(table, window.as_ref(), emits_once, problems);
+    let combine = combine(table, window.as_ref(), &inputs, problems);
     if let (Some(RawWindow { spec, .. }), Some(emit)) = (&window, &emit)
         && matches!(**spec, WindowSpec::Session { .. })
         && **emit == Emission::Upsert
@@ -272,7 +276,7 @@ fn aggregate(table: &mut Table<'_>, inputs: Inputs, plugin: &Option<At<String>>,
     let emission = emit.map_or(Emission::Final, |emit| *emit);
     let (inputs, plugin) = (some(inputs), plugin.clone());
     let (key, RawWindow { spec: window, end }) = (key?.value, window?);
-    Some(StageKind::Aggregate { inputs: inputs?, key, window, end, lateness_ms, emission, early_ms, plugin: plugin? })
+    Some(StageKind::Aggregate { inputs: inputs?, key, window, end, lateness_ms, emission, early_ms, combine, plugin: plugin? })
 }
 
 fn process(

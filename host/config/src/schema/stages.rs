@@ -59,6 +59,9 @@ pub(super) enum Stage {
         /// Whenever so much wall time has passed, what has changed is written of windows that have not ended. With `emit = "upsert"`, and
         /// windows of fixed size; hopping ones of at most 60 slides.
         early: Option<Duration>,
+        /// Whether rows are added up before they are moved by their key, if the result is the same however they are grouped. One input, windows of
+        /// fixed size, `guarantee = "exactly-once"`. Default false.
+        combine: Option<bool>,
         event_time: Option<StageTime>,
         on_error: Option<OnError>,
         errors_max: Option<ErrorsMax>,

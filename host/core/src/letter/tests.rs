@@ -134,6 +134,7 @@ fn plan(consumers: &[Consumer], behind: &[Consumer]) -> Plan {
             from_fragment: 0,
             to_fragment: 1,
             to: ShuffleTo::Everyone,
+            is_combined: false,
             stream: stream(&[]),
         }],
         sinks: vec![SinkPlan {
@@ -185,6 +186,31 @@ fn a_record_that_others_have_read_does_not_unless_that_is_wanted() {
     // The stage is gone since: whoever reads now has read it then.
     check(&[TO_OTHER], &[], clean, STRICT, shared("stage \"other\""));
     check(&[TO_DEDUP, TO_CLEAN], &[TO_OTHER], clean, STRICT, shared("stage \"unique\""));
+}
+
+/// What adds rows up before they are moved is the stage behind.
+#[test]
+fn a_record_that_died_before_it_was_moved_goes_back() {
+    let of = |consumers: &[Consumer], behind: &[Consumer]| {
+        let mut plan = plan(consumers, behind);
+        let window = crate::plan::WindowSpec::Tumbling { size_ms: 1, offset_ms: 0 };
+        plan.stages[1].kind = StageKind::Aggregate {
+            plugin: 0,
+            columns: Vec::new(),
+            key: Vec::new(),
+            window,
+            lateness_ms: 0,
+            emission: crate::plan::Emission::Final,
+            early_ms: None,
+        };
+        plan.shuffles[0].stream.consumers = vec![TO_CLEAN];
+        plan.shuffles[0].is_combined = true;
+        let all = headers(&[], (name::STAGE, "clean"), Some("1"));
+        obstacle(&plan, &letter(&all).unwrap(), STRICT)
+    };
+    assert_eq!(of(&[Consumer::Shuffle(0)], &[]), None);
+    assert_eq!(of(&[TO_DEDUP], &[Consumer::Shuffle(0)]), Some(Obstacle::Deduplicated { stage: "unique".to_owned() }));
+    assert_eq!(of(&[Consumer::Shuffle(0), TO_OTHER], &[]), Some(Obstacle::Shared { with: "stage \"other\"".to_owned() }));
 }
 
 #[test]

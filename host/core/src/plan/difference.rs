@@ -13,28 +13,18 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {
     /// Fields of a stream that are decoded, kept or emitted.
-    Fields {
-        of: StreamOf,
-        added: Vec<String>,
-        removed: Vec<String>,
-        retyped: Vec<String>,
-    },
+    Fields { of: StreamOf, added: Vec<String>, removed: Vec<String>, retyped: Vec<String> },
     State {
         stage: Arc<str>,
         was: Option<StateVersion>,
         is: Option<StateVersion>,
+        /// Whether states are also under way to the stage: rows that were added up before they were moved.
+        is_sent: bool,
     },
     /// What decides the results of a stage, as far as it comes of the code: fields that a join keeps of its rows.
-    Terms {
-        stage: Arc<str>,
-        term: &'static str,
-        was: String,
-        is: String,
-    },
+    Terms { stage: Arc<str>, term: &'static str, was: String, is: String },
     /// A running pipeline cannot take it: this would have to be the same.
-    Shape {
-        what: String,
-    },
+    Shape { what: String },
 }
 
 /// Whose fields.
@@ -70,6 +60,9 @@ impl Difference {
             Difference::Fields { of: StreamOf::Sink { is_files: true, .. }, .. } => {
                 Some("rows with the old fields wait to become files; stop the pipeline, which publishes them, and start it again")
             }
+            Difference::State { was, is, is_sent: true, .. } if !reads(is, was) => {
+                Some("rows that were added up to the old state are under way; let the new code read it, or give it another name")
+            }
             Difference::Fields { .. } | Difference::State { .. } => None,
         }
     }
@@ -79,11 +72,7 @@ impl Difference {
         match self {
             Difference::State { stage, .. } if resets.contains(stage) => false,
             Difference::Fields { of: StreamOf::Sink { .. }, removed, retyped, .. } => !removed.is_empty() || !retyped.is_empty(),
-            Difference::State { was, is, .. } => match (was, is) {
-                (Some(was), Some(is)) => !is.can_read(&was.name, was.version),
-                (Some(_), None) => true,
-                (None, _) => false,
-            },
+            Difference::State { was, is, .. } => !reads(is, was),
             Difference::Fields { .. } | Difference::Terms { .. } | Difference::Shape { .. } => false,
         }
     }
@@ -100,13 +89,16 @@ impl Plan {
         for (was, is) in self.sources.iter().zip(&new.sources) {
             found.extend(fields(StreamOf::Source(was.name.clone()), &was.stream.schema, &is.stream.schema));
         }
-        for (was, is) in self.stages.iter().zip(&new.stages) {
+        let sent: BTreeSet<_> = (0..self.shuffles.len()).filter_map(|shuffle| self.combines_for(shuffle)).collect();
+        for (idx, (was, is)) in self.stages.iter().zip(&new.stages).enumerate() {
             let stage = &was.name;
             for (was_out, is_out) in was.outputs.iter().zip(&is.outputs) {
                 found.extend(fields(StreamOf::Stage(was.name.clone()), &was_out.schema, &is_out.schema));
             }
             if was.state != is.state {
-                found.push(Difference::State { stage: was.name.clone(), was: was.state.clone(), is: is.state.clone() });
+                let is_sent = sent.contains(&idx);
+                let (was_state, is_state) = (was.state.clone(), is.state.clone());
+                found.push(Difference::State { stage: was.name.clone(), was: was_state, is: is_state, is_sent });
             }
             let of_terms = |OtherTerm { term, was, is }| Difference::Terms { stage: stage.clone(), term, was, is };
             found.extend(other_terms(was, is).into_iter().map(of_terms));
@@ -170,6 +162,15 @@ fn other_shape(was: &Plan, is: &Plan) -> Option<String> {
     same.into_iter().find(|(_, is_same)| !is_same).map(|(what, _)| what.to_owned())
 }
 
+/// Whether code that keeps `is` reads what other code kept.
+fn reads(is: &Option<StateVersion>, was: &Option<StateVersion>) -> bool {
+    match (was, is) {
+        (Some(was), Some(is)) => is.can_read(&was.name, was.version),
+        (Some(_), None) => false,
+        (None, _) => true,
+    }
+}
+
 fn by<T>(was: &[T], is: &[T], same: impl Fn(&T, &T) -> bool) -> bool {
     was.len() == is.len() && was.iter().zip(is).all(|(a, b)| same(a, b))
 }
@@ -217,7 +218,7 @@ impl fmt::Display for Difference {
         match self {
             Difference::Shape { what } => write!(f, "{what} would be others"),
             Difference::Terms { stage, term, was, is } => write!(f, "stage \"{stage}\" had {term} = {was}, now it is {is}"),
-            Difference::State { stage, was, is } => {
+            Difference::State { stage, was, is, is_sent: _ } => {
                 let of = |state: &Option<StateVersion>| state.as_ref().map_or_else(|| "none".to_owned(), StateVersion::to_string);
                 write!(f, "stage \"{stage}\" keeps {} → {}", of(was), of(is))
             }
@@ -276,9 +277,19 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_were_added_up_are_not_forgotten_with_a_reset() {
+        let version = |version, reads: &[u32]| Some(StateVersion { name: "S".to_owned(), version, reads: reads.to_vec() });
+        let of = |is, is_sent| Difference::State { stage: "s".into(), was: version(1, &[]), is, is_sent };
+        let resets = BTreeSet::from([Arc::from("s")]);
+        assert!(of(version(2, &[]), true).blocks(&resets).is_some());
+        assert_eq!(of(version(2, &[1]), true).blocks(&resets), None);
+        assert_eq!(of(version(2, &[]), false).blocks(&resets), None);
+    }
+
+    #[test]
     fn a_state_that_cannot_be_read_is_a_breaking_change() {
         let version = |version, reads: &[u32]| Some(StateVersion { name: "S".to_owned(), version, reads: reads.to_vec() });
-        let state = |was, is| Difference::State { stage: "s".into(), was, is };
+        let state = |was, is| Difference::State { stage: "s".into(), was, is, is_sent: false };
         let (none, of_stage) = (BTreeSet::new(), BTreeSet::from(["s".into()]));
         assert!(state(version(1, &[]), version(2, &[])).is_breaking(&none));
         assert!(!state(version(1, &[]), version(2, &[])).is_breaking(&of_stage), "it is forgotten");

@@ -141,6 +141,7 @@ fn rows_in_frames_are_compared_like_records() {
         from_fragment: 0,
         to_fragment: 0,
         to: ShuffleTo::Everyone,
+        is_combined: false,
         stream: Stream { schema, consumers: Vec::new() },
     });
     let plan = Arc::new(plan);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    frame::{self, Frame},
+    frame::{self, CombinedFrame, Frame},
     json::encode,
     letter::name,
     plan::{Plan, ShuffleIdx, ShuffleTo, SinkIdx, StageIdx},
@@ -66,7 +66,10 @@ impl Outlets {
         let record = outgoing.records.record(record_idx);
         let at = self.outlet(&outgoing.topic);
         let Some((schema, key)) = self.of_frames(at) else { return each(of_record(at, &record)) };
-        let Some(batch) = self.frame(outgoing, record_idx, schema) else { return };
+        let Some(Opened { batch, partials }) = self.frame(outgoing, record_idx, schema) else { return };
+        // The key of a partial state stands in front of it.
+        let of_partials = partials.map(|schema| ((0..schema.len() - 1).collect::<Vec<usize>>(), schema));
+        let (key, schema) = of_partials.as_ref().map_or((key, schema), |(key, schema)| (&key[..], schema));
         for row in 0..batch.len() {
             let mut value = Vec::new();
             let revision = batch.revisions.as_ref().map(|all| all[row]);
@@ -80,7 +83,7 @@ impl Outlets {
     pub fn n_rows(&self, outgoing: &Outgoing, record_idx: usize) -> u64 {
         match self.of_frames(self.outlet(&outgoing.topic)) {
             None => 1,
-            Some((schema, _)) => self.frame(outgoing, record_idx, schema).map_or(0, |batch| batch.len() as u64),
+            Some((schema, _)) => self.frame(outgoing, record_idx, schema).map_or(0, |opened| opened.batch.len() as u64),
         }
     }
 
@@ -104,7 +107,7 @@ impl Outlets {
     }
 
     /// The rows in a frame. Rows for everyone are written to all partitions, and count once.
-    fn frame(&self, outgoing: &Outgoing, record_idx: usize, schema: &Schema) -> Option<Batch> {
+    fn frame(&self, outgoing: &Outgoing, record_idx: usize, schema: &Schema) -> Option<Opened> {
         if let Outlet::Shuffle(idx) = self.outlet(&outgoing.topic)
             && self.plan.shuffles[idx].to == ShuffleTo::Everyone
             && outgoing.partitions[record_idx] != 0
@@ -112,11 +115,23 @@ impl Outlets {
             return None;
         }
         let value = outgoing.records.record(record_idx).value.expect("a frame is a value");
-        match frame::decode(value, schema).expect("a task has just written this frame") {
-            Frame::Rows { batch, .. } => Some(batch),
-            Frame::Watermark { .. } => None,
+        let partials = match self.outlet(&outgoing.topic) {
+            Outlet::Shuffle(idx) => self.plan.partials_for(idx).map(|(_, schema)| schema),
+            Outlet::Sink(_) | Outlet::Late(_) | Outlet::DeadLetters => None,
+        };
+        match frame::decode_combined(value, schema, partials.as_ref()).expect("a task has just written this frame") {
+            CombinedFrame::Plain(Frame::Rows { batch, .. }) => Some(Opened { batch, partials: None }),
+            CombinedFrame::Partials { batch, .. } => Some(Opened { batch, partials }),
+            CombinedFrame::Plain(Frame::Watermark { .. }) | CombinedFrame::Idle { .. } => None,
         }
     }
+}
+
+/// What a frame holds.
+struct Opened {
+    batch: Batch,
+    /// The fields of partial states, if it holds those.
+    partials: Option<Schema>,
 }
 
 fn of_record(at: Outlet, record: &Record<'_>) -> Written {

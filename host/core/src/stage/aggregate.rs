@@ -44,23 +44,29 @@ use calls::{Calls, States};
 use early::Early;
 use firing::{Advance, Again, Firing, Found};
 use panes::{Cell, Panes};
+use partials::Uniting;
 use revisions::Revisions;
 use trails::Trails;
 
 mod adding;
 mod anew;
 mod calls;
+pub mod combine;
 mod early;
 mod firing;
 mod merging;
 mod pane;
 mod panes;
+mod partials;
 mod revisions;
 mod states;
 mod store;
 #[cfg(test)]
 mod tests;
 mod trails;
+
+/// The port on which the states come that were added up before a shuffle ([`combine`]).
+pub const PARTIALS_PORT: usize = 1;
 
 /// The operator of [`StageKind::Aggregate`]. See the module's text.
 #[derive(Debug)]
@@ -98,10 +104,27 @@ struct Facts {
 enum Work {
     Idle,
     Adding { adding: Box<Adding>, late: Vec<Missed>, n_late: usize },
+    Uniting(Box<Uniting>),
     Firing { firing: Firing, calls: Option<Box<Calls>> },
 }
 
 impl Facts {
+    /// Panics for a stage of another kind.
+    fn of(stage: &StagePlan) -> Facts {
+        let StageKind::Aggregate { columns, key, window, lateness_ms, emission, .. } = &stage.kind else {
+            unreachable!("stage \"{}\" is not an aggregate", stage.name);
+        };
+        let key_kinds = key.iter().map(|column_idx| stage.inputs[0].fields[*column_idx].field_type.kind()).collect();
+        Facts {
+            columns: columns.clone(),
+            key: key.clone(),
+            key_kinds,
+            windowing: Windowing::new(window.clone()),
+            lateness_ms: *lateness_ms,
+            emission: *emission,
+        }
+    }
+
     fn closing(&self) -> Closing<'_> {
         Closing { windowing: &self.windowing, lateness_ms: self.lateness_ms }
     }
@@ -115,21 +138,12 @@ impl Facts {
 impl Aggregate {
     /// The operator of `stage`. Panics if it is of another kind.
     pub fn new(stage: &StagePlan) -> Aggregate {
-        let StageKind::Aggregate { columns, key, window, lateness_ms, emission, early_ms, .. } = &stage.kind else {
+        let StageKind::Aggregate { emission, early_ms, .. } = &stage.kind else {
             unreachable!("stage \"{}\" is not an aggregate", stage.name);
         };
         assert!(early_ms.is_none() || *emission == Emission::Upsert, "stage \"{}\" tells results early, and once", stage.name);
-        let key_kinds = key.iter().map(|column_idx| stage.inputs[0].fields[*column_idx].field_type.kind()).collect();
-        let facts = Facts {
-            columns: columns.clone(),
-            key: key.clone(),
-            key_kinds,
-            windowing: Windowing::new(window.clone()),
-            lateness_ms: *lateness_ms,
-            emission: *emission,
-        };
         Aggregate {
-            facts,
+            facts: Facts::of(stage),
             panes: Panes::default(),
             trails: Trails::default(),
             revisions: Revisions::default(),
@@ -152,6 +166,13 @@ impl Aggregate {
                         return;
                     }
                     self.finish_adding(out);
+                }
+                Work::Uniting(uniting) => {
+                    self.pending = uniting.next_call(&self.panes);
+                    if self.pending.is_some() {
+                        return;
+                    }
+                    self.finish_uniting(out);
                 }
                 Work::Firing { calls: Some(one), .. } => {
                     let states = States { panes: &self.panes, trails: &mut self.trails };
@@ -256,9 +277,12 @@ impl Aggregate {
 
 impl Operator for Aggregate {
     fn accept(&mut self, port: usize, batch: Batch, marks: &[Watermark], out: &mut Outbox) {
-        assert!(port == 0, "an aggregate has one input, got rows on port {port}");
+        assert!(port <= PARTIALS_PORT, "an aggregate has one input, got rows on port {port}");
         assert!(matches!(self.work, Work::Idle), "rows came while calls were open");
         debug_assert!(marks.iter().all(|mark| *mark >= self.watermark), "rows are judged by less than {}", self.watermark);
+        if port == PARTIALS_PORT {
+            return self.unite(batch, marks, out);
+        }
         let (rows, late, n_late) = self.facts.closing().judge(&batch, marks);
         let adding = Box::new(Adding::new(batch, &rows, &self.facts.key, &self.facts.windowing, &mut self.panes));
         self.work = Work::Adding { adding, late, n_late };
@@ -303,6 +327,10 @@ impl Operator for Aggregate {
                 adding.answered(&states, rejects, &mut self.panes)
             }
             (Work::Adding { adding, .. }, Err(fault)) => adding.faulted(fault, &self.panes),
+            (Work::Uniting(uniting), Ok(Response::States { states, rejects })) => {
+                uniting.answered(&states, rejects, &mut self.panes)
+            }
+            (Work::Uniting(uniting), Err(fault)) => uniting.faulted(fault, &self.panes),
             (Work::Firing { calls: Some(calls), .. }, Err(fault)) => {
                 calls.faulted(fault, States { panes: &self.panes, trails: &mut self.trails });
             }

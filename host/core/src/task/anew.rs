@@ -83,6 +83,7 @@ impl Stage {
         match &mut self.state {
             StageState::Aggregate(aggregate) => aggregate.forget_states(),
             StageState::Global(global) => global.forget_states(),
+            StageState::Combine(_) => {}
             other => *other = StageState::new(&plan.stages[self.idx]),
         }
         let mut out = Outbox::default();

@@ -1,7 +1,7 @@
 //! How rows go through the stages of a task: the queue, the open call, and what a stage gives away.
 
 use crate::{
-    plan::{Consumer, ShuffleIdx, Stream},
+    plan::{Consumer, Stream},
     stage::Batch,
     task::{
         Effect, Task, failing, memory, retime, stages,
@@ -13,12 +13,12 @@ use crate::{
 /// Rows that a stage has not taken yet: those of `batch` from `from` on.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    stage: usize,
-    port: usize,
-    batch: Batch,
-    from: usize,
-    /// What judges each row, once the stage has taken some.
-    marks: Option<Vec<Watermark>>,
+    pub stage: usize,
+    pub port: usize,
+    pub batch: Batch,
+    pub from: usize,
+    /// What judges each row, once it is known.
+    pub marks: Option<Vec<Watermark>>,
 }
 
 impl Task {
@@ -119,6 +119,7 @@ impl Task {
         for (output, batch) in outbox.emitted.drain(..) {
             self.deliver(&plan.stages[stage_idx].outputs[output], batch, effects);
         }
+        outbox.crossing.drain(..).for_each(|crossing| self.cross(stage_idx, &crossing, effects));
         outbox.late.drain(..).for_each(|late| self.outputs.late(stage_idx, &late, effects));
         outbox.dead.drain(..).for_each(|dead| self.outputs.dead_rows(stage_idx, &dead, &self.stages[at].versions, effects));
         effects.extend(failure.map(|failure| Effect::Failed(Box::new(failure))));
@@ -142,13 +143,7 @@ impl Task {
         self.enqueue(last.0, last.1, batch);
     }
 
-    fn shuffle(&mut self, shuffle: ShuffleIdx, batch: &Batch, effects: &mut Vec<Effect>) {
-        let outward = self.outward.iter().find(|outward| outward.shuffle == shuffle).expect("it leads out of this fragment");
-        let marks = outward.feeds.judge(batch, &outward.low, &self.inputs, &self.stages, self.now);
-        self.outputs.shuffle(shuffle, batch, &marks, self.now, effects);
-    }
-
-    fn enqueue(&mut self, stage: usize, port: usize, batch: Batch) {
+    pub(super) fn enqueue(&mut self, stage: usize, port: usize, batch: Batch) {
         let (port, batch) = self.stages[stage].intake(&self.plan, port, batch);
         if !batch.is_empty() {
             self.queue.push_back(Waiting { stage, port, batch, from: 0, marks: None });

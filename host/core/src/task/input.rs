@@ -5,12 +5,12 @@ use std::sync::Arc;
 use crate::{
     column::{Bitmap, Column, RowBuilder, Rows, Value, Values},
     format::{FormatError, decoder::Decoder},
-    frame::{self, Frame},
+    frame::{self, CombinedFrame, Frame},
     json::{decode::DecodeError, record_key::KeyValues},
     plan::{EventTimeFrom, FragmentInput, Plan, ShuffleIdx, SourceIdx, SourcePlan, TablePlan},
     record::{END_KEY, Partition, Record, RecordBatch, WATERMARK_KEY},
     schema::FieldType,
-    stage::{Batch, Before, Origins},
+    stage::{Batch, Origins, aggregate::combine::MadeBy},
     time::{EventTime, WallTime, Watermark},
     watermark::{InputMark, SourceClock, Upstreams},
 };
@@ -67,8 +67,16 @@ pub(super) struct Delivery<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Decoded {
     /// In record order; none is empty.
-    pub batches: Vec<Batch>,
+    pub arrived: Vec<Arrived>,
     pub dead: Vec<DeadRecord>,
+}
+
+/// What came in one batch.
+#[derive(Debug)]
+pub(super) enum Arrived {
+    Rows(Batch),
+    /// States to which rows were added before the shuffle.
+    Partials(MadeBy, Batch),
 }
 
 /// A record that gave no row.
@@ -135,13 +143,13 @@ impl InputState {
     /// Decodes what came on `input`, which this is, and moves its clock.
     pub fn decode(&mut self, plan: &Plan, input: usize, from: &Delivery<'_>) -> Decoded {
         let mut decoded = Decoded::default();
-        let mut batches: Vec<(Batch, Vec<Watermark>)> = Vec::new();
         match self {
-            InputState::Source(source) => batches.extend(source.decode(&plan.sources[source.source], from, &mut decoded.dead)),
-            InputState::Shuffle(shuffle) => shuffle.decode(plan, from.batch, &mut batches, &mut decoded.dead),
+            InputState::Source(source) => {
+                let rows = source.decode(&plan.sources[source.source], from, &mut decoded.dead);
+                decoded.arrived.extend(rows.map(|(batch, marks)| Arrived::Rows(batch.judged_before(input, marks))));
+            }
+            InputState::Shuffle(shuffle) => shuffle.decode(plan, input, from.batch, &mut decoded),
         }
-        let with_marks = |(batch, marks)| Batch { before: Some(Before { input, marks }), ..batch };
-        decoded.batches = batches.into_iter().map(with_marks).collect();
         decoded
     }
 }
@@ -312,36 +320,57 @@ fn with_times(
 
 impl ShuffleInput {
     /// The rows of each frame, each with the watermark of all upstream tasks from before it.
-    fn decode(
-        &mut self,
-        plan: &Plan,
-        batch: &RecordBatch,
-        batches: &mut Vec<(Batch, Vec<Watermark>)>,
-        dead: &mut Vec<DeadRecord>,
-    ) {
+    fn decode(&mut self, plan: &Plan, input: usize, batch: &RecordBatch, decoded: &mut Decoded) {
         let schema = &plan.shuffles[self.shuffle].stream.schema;
+        let partials = plan.partials_for(self.shuffle).map(|(_, schema)| schema);
         for (record_idx, record) in batch.iter().enumerate() {
-            let error = match frame::decode(record.value.unwrap_or_default(), schema) {
-                Ok(Frame::Rows { upstream, batch, marks }) => {
-                    self.counts.records_in += 1;
-                    self.counts.decoded += 1;
-                    if !batch.is_empty() {
-                        batches.push((batch, self.upstreams.before(upstream, marks)));
-                    }
-                    continue;
-                }
-                Ok(Frame::Watermark { upstream, mark }) => {
-                    if self.upstreams.heard(upstream, mark) {
+            let (upstream, mark, until) =
+                match frame::decode_combined(record.value.unwrap_or_default(), schema, partials.as_ref()) {
+                    Ok(CombinedFrame::Plain(Frame::Rows { upstream, batch, marks })) => {
+                        self.came(input, upstream, batch, marks, Arrived::Rows, decoded);
                         continue;
                     }
-                    format!("watermark of partition {upstream}, but there are only {}", plan.n_partitions)
-                }
-                Err(error) => error.to_string(),
-            };
-            self.counts.records_in += 1;
-            self.counts.dead += 1;
-            dead.push(DeadRecord { record_idx, code: "malformed", error });
+                    Ok(CombinedFrame::Partials { upstream, made, batch, marks }) => {
+                        self.came(input, upstream, batch, marks, |batch| Arrived::Partials(made, batch), decoded);
+                        continue;
+                    }
+                    Ok(CombinedFrame::Plain(Frame::Watermark { upstream, mark })) => (upstream, mark, Watermark::END),
+                    Ok(CombinedFrame::Idle { upstream, watermark, until }) => {
+                        (upstream, InputMark { watermark, is_idle: true }, until)
+                    }
+                    Err(error) => {
+                        self.died(record_idx, error.to_string(), decoded);
+                        continue;
+                    }
+                };
+            if !self.upstreams.heard_until(upstream, mark, until) {
+                let error = format!("watermark of partition {upstream}, but there are only {}", plan.n_partitions);
+                self.died(record_idx, error, decoded);
+            }
         }
+    }
+
+    fn came(
+        &mut self,
+        input: usize,
+        upstream: Partition,
+        batch: Batch,
+        marks: Vec<Watermark>,
+        arrived: impl FnOnce(Batch) -> Arrived,
+        decoded: &mut Decoded,
+    ) {
+        self.counts.records_in += 1;
+        self.counts.decoded += 1;
+        if !batch.is_empty() {
+            let marks = self.upstreams.before(upstream, marks);
+            decoded.arrived.push(arrived(batch.judged_before(input, marks)));
+        }
+    }
+
+    fn died(&mut self, record_idx: usize, error: String, decoded: &mut Decoded) {
+        self.counts.records_in += 1;
+        self.counts.dead += 1;
+        decoded.dead.push(DeadRecord { record_idx, code: "malformed", error });
     }
 }
 

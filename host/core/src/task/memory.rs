@@ -6,7 +6,7 @@
 //! ```text
 //! memory   = version u8 (7) | low | n varint, source* | n varint, inward* | n varint, stage* | n varint, outward*
 //! source   = name | watermark | 3 counts
-//! inward   = topic | low | n varint, mark* | 3 counts         (a shuffle that leads here)
+//! inward   = topic | low | n varint, (mark | until)* | 3 counts         (a shuffle that leads here; until version 6 without `until`)
 //! stage    = name | reset | n varint, term* | versions | low | table | 11 counts | block
 //!                            (version 2 had no `versions`, version 3 no `table`, version 4 no `block` and 9 counts, version 5 no `reset`;
 //!                             version 6 is the same, beside aggregates that knew the revisions of a window by its end alone)
@@ -15,9 +15,9 @@
 //! term     = name | value                                     (what decides its results, see `terms`)
 //! versions                                                    (of its plugin's state, see `versions`)
 //! block    = rows varint | wrong varint                      (what a limit on errors counts, see `failing`)
-//! outward  = topic | mark                                     (a shuffle that leads away: what was sent last)
+//! outward  = topic | mark | granted                           (a shuffle that leads away: what was sent last; until version 6 without `granted`)
 //! mark     = watermark | idle bool
-//! low, watermark = signed        counts = varint each          name, topic, value = bytes
+//! low, watermark, until, granted = signed        counts = varint each          name, topic, value = bytes
 //! ```
 
 use crate::{
@@ -28,6 +28,7 @@ use crate::{
     task::{
         Outward,
         anew::Restoring,
+        combining,
         failing::Block,
         input::{InputState, SourceCounts},
         stages::Stage,
@@ -45,7 +46,7 @@ pub(super) struct Memory<'a> {
     pub plan: &'a Plan,
     pub low: &'a mut LowWatermark,
     pub inputs: &'a mut [InputState],
-    pub stages: &'a mut [Stage],
+    pub stages: &'a mut Vec<Stage>,
     pub outward: &'a mut [Outward],
 }
 
@@ -67,7 +68,10 @@ impl Memory<'_> {
             to.bytes(self.plan.shuffles[shuffle.shuffle].topic.as_bytes());
             to.signed(shuffle.upstreams.mark().watermark.0);
             to.varint(shuffle.upstreams.marks().len() as u64);
-            shuffle.upstreams.marks().iter().for_each(|mark| write_mark(&mut to, *mark));
+            for (mark, until) in shuffle.upstreams.marks() {
+                write_mark(&mut to, mark);
+                to.signed(until.0);
+            }
             write_counts(&mut to, &shuffle.counts.totals());
         }
         to.varint(self.stages.len() as u64);
@@ -85,6 +89,7 @@ impl Memory<'_> {
         for outward in self.outward.iter() {
             to.bytes(self.plan.shuffles[outward.shuffle].topic.as_bytes());
             write_mark(&mut to, outward.sent);
+            to.signed(outward.granted.0);
         }
         to.into_bytes()
     }
@@ -112,14 +117,22 @@ impl Memory<'_> {
             if n_marks > u64::from(plan.n_partitions) {
                 return Err(StateError::Damaged("more upstream tasks than partitions"));
             }
-            let marks = (0..n_marks).map(|_| read_mark(from)).collect::<Result<Vec<_>, _>>()?;
+            let mark = |_| Ok((read_mark(from)?, if version > 6 { Watermark(from.signed()?) } else { Watermark::END }));
+            let marks = (0..n_marks).map(mark).collect::<Result<Vec<_>, StateError>>()?;
             shuffle.upstreams.restore(&marks, low);
             shuffle.counts = SourceCounts::of_totals(read_counts(from)?);
         }
         for _ in 0..from.varint()? {
             let name = read_name(from)?;
-            let stage =
-                self.stages.iter_mut().find(|stage| *plan.stages[stage.idx].name == *name).ok_or_else(|| unknown(name))?;
+            let at = match self.stages.iter().position(|stage| *plan.stages[stage.idx].name == *name) {
+                Some(at) => at,
+                None => {
+                    let former = combining::former_stage(plan, name, self.outward, self.stages);
+                    self.stages.push(former.ok_or_else(|| unknown(name))?);
+                    self.stages.len() - 1
+                }
+            };
+            let stage = &mut self.stages[at];
             let reset = if version > 5 { read_reset(from)? } else { None };
             let others = stage.terms.read_others(from)?;
             stage.begin_restoring(name, reset, others)?;
@@ -144,6 +157,8 @@ impl Memory<'_> {
             let outward = outward.find(|outward| *plan.shuffles[outward.shuffle].topic == *name).ok_or_else(|| unknown(name))?;
             outward.sent = read_mark(from)?;
             outward.low.restore(outward.sent.watermark);
+            // Before version 7 nobody knows whether it ever was idle.
+            outward.granted = if version > 6 { Watermark(from.signed()?) } else { Watermark::END };
         }
         if from.is_empty() { Ok(()) } else { Err(StateError::Damaged("bytes after a task's memory")) }
     }

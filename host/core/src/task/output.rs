@@ -8,10 +8,11 @@ use crate::{
     frame,
     json::encode,
     letter::{Place, call::Function, name, words},
-    plan::{FragmentIdx, Plan, ShuffleIdx, ShuffleTo, SinkIdx, StageIdx},
+    plan::{FragmentIdx, Plan, ShuffleIdx, ShufflePlan, ShuffleTo, SinkIdx, StageIdx},
     plugin::PluginFault,
     record::{Header, Outgoing, Partition, Record, RecordBatch, partition_of},
-    stage::{Batch, DeadReason, DeadRows, LateRows, Origins, RowsOf},
+    schema::Schema,
+    stage::{Batch, DeadReason, DeadRows, LateRows, Origins, RowsOf, aggregate::combine::MadeBy},
     task::{Effect, Stamps, input::DeadRecord, versions::Versions},
     time::{WallTime, Watermark},
     watermark::InputMark,
@@ -53,6 +54,14 @@ struct HeaderNames {
     partition: Arc<str>,
     offset: Arc<str>,
     timestamp: Arc<str>,
+}
+
+/// Rows that go to partitions by some of their columns.
+struct Keyed<'a> {
+    schema: &'a Schema,
+    key: &'a [usize],
+    batch: &'a Batch,
+    marks: &'a [Watermark],
 }
 
 impl Outputs {
@@ -142,21 +151,53 @@ impl Outputs {
         now: Option<WallTime>,
         effects: &mut Vec<Effect>,
     ) {
-        let plan = &self.plan.shuffles[shuffle];
-        let outgoing = &mut self.shuffles[shuffle];
-        let key = match &plan.to {
-            ShuffleTo::Key(key) => key,
-            ShuffleTo::Everyone => {
-                for frame in frame::encode_rows(batch, marks, self.partition) {
-                    (0..self.plan.n_partitions).for_each(|to| outgoing.push(to, wall_ms(now), None, Some(&frame), &[]));
-                }
-                append_if(outgoing, APPEND_BYTES, effects);
-                return;
+        let plan = self.plan.clone();
+        let ShufflePlan { to, stream, .. } = &plan.shuffles[shuffle];
+        let upstream = self.partition;
+        match to {
+            ShuffleTo::Key(key) => {
+                let rows = Keyed { schema: &stream.schema, key, batch, marks };
+                self.spread(shuffle, rows, now, |batch, marks| frame::encode_rows(batch, marks, upstream));
             }
-        };
+            ShuffleTo::Everyone => {
+                let outgoing = &mut self.shuffles[shuffle];
+                for frame in frame::encode_rows(batch, marks, upstream) {
+                    (0..plan.n_partitions).for_each(|to| outgoing.push(to, wall_ms(now), None, Some(&frame), &[]));
+                }
+            }
+        }
+        append_if(&mut self.shuffles[shuffle], APPEND_BYTES, effects);
+    }
+
+    /// Sends states to which rows were added through a shuffle, each to the partition of its key.
+    pub fn partials(
+        &mut self,
+        shuffle: ShuffleIdx,
+        batch: &Batch,
+        marks: &[Watermark],
+        made: &MadeBy,
+        now: Option<WallTime>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let (_, schema) = self.plan.partials_for(shuffle).expect("the stage behind it takes them");
+        let (key, upstream): (Vec<usize>, _) = ((0..schema.len() - 1).collect(), self.partition);
+        let rows = Keyed { schema: &schema, key: &key, batch, marks };
+        self.spread(shuffle, rows, now, |batch, marks| frame::encode_partials(batch, marks, made, upstream));
+        append_if(&mut self.shuffles[shuffle], APPEND_BYTES, effects);
+    }
+
+    /// Rows in frames, each in the partition of its key.
+    fn spread(
+        &mut self,
+        shuffle: ShuffleIdx,
+        rows: Keyed<'_>,
+        now: Option<WallTime>,
+        frames: impl Fn(&Batch, &[Watermark]) -> Vec<Vec<u8>>,
+    ) {
+        let Keyed { schema, key, batch, marks } = rows;
         let mut rows_of: Vec<Vec<u32>> = vec![Vec::new(); self.plan.n_partitions as usize];
         for row in 0..batch.len() {
-            let key = encode::key(&plan.stream.schema, &batch.rows, key, row).unwrap_or_default();
+            let key = encode::key(schema, &batch.rows, key, row).unwrap_or_default();
             rows_of[partition_of(&key, self.plan.n_partitions) as usize].push(row as u32);
         }
         for (partition, rows) in rows_of.iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
@@ -167,16 +208,23 @@ impl Outputs {
                 taken = (batch.take(rows), rows.iter().map(|row| marks[*row as usize]).collect());
                 (&taken.0, &taken.1[..])
             };
-            for frame in frame::encode_rows(part, marks, self.partition) {
-                outgoing.push(partition as Partition, wall_ms(now), None, Some(&frame), &[]);
+            for frame in frames(part, marks) {
+                self.shuffles[shuffle].push(partition as Partition, wall_ms(now), None, Some(&frame), &[]);
             }
         }
-        append_if(outgoing, APPEND_BYTES, effects);
     }
 
     /// Tells every partition of a shuffle how far this task has come. Stands behind the rows that were sent before.
     pub fn shuffle_mark(&mut self, shuffle: ShuffleIdx, mark: InputMark, now: Option<WallTime>) {
         let frame = frame::encode_watermark(mark, self.partition);
+        for partition in 0..self.plan.n_partitions {
+            self.shuffles[shuffle].push(partition, wall_ms(now), None, Some(&frame), &[]);
+        }
+    }
+
+    /// Tells them that this task is idle, and how far the others may go without it.
+    pub fn shuffle_idle(&mut self, shuffle: ShuffleIdx, watermark: Watermark, until: Watermark, now: Option<WallTime>) {
+        let frame = frame::encode_idle(watermark, until, self.partition);
         for partition in 0..self.plan.n_partitions {
             self.shuffles[shuffle].push(partition, wall_ms(now), None, Some(&frame), &[]);
         }

@@ -5,7 +5,7 @@ use crate::{
     record::Offset,
     stage::{
         Batch, Operator, StageCounts,
-        aggregate::Aggregate,
+        aggregate::{Aggregate, combine::Combine},
         dedup::Dedup,
         global::Global,
         join::{Join, pairs::PairJoin},
@@ -59,6 +59,8 @@ pub(super) enum StageState {
     Transform(Transform),
     Dedup(Dedup),
     Aggregate(Box<Aggregate>),
+    /// In front of the shuffle that leads to its stage.
+    Combine(Box<Combine>),
     Session(Box<Session>),
     Global(Box<Global>),
     Join(Box<Join>),
@@ -87,6 +89,7 @@ impl StageState {
             StageState::Transform(stage) => stage,
             StageState::Dedup(stage) => stage,
             StageState::Aggregate(stage) => &mut **stage,
+            StageState::Combine(stage) => &mut **stage,
             StageState::Session(stage) => &mut **stage,
             StageState::Global(stage) => &mut **stage,
             StageState::Join(stage) => &mut **stage,
@@ -101,6 +104,7 @@ impl StageState {
             StageState::Transform(stage) => stage.kept(each),
             StageState::Dedup(stage) => stage.kept(each),
             StageState::Aggregate(stage) => stage.kept(each),
+            StageState::Combine(stage) => stage.kept(each),
             StageState::Session(stage) => stage.kept(each),
             StageState::Global(stage) => stage.kept(each),
             StageState::Join(stage) => stage.kept(each),
@@ -119,6 +123,7 @@ impl StageState {
             StageState::Process(stage) => Some(&**stage),
             StageState::Transform(_)
             | StageState::Dedup(_)
+            | StageState::Combine(_)
             | StageState::Join(_)
             | StageState::PairJoin(_)
             | StageState::Lookup(_) => None,
@@ -133,6 +138,7 @@ impl StageState {
             StageState::Process(stage) => Some(&mut **stage),
             StageState::Transform(_)
             | StageState::Dedup(_)
+            | StageState::Combine(_)
             | StageState::Join(_)
             | StageState::PairJoin(_)
             | StageState::Lookup(_) => None,
@@ -144,6 +150,7 @@ impl StageState {
             StageState::Transform(stage) => stage.state_bytes(),
             StageState::Dedup(stage) => stage.state_bytes(),
             StageState::Aggregate(stage) => stage.state_bytes(),
+            StageState::Combine(stage) => stage.state_bytes(),
             StageState::Session(stage) => stage.state_bytes(),
             StageState::Global(stage) => stage.state_bytes(),
             StageState::Join(stage) => stage.state_bytes(),
@@ -151,6 +158,16 @@ impl StageState {
             StageState::Lookup(stage) => stage.state_bytes(),
             StageState::Process(stage) => stage.state_bytes(),
         }
+    }
+
+    /// Whether it may have a section in a chunk.
+    pub fn keeps_state(&self) -> bool {
+        !matches!(self, StageState::Combine(_))
+    }
+
+    /// `None`: it stands in front of no shuffle.
+    pub fn combine_mut(&mut self) -> Option<&mut Combine> {
+        if let StageState::Combine(stage) = self { Some(stage) } else { None }
     }
 
     /// Rows that wait for a table.
@@ -166,6 +183,7 @@ impl StageState {
             StageState::Transform(_) => batch,
             StageState::Dedup(_)
             | StageState::Aggregate(_)
+            | StageState::Combine(_)
             | StageState::Session(_)
             | StageState::Global(_)
             | StageState::Join(_)
@@ -204,6 +222,24 @@ impl Stage {
             });
         }
         stages
+    }
+
+    /// What stands in front of the shuffle that leads to stage `idx`, fed by `feeds`.
+    pub fn in_front(plan: &Plan, idx: StageIdx, feeds: Feeds) -> Stage {
+        Stage {
+            idx,
+            state: StageState::Combine(Box::new(Combine::new(&plan.stages[idx]))),
+            counts: StageCounts::default(),
+            block: Block::default(),
+            terms: Terms::of(&plan.stages[idx]),
+            versions: Versions::new(plan.stages[idx].state.clone()),
+            reset: plan.resets.get(&idx).copied(),
+            restoring: Restoring::Whole,
+            low: LowWatermark::default(),
+            feeds,
+            table: None,
+            hold_ms: 0,
+        }
     }
 
     /// What of `batch`, which came on `port`, this stage takes in; of several streams that it reads as one, in the columns of that one.

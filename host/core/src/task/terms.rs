@@ -6,7 +6,7 @@
 use crate::{
     plan::{Emission, GlobalWindow, Matching, Retime, StageKind, StagePlan, WindowSpec},
     schema::Schema,
-    stage::join::kept_columns,
+    stage::{aggregate::combine::MadeBy, join::kept_columns},
     state::{ByteWriter, ChangeReader, StateError},
     time::duration_text,
 };
@@ -32,6 +32,42 @@ pub(crate) fn may_change_with_a_reset(term: &str) -> bool {
 pub(crate) fn other_terms(was: &StagePlan, is: &StagePlan) -> Vec<OtherTerm> {
     let was = Terms::of(was);
     Terms::of(is).others(was.0.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
+}
+
+/// Terms by which rows are added up before a shuffle.
+const OF_PARTIALS: [&str; 3] = ["key", "window", "lateness"];
+
+/// What a partial state says of who made it, by the plan of its stage.
+pub(super) fn made_by(stage: &StagePlan) -> MadeBy {
+    let mut crc = crc32fast::Hasher::new();
+    for (term, value) in Terms::of(stage).0.iter().filter(|(term, _)| OF_PARTIALS.contains(term)) {
+        crc.update(term.as_bytes());
+        crc.update(&[0]);
+        crc.update(value.as_bytes());
+        crc.update(&[0]);
+    }
+    let (state, version) = stage.state.as_ref().map_or_else(Default::default, |state| (state.name.clone(), state.version));
+    MadeBy { state, version, terms: crc.finalize() }
+}
+
+/// Whether `stage` can go on with a partial state, or why not.
+pub(super) fn can_take(stage: &StagePlan, made: &MadeBy) -> Result<(), String> {
+    let own = made_by(stage);
+    if made.terms != own.terms {
+        let what = "rows are under way that were added up by another key, window or lateness";
+        return Err(format!("{what}; run the old manifest until they are through"));
+    }
+    let is_read = match &stage.state {
+        Some(state) => state.can_read(&made.state, made.version),
+        None => made.state.is_empty(),
+    };
+    if is_read {
+        return Ok(());
+    }
+    let reads = stage.state.as_ref().map_or_else(|| "no state".to_owned(), ToString::to_string);
+    let what =
+        format!("rows are under way that were added up to state {} {}, the plugin reads {reads}", made.state, made.version);
+    Err(format!("{what}; run the old plugin until they are through"))
 }
 
 /// (what manifests call it, its value), beginning with the kind of the stage, which decides which others there are.

@@ -13,6 +13,7 @@ use crate::{
 };
 
 mod bases;
+mod combining;
 mod resets;
 mod stored;
 
@@ -60,8 +61,14 @@ fn plan() -> Arc<Plan> {
         late_topic: None,
         union: Vec::new(),
     };
-    let shuffle =
-        ShufflePlan { topic: "away".into(), from_fragment: 0, to_fragment: 1, to: ShuffleTo::Key(vec![1]), stream: stream(&[]) };
+    let shuffle = ShufflePlan {
+        topic: "away".into(),
+        from_fragment: 0,
+        to_fragment: 1,
+        to: ShuffleTo::Key(vec![1]),
+        is_combined: false,
+        stream: stream(&[]),
+    };
     let sink = SinkPlan {
         name: "out".into(),
         topic: "out".into(),

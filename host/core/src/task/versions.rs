@@ -36,6 +36,11 @@ impl Versions {
         self.plugin.as_ref().filter(|plugin| self.kept.iter().any(|kept| *kept != plugin.version))
     }
 
+    /// Something of this version is kept from now on.
+    pub fn came(&mut self, version: u32) {
+        self.kept.insert(version);
+    }
+
     /// All that is kept has the version now that the plugin writes.
     pub fn migrated(&mut self) {
         self.kept = self.plugin.iter().map(|plugin| plugin.version).collect();

@@ -187,7 +187,7 @@ mod tests {
             })
             .collect();
         let border = |local_h: i64| FIRST_H + latest_h.partition_point(|latest| *latest < local_h) as i64;
-        let starts = ((-340_i64).div_euclid(slide_h)..).map(|idx| idx * slide_h + offset_h).take_while(|start_h| *start_h < 320);
+        let starts = ((-340_i64).div_euclid(slide_h)..).map(|idx| idx * slide_h + offset_h).take_while(|start_h| *start_h < 420);
         let mut all: Vec<(i64, i64)> = starts.map(|start_h| (border(start_h), border(start_h + size_h))).collect();
         all.retain(|(start, end)| start < end);
         all.dedup();

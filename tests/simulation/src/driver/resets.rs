@@ -6,7 +6,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use reelflow_ports::{log::Guarantee, simulated::NoFaults};
 
-use super::{Run, STEPS_MAX, draw};
+use super::{Run, STEPS_MAX, draw::draw};
 use crate::{
     chaos::Chaos,
     input,
@@ -38,7 +38,7 @@ pub fn run_with_reset_at_start(seed: u64, is_loud: bool) -> usize {
 /// `are_wanted`: whether somebody wants other code before that as well.
 fn run_around(seed: u64, is_loud: bool, are_wanted: bool, reset: impl FnOnce(&mut Run) -> (bool, usize)) -> (bool, usize) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let (shape, _) = draw(&mut rng, seed % 5 == 4);
+    let (shape, _) = draw(&mut rng, seed);
     // Without late rows it is known what is final: nothing, before the end.
     let shape = Shape { lateness_ms: FOR_EVER_MS, ..shape };
     let events = input::events(&shape, &mut rng);

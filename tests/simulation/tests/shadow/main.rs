@@ -104,7 +104,7 @@ fn a_shadow_does_what_the_pipeline_does() {
 #[test]
 fn a_shadow_alone_does_what_the_pipeline_will_do() {
     let mut n_rows = 0;
-    for kind in [Kind::Hopping, Kind::Tumbling, Kind::Process] {
+    for kind in [Kind::Hopping, Kind::Combined, Kind::Tumbling, Kind::Process] {
         for seed in 0..20 {
             let mut world = World::new(kind, seed);
             if world.shape.emission == Emission::Upsert {

@@ -29,7 +29,8 @@ use reelflow_simulation::{
     shape::{FOR_EVER_MS, Kind, Shape},
 };
 
-pub const KINDS: [Kind; 6] = [Kind::Tumbling, Kind::Hopping, Kind::Session, Kind::Join, Kind::Union, Kind::Process];
+pub const KINDS: [Kind; 7] =
+    [Kind::Tumbling, Kind::Hopping, Kind::Combined, Kind::Session, Kind::Join, Kind::Union, Kind::Process];
 pub const STEPS_MAX: usize = 100_000;
 
 /// A pipeline that runs, and who looks at it.

@@ -88,6 +88,34 @@ impl Adding {
         Adding { batch, order, groups, cells, was_vacant, is_changed, bisect, dead: Deads::default() }
     }
 
+    /// Takes out the rows that have a group to themselves. Before the first call.
+    pub(super) fn leave_alone(&mut self) -> Vec<u32> {
+        let mut alone = Vec::new();
+        let (mut order, mut groups) = (Vec::with_capacity(self.order.len()), Vec::with_capacity(self.groups.len()));
+        for run in self.runs(0..self.order.len()) {
+            if run.len() == 1 {
+                alone.push(self.order[run.start]);
+            } else {
+                order.extend_from_slice(&self.order[run.clone()]);
+                groups.extend_from_slice(&self.groups[run]);
+            }
+        }
+        self.bisect = Bisect::new(order.len(), CALL_ROWS_MAX);
+        (self.order, self.groups) = (order, groups);
+        alone
+    }
+
+    /// How many rows there are to add.
+    pub(super) fn n_rows(&self) -> usize {
+        self.order.len()
+    }
+
+    /// The rows that are not dead, each with its group: an index into `cells`.
+    pub(super) fn alive(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let rows = self.order.iter().copied().zip(self.groups.iter().copied());
+        rows.filter(|(row, _)| !self.dead.contains(*row))
+    }
+
     /// The next call, or `None` when all rows are added or dead.
     pub(super) fn next_call(&mut self, columns: &[usize], panes: &Panes) -> Option<Request> {
         let whole = as_usize(&self.bisect.open_next()?);

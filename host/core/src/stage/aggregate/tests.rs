@@ -1,5 +1,6 @@
 //! The aggregate against a brute-force recomputation.
 
+mod combined;
 mod harness;
 mod properties;
 

@@ -51,11 +51,12 @@ fn the_bytes_of_every_version() {
                     672907686f72697a6f6e023173000effffffffffffffffff01020200000000020000000000000104617761790e0006756e69717565380186 \
                     0118b702f1cb6281c513e35ffe7637c86c9e7203725d958d6b14018601184da3836cc103757edf5ec0b95aaea51f4c4d07c8c9d3edc7";
     read(&bytes(memory_6));
-    // With aggregates that know the revisions of a window by its start and end.
-    let memory_7 = "01 9bb8651e \
-                    05407461736b5f070e0105706c6179730e020200000106756e697175650003046b696e640564656475700269640c2869643a20737472696e \
-                    672907686f72697a6f6e023173000effffffffffffffffff01020200000000020000000000000104617761790e0006756e69717565380186 \
-                    0118b702f1cb6281c513e35ffe7637c86c9e7203725d958d6b14018601184da3836cc103757edf5ec0b95aaea51f4c4d07c8c9d3edc7";
+    // With aggregates that know the revisions of a window by its start and end, and with how far others may have gone without the task.
+    let memory_7 = "01 9c80b2e5 \
+                    05407461736b69070e0105706c6179730e020200000106756e697175650003046b696e640564656475700269640c2869643a20737472696e \
+                    672907686f72697a6f6e023173000effffffffffffffffff01020200000000020000000000000104617761790e00ffffffffffffffffff01 \
+                    06756e697175653801860118b702f1cb6281c513e35ffe7637c86c9e7203725d958d6b14018601184da3836cc103757edf5ec0b95aaea51f \
+                    4c4d07c8c9d3edc7";
     assert_eq!(chunks, [bytes(memory_7)]);
     read(&bytes(memory_7));
 }

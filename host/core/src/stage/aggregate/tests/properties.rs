@@ -40,7 +40,7 @@ fn sliding_steps() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-fn windows() -> impl Strategy<Value = TestWindows> {
+pub(super) fn windows() -> impl Strategy<Value = TestWindows> {
     (1_i64..20, 1_i64..6, 0_i64..40).prop_map(|(slide_ms, n_panes, offset)| {
         let offset_ms = if offset < 20 { 0 } else { offset % slide_ms };
         TestWindows::Utc { slide_ms, n_panes, offset_ms }
@@ -106,7 +106,7 @@ fn run(steps: &[Step], windows: &TestWindows, lateness_ms: i64, emission: Emissi
 }
 
 /// The last row of each pane; checks that revisions rise by one from 0 and that nothing follows a final row.
-fn last_rows(harness: &Harness) -> IdsOfPanes {
+pub(super) fn last_rows(harness: &Harness) -> IdsOfPanes {
     let mut last: BTreeMap<Pane, Emitted> = BTreeMap::new();
     for one in &harness.emitted {
         let before = last.insert(one.pane.clone(), one.clone());
