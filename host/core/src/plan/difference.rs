@@ -123,6 +123,20 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The first stage whose state, as the code of this plan writes it, the code of `new` does not read, in words; `is_reset` says which are
+    /// forgotten anyway. Plans of one shape.
+    pub fn unread_by(&self, new: &Plan, is_reset: impl Fn(&str) -> bool) -> Option<String> {
+        let stages = self.stages.iter().zip(&new.stages);
+        let unread = |(was, is): &(&StagePlan, &StagePlan)| !reads(&is.state, &was.state) && !is_reset(&was.name);
+        stages.filter(unread).find_map(|(was, is)| {
+            let has = was.state.as_ref()?;
+            let reads = is.state.as_ref().map_or_else(|| "no state".to_owned(), StateVersion::to_string);
+            Some(format!("stage \"{}\" keeps state {} {}, the new code reads {reads}", was.name, has.name, has.version))
+        })
+    }
+}
+
 /// What differs in the topics, fragments and stages themselves, which tasks, positions and recovery points hang on.
 fn other_shape(was: &Plan, is: &Plan) -> Option<String> {
     let outputs = |stage: &StagePlan| stage.outputs.len();

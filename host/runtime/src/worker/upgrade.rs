@@ -202,6 +202,11 @@ impl Worker {
     /// Seals what the code before has done, and puts the tasks under the new code.
     fn adopt(&mut self, life: &mut Life, trial: &Trial) -> Result<follower::Input<'static>, RunError> {
         let before = self.following.code.clone().expect("who follows a board has its code");
+        // Whoever loses its tasks in a trial goes on with the code before, and may commit states by it after the verdict.
+        let is_reset = |stage: &str| trial.code.resets.get(stage) != before.resets.get(stage);
+        if let Some(why) = before.plan.unread_by(&trial.code.plan, is_reset) {
+            return Ok(follower::Input::Failed { why });
+        }
         self.seal(life)?;
         let now = self.job.clock.now();
         let ready = instances(&trial.code.plugins).map_err(|why| why.to_string());
