@@ -132,7 +132,7 @@ impl Plan {
         stages.filter(unread).find_map(|(was, is)| {
             let has = was.state.as_ref()?;
             let reads = is.state.as_ref().map_or_else(|| "no state".to_owned(), StateVersion::to_string);
-            Some(format!("stage \"{}\" keeps state {} {}, the new code reads {reads}", was.name, has.name, has.version))
+            Some(format!("stage \"{}\" keeps state {} {}, its plugin reads {reads}", was.name, has.name, has.version))
         })
     }
 }
