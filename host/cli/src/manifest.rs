@@ -11,7 +11,7 @@ use reelflow_config::{
     At, Code, Config, External, Outside, Partitions, Problem, Problems, Valid,
     config::{
         Guarantee as Promise, Log as LogSection, Plugin as PluginSection,
-        state::{Bases as BasesGo, store_folder},
+        state::{Bases as BasesGo, StoreAddress, store_address},
     },
 };
 use reelflow_core::{
@@ -218,10 +218,12 @@ impl Manifest {
         if problems.has_errors() {
             return Err(self.failure(problems));
         }
-        match store_folder(&address) {
-            Ok(path) => Ok(Some(wire::store(self.beside(path)))),
-            Err((why, _)) => Err(self.run_failure(BaseError::BadAddress(format!("\"{address}\" {why}")).into())),
-        }
+        let store = match store_address(&address) {
+            Ok(StoreAddress::Folder(path)) => Ok(wire::folder_store(self.beside(path))),
+            Ok(StoreAddress::Bucket { name, prefix }) => wire::bucket_store(name, prefix),
+            Err((why, _)) => Err(BaseError::BadAddress(format!("\"{address}\" {why}"))),
+        };
+        store.map(Some).map_err(|error| self.run_failure(error.into()))
     }
 
     /// The store, and whether new bases go there.

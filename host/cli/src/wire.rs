@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use reelflow_bases::folder::FolderStore;
+use reelflow_bases::{
+    folder::FolderStore,
+    s3::{S3Store, Target},
+};
 use reelflow_core::{
     format::{Binary, WriterSchema},
     history::{HistoryPlan, TimeRange},
@@ -19,7 +22,7 @@ use reelflow_files::{
 };
 use reelflow_kafka::{KafkaConfig, KafkaLog};
 use reelflow_ports::{
-    bases::BaseStore,
+    bases::{BaseError, BaseStore},
     history::History,
     log::{Log, LogError},
     schemas::{KnownSchemas, Schemas},
@@ -75,8 +78,27 @@ pub(crate) fn schema_to_write(format: Binary, text: &str, message: Option<&str>)
 }
 
 /// The store of bases in `folder`. Does not look at it yet.
-pub(crate) fn store(folder: std::path::PathBuf) -> Arc<dyn BaseStore> {
+pub(crate) fn folder_store(folder: std::path::PathBuf) -> Arc<dyn BaseStore> {
     Arc::new(FolderStore::new(folder))
+}
+
+/// The store of bases in a bucket, with what the environment says of who asks, and whom, as for other programs. Does not connect yet.
+pub(crate) fn bucket_store(bucket: &str, prefix: &str) -> Result<Arc<dyn BaseStore>, BaseError> {
+    let said = |names: &[&str]| names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    let needed = |name: &str| {
+        let missing = || BaseError::Denied(format!("s3://{bucket}: the environment variable {name} is not set"));
+        said(&[name]).ok_or_else(missing)
+    };
+    let target = Target {
+        bucket: bucket.to_owned(),
+        prefix: prefix.to_owned(),
+        region: said(&["AWS_REGION", "AWS_DEFAULT_REGION"]).unwrap_or_else(|| "us-east-1".to_owned()),
+        endpoint: said(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]),
+        key_id: needed("AWS_ACCESS_KEY_ID")?,
+        secret: needed("AWS_SECRET_ACCESS_KEY")?,
+        token: said(&["AWS_SESSION_TOKEN"]),
+    };
+    Ok(Arc::new(S3Store::new(target)?))
 }
 
 /// The engine that runs plugins; one for the whole process.

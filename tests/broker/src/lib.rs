@@ -3,6 +3,7 @@
 //!
 //! Needs Java 17 or newer, Maven and a POSIX shell; without them it fails with what to install, it never skips.
 
+pub mod artifact;
 pub mod guarded;
 mod jars;
 mod ready;

@@ -1,4 +1,4 @@
-//! Bases of the state in a folder: named, lost, damaged, moved away from; and killed in between.
+//! Bases of the state in a folder or a bucket: named, lost, damaged, moved away from; and killed in between.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use reelflow_broker_tests::Broker;
+use reelflow_objects_tests::{BUCKET, KEY_ID, ObjectServer, SECRET};
 use reelflow_pipelines::{Job, LogKind, TOPICS, said, workload};
 use serde_json::Value;
 
@@ -45,8 +46,12 @@ fn write_slice(job: &Job, nth: usize, ends: bool) -> Result<()> {
 
 /// The bases of each task, the newest last.
 fn bases(job: &Job) -> Result<BTreeMap<PathBuf, Vec<PathBuf>>> {
+    bases_in(job.path().join("bases"))
+}
+
+fn bases_in(folder: PathBuf) -> Result<BTreeMap<PathBuf, Vec<PathBuf>>> {
     let mut found: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
-    let mut folders = vec![job.path().join("bases")];
+    let mut folders = vec![folder];
     while let Some(folder) = folders.pop() {
         let Ok(entries) = fs::read_dir(&folder) else { continue };
         for entry in entries {
@@ -200,5 +205,39 @@ fn a_store_is_left_by_way_of_the_changelog() -> Result<()> {
     edit(&job, "[state]\nstore = \"file://bases\"\nbases = \"changelog\"\n\n[log]\nkind", LOG)?;
     judge(&run()?, 0, &[]);
     assert!(export()? == kept, "the store is not needed any more");
+    Ok(())
+}
+
+/// In a bucket: who may not, a server that is gone and comes back, and newest bases that are damaged.
+#[test]
+fn bases_lie_in_a_bucket() -> Result<()> {
+    let mut server = ObjectServer::start()?;
+    let endpoint = server.endpoint();
+    let bucket = format!("[state]\nstore = \"s3://{BUCKET}/reel\"\n\n[log]\nkind");
+    let job = Job::example("personalization", &LogKind::Embedded, &[(LOG, &bucket)])?;
+    let run = |secret: &str| {
+        let mut command = job.reel(&["run", "--until-end", "--give-up-after", "5"]);
+        command.env("AWS_ENDPOINT_URL", &endpoint).env("AWS_ACCESS_KEY_ID", KEY_ID).env("AWS_SECRET_ACCESS_KEY", secret);
+        command.output()
+    };
+    write_slice(&job, 0, true)?;
+    judge(&run("")?, 3, &["RF0530", "AWS_SECRET_ACCESS_KEY is not set"]);
+    judge(&run("another")?, 3, &["RF0530", "403"]);
+    for nth in 1..N_SLICES {
+        judge(&run(SECRET)?, 0, &[]);
+        write_slice(&job, nth, true)?;
+    }
+    server.kill()?;
+    judge(&run(SECRET)?, 3, &["RF0530", "nothing that was committed is lost"]);
+    server.restart()?;
+    judge(&run(SECRET)?, 0, &[]);
+    let all = bases_in(server.path("reel"))?;
+    ensure!(all.len() > 2, "few tasks have bases: {all:?}");
+    for newest in all.values().filter_map(|paths| paths.last()) {
+        spoil(newest)?;
+    }
+    judge(&run(SECRET)?, 0, &["was SKIPPED: its"]);
+    job.dump()?;
+    job.oracle("personalization", &workload(N_EVENTS, SEED))?;
     Ok(())
 }

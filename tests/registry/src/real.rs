@@ -11,7 +11,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use reelflow_broker_tests::guarded::{self, Guarded, free_port};
+use reelflow_broker_tests::{
+    artifact,
+    guarded::{self, Guarded, free_port},
+};
 use tempfile::TempDir;
 
 const VERSION: &str = "3.0.9";
@@ -33,7 +36,7 @@ pub struct RealRegistry {
 impl RealRegistry {
     /// An empty registry on a free port. Needs Java 17 or newer and Maven.
     pub fn start() -> Result<RealRegistry> {
-        let program = ensure_program()?;
+        let program = program()?;
         let home = tempfile::Builder::new().prefix("reelflow-registry-").tempdir()?;
         let (port, tls_port) = (free_port()?, free_port()?);
         certify(home.path())?;
@@ -115,28 +118,8 @@ fn certify(home: &Path) -> Result<()> {
     keytool(&["-exportcert", "-rfc", "-file", CERTIFICATE])
 }
 
-/// The program, below `target/registry`. Fetches it when it is not there.
-fn ensure_program() -> Result<PathBuf> {
-    let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/registry");
-    let folder = all.join(VERSION);
-    if !folder.exists() {
-        fs::create_dir_all(&all).with_context(|| format!("cannot create {}", all.display()))?;
-        let fetched = tempfile::Builder::new().prefix("fetched-").tempdir_in(&all)?;
-        let output = Command::new("mvn")
-            .args(["-q", "-B", "dependency:unpack"])
-            .arg(format!("-Dartifact=io.apicurio:apicurio-registry-app:{VERSION}:tar.gz:all"))
-            .arg(format!("-DoutputDirectory={}", fetched.path().display()))
-            .current_dir(fetched.path())
-            .output()
-            .context(
-                "Apache Maven is needed to fetch a schema registry, and `mvn` does not run. Install it: apt-get install maven",
-            )?;
-        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        ensure!(output.status.success(), "mvn could not fetch Apicurio Registry: {said}");
-        // Under its name at once: who sees it sees all of it. Another test program may have been faster.
-        if let Err(error) = fs::rename(fetched.keep(), &folder) {
-            ensure!(folder.exists(), "cannot move the registry to {}: {error}", folder.display());
-        }
-    }
-    Ok(folder.canonicalize()?.join(format!("apicurio-registry-app-{VERSION}-runner.jar")))
+fn program() -> Result<PathBuf> {
+    let goal = ["dependency:unpack".to_owned(), format!("-Dartifact=io.apicurio:apicurio-registry-app:{VERSION}:tar.gz:all")];
+    let folder = artifact::fetched(&format!("registry/{VERSION}"), "Apicurio Registry", &goal)?;
+    Ok(folder.join(format!("apicurio-registry-app-{VERSION}-runner.jar")))
 }

@@ -54,6 +54,8 @@ const NAMED_ONCE: &[(&str, &str)] = &[
     ("prost-reflect", "reelflow-registry"),
     ("protox", "reelflow-registry"),
     ("ureq", "reelflow-registry"),
+    ("ureq", "reelflow-bases"),
+    ("rusty-s3", "reelflow-bases"),
     ("anyhow", "reelflow-cli"),
     ("clap", "reelflow-cli"),
     ("hyper", "reelflow-cli"),
@@ -98,9 +100,10 @@ fn i_3_named_once() -> Result<()> {
     let mut offences = Vec::new();
     for (package, dependencies) in dependencies()? {
         let of_host = ARROWS.iter().any(|(name, _)| *name == package);
-        for (library, owner) in NAMED_ONCE {
-            if of_host && package != *owner && dependencies.iter().any(|name| name == library) {
-                offences.push(format!("{package} -> {library}, which is {owner}'s"));
+        for (library, _) in NAMED_ONCE.iter().filter(|(library, _)| of_host && dependencies.iter().any(|name| name == library)) {
+            let owners: Vec<&str> = NAMED_ONCE.iter().filter(|(of, _)| of == library).map(|(_, owner)| *owner).collect();
+            if !owners.contains(&package.as_str()) {
+                offences.push(format!("{package} -> {library}, which is of {}", owners.join(" and ")));
             }
         }
     }

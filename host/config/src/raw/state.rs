@@ -5,7 +5,7 @@ use crate::{
     code::Code,
     config::{
         External,
-        state::{Bases, State, store_folder},
+        state::{Bases, State, store_address},
     },
     problem::{At, Problem, Problems},
     walk::Table,
@@ -31,7 +31,7 @@ pub(super) fn state(root: &mut Table<'_>, problems: &mut Problems) -> Option<Opt
 /// What comes from outside is looked at when it is there.
 fn is_address(store: &At<External>, problems: &mut Problems) -> bool {
     let External::Inline(text) = &store.value else { return true };
-    let Err((why, instead)) = store_folder(text) else { return true };
+    let Err((why, instead)) = store_address(text) else { return true };
     let message = "\"store\" of [state] is not the address of a store";
     let problem = Problem::at(Code::BadStore, store.span.clone(), message, why);
     problems.push(match instead {

@@ -8,7 +8,8 @@ use super::Setting;
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct State {
-    /// The address of a store that every process reaches: `file://PATH`, a folder, relative to the manifest unless it begins with `/`.
+    /// The address of a store that every process reaches: `file://PATH`, a folder, relative to the manifest unless it begins with `/`; or
+    /// `s3://BUCKET/PREFIX`.
     store: Setting,
     /// Where new bases go. With `changelog` those in the store are only read, until the changelog has newer ones. Default `"store"`.
     bases: Option<Bases>,
