@@ -20,7 +20,7 @@ use reelflow_core::{
 };
 use reelflow_ports::{
     bases::{BaseError, BaseStore},
-    engine::{Limits, LoadError, Plugin, PluginEngine},
+    engine::{LoadError, Plugin, PluginEngine},
     history::History,
     log::{Guarantee, Log, LogError},
 };
@@ -291,7 +291,7 @@ impl Manifest {
                 let message = format!("there is no component for plugin \"{}\"", *section.name);
                 return Err(Failure::new(Exit::User, message).help("Was the pipeline started by another manifest?"));
             };
-            match engine.load(component, &section.config.to_string(), &limits(section)) {
+            match engine.load(component, &section.config.to_string(), &section.limits) {
                 Ok(plugin) => {
                     plugins.insert(section.name.value.clone(), plugin);
                 }
@@ -328,18 +328,6 @@ impl Manifest {
         let message = format!("the component of plugin \"{}\" cannot be read", *section.name);
         Problem::at(Code::PluginFileUnreadable, section.path.span.clone(), message, format!("{}: {why}", path.display()))
             .help("Build it with `reel build`, or mend the path, which is relative to the manifest.")
-    }
-}
-
-pub(crate) fn limits(section: &PluginSection) -> Limits {
-    let of = section.limits;
-    Limits {
-        memory_bytes_max: of.memory_bytes_max,
-        call_ms_max: of.call_ms_max,
-        output_bytes_max: of.output_bytes_max,
-        component_bytes_max: of.component_bytes_max,
-        compile_ms_max: of.compile_ms_max,
-        compile_memory_bytes_max: of.compile_memory_bytes_max,
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use reelflow_core::{
     format::Binary,
     plan::{Divided, Emission, FileFormat, JoinKind, Matching, WindowSpec},
+    plugin::limits::Limits,
     schema::FieldType,
 };
 
@@ -12,12 +13,10 @@ use crate::code::Code;
 use crate::problem::{At, Problem, Span};
 use failing::StageFailing;
 use history::History;
-use limits::Limits;
 use written::SinkSchema;
 
 pub mod failing;
 pub mod history;
-pub mod limits;
 pub mod state;
 pub mod test;
 pub mod upgrade;

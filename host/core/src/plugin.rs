@@ -244,6 +244,7 @@ impl Request {
 }
 
 mod check;
+pub mod limits;
 mod size;
 mod trap;
 

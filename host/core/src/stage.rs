@@ -30,6 +30,7 @@ mod keys;
 mod lateness;
 pub mod lookup;
 pub mod process;
+mod runs;
 pub mod session;
 pub mod states;
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! `[pipeline]`, `[log]` and `[plugin.…]`.
 
+use reelflow_core::plugin::limits::Limits;
 use serde_json::{Map, Number};
 use toml::de::DeValue;
 
 use crate::{
     code::Code,
-    config::{External, Guarantee, Log, Pipeline, Plugin, limits::Limits},
+    config::{External, Guarantee, Log, Pipeline, Plugin},
     problem::{At, Problem, Problems},
     value,
     walk::{Entry, Table, read_text, wrong_type},

@@ -1,6 +1,6 @@
 //! Where plans cut, what they decode, and how long they remember.
 
-use reelflow_config::config::limits::Limits;
+use reelflow_core::plugin::limits::Limits;
 use reelflow_core::{
     plan::{Consumer, EventTimeFrom, FragmentInput, Plan, ShuffleTo, StageKind, StagePlan},
     schema::Schema,

@@ -25,7 +25,6 @@ use crate::{
     commands::state::Committed,
     failure::{Exit, Failure},
     incident::{Caller, Incident, Outcome, PluginPart, Words, call::Call, other_component},
-    manifest::limits,
     target::unwritable,
 };
 
@@ -62,7 +61,7 @@ pub(super) fn bundle(file: &ManifestArg, address: Address, to: &Path) -> Result<
     if let Some(note) = other_component(then, &section.name, &component) {
         anstream::eprintln!("{note}");
     }
-    let plugin = PluginPart::new(&section.name, &component, &section.config, &limits(section));
+    let plugin = PluginPart::new(&section.name, &component, &section.config, &section.limits);
     let (call_idx, outcome) = first_that_fails(&Caller::load(&plugin, &component)?, &calls, &found.died)?;
     let call = calls.swap_remove(call_idx);
     let incident = Incident::new((&plan.name, &stage.name), found.letter, found.died, plugin, call);

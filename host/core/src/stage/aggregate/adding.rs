@@ -19,6 +19,7 @@ use crate::{
         Batch, DeadReason,
         bisect::{Bisect, Failed},
         dead::Deads,
+        runs::{as_usize, runs},
     },
     time::EventTime,
     window::Windowing,
@@ -187,19 +188,9 @@ impl Adding {
         whole.len()
     }
 
-    /// The groups of a range of `order`: a range for each.
     fn runs(&self, range: Range<usize>) -> impl Iterator<Item = Range<usize>> + '_ {
-        let mut start = range.start;
-        self.groups[range].chunk_by(|a, b| a == b).map(move |run| {
-            let run = start..start + run.len();
-            start = run.end;
-            run
-        })
+        runs(&self.groups, range, |a, b| a == b)
     }
-}
-
-fn as_usize(range: &Range<u32>) -> Range<usize> {
-    range.start as usize..range.end as usize
 }
 
 /// `rows` sorted by their groups, stably, and the group of each. `sizes` holds the number of rows of each group.

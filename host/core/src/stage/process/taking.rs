@@ -15,6 +15,7 @@ use crate::{
         Batch, DeadReason, Outbox, RowsOf,
         bisect::{Bisect, Failed},
         dead::Deads,
+        runs::{as_usize, runs},
     },
     time::EventTime,
 };
@@ -141,17 +142,7 @@ impl Taking {
         self.batch.times[self.order[at].0 as usize]
     }
 
-    /// The groups of a range of `order`: a range for each.
     fn runs(&self, range: Range<usize>) -> impl Iterator<Item = Range<usize>> + '_ {
-        let mut start = range.start;
-        self.order[range].chunk_by(|a, b| a.1 == b.1).map(move |run| {
-            let run = start..start + run.len();
-            start = run.end;
-            run
-        })
+        runs(&self.order, range, |a, b| a.1 == b.1)
     }
-}
-
-fn as_usize(range: &Range<u32>) -> Range<usize> {
-    range.start as usize..range.end as usize
 }

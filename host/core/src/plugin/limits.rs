@@ -1,13 +1,19 @@
-//! The limits of a plugin.
+//! What a plugin may use.
 
-/// What a plugin may use in one call, and what compiling it may take.
+/// What a plugin may use in one call, and what compiling it may take. None of them can be unlimited (I-8, I-9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// Linear memory of one instance, in bytes.
     pub memory_bytes_max: u64,
+    /// Wall time of one call, in ms.
     pub call_ms_max: u64,
+    /// Bytes of one answer.
     pub output_bytes_max: u64,
+    /// Size of the component, in bytes.
     pub component_bytes_max: u64,
+    /// Wall time of compiling it, in ms. Where it is compiled in a process of its own.
     pub compile_ms_max: u64,
+    /// Memory of that process, in bytes.
     pub compile_memory_bytes_max: u64,
 }
 
