@@ -34,16 +34,16 @@ use crate::shape::Shape;
 
 /// What a component of the simulation says: which version of the same logic it is.
 const GOOD: [&str; 3] = ["v1", "v2", "v3"];
-/// Traps at every call, until it was accepted for want of calls.
+/// Breaks at every call, and as no other version does, until it was accepted for want of calls.
 const BAD: &str = "bad";
 /// Its transforms refuse rows with [`ODD`] in a column, which all others take.
 const STRICT: &str = "strict";
 const ODD: &[u8] = b"odd";
 
-/// The pipeline's plugins in a version: all that a version changes is its digest, and whether it traps.
+/// The pipeline's plugins in a version: all that a version changes is its digest, and whether it breaks.
 pub struct Versions {
     shape: Shape,
-    traps: Arc<AtomicBool>,
+    breaks: Arc<AtomicBool>,
 }
 
 impl Loader for Versions {
@@ -59,9 +59,9 @@ impl Loader for Versions {
         let versioned = |(name, inner): (&Arc<str>, Arc<dyn Plugin>)| -> Result<Arc<dyn Plugin>, String> {
             let component = components.get(name).ok_or_else(|| format!("no component {name}"))?;
             let version = String::from_utf8_lossy(component).into_owned();
-            let traps = (version == BAD).then(|| self.traps.clone());
+            let breaks = (version == BAD).then(|| self.breaks.clone());
             let is_strict = version == STRICT;
-            Ok(Arc::new(Versioned { digest: format!("{name}-{version}"), inner, traps, is_strict }))
+            Ok(Arc::new(Versioned { digest: format!("{name}-{version}"), inner, breaks, is_strict }))
         };
         let plugins = names.iter().zip(plugins).map(versioned).collect::<Result<_, _>>()?;
         Ok(Program::new(plan, plugins, names))
@@ -81,7 +81,7 @@ fn state_version(component: &[u8]) -> StateVersion {
 struct Versioned {
     digest: String,
     inner: Arc<dyn Plugin>,
-    traps: Option<Arc<AtomicBool>>,
+    breaks: Option<Arc<AtomicBool>>,
     is_strict: bool,
 }
 
@@ -99,14 +99,14 @@ impl Plugin for Versioned {
     }
 
     fn instance(&self) -> Result<Box<dyn PluginInstance>, LoadError> {
-        let (traps, is_strict) = (self.traps.clone(), self.is_strict);
-        Ok(Box::new(VersionedInstance { inner: self.inner.instance()?, traps, is_strict }))
+        let (breaks, is_strict) = (self.breaks.clone(), self.is_strict);
+        Ok(Box::new(VersionedInstance { inner: self.inner.instance()?, breaks, is_strict }))
     }
 }
 
 struct VersionedInstance {
     inner: Box<dyn PluginInstance>,
-    traps: Option<Arc<AtomicBool>>,
+    breaks: Option<Arc<AtomicBool>>,
     is_strict: bool,
 }
 
@@ -116,8 +116,8 @@ impl PluginInstance for VersionedInstance {
     }
 
     fn call(&mut self, request: &Request) -> Result<Response, PluginFault> {
-        if self.traps.as_ref().is_some_and(|traps| traps.load(Ordering::Relaxed)) {
-            return Err(PluginFault::Trap("it is bad".to_owned().into()));
+        if self.breaks.as_ref().is_some_and(|breaks| breaks.load(Ordering::Relaxed)) {
+            return Err(PluginFault::Malformed("it is bad".to_owned()));
         }
         let response = self.inner.call(request)?;
         Ok(match request {
@@ -165,7 +165,7 @@ impl Upgrades {
         let (plan, _) = shape.build();
         Upgrades {
             rng: ChaCha8Rng::seed_from_u64(seed ^ 0x0dd_c0de),
-            loader: Arc::new(Versions { shape, traps: Arc::new(AtomicBool::new(true)) }),
+            loader: Arc::new(Versions { shape, breaks: Arc::new(AtomicBool::new(true)) }),
             log: Arc::new(log.clone()),
             clock: clock.clone(),
             pipeline: (plan.name.to_string(), plan.n_partitions),
@@ -230,7 +230,7 @@ impl Upgrades {
         if let Some(ledger) = self.ledger() {
             let is_bad = |entry: &&Entry| entry.code.0.values().any(|digest| digest.ends_with(BAD));
             if ledger.entries().filter(is_bad).any(|entry| entry.verdict == Verdict::Accepted) {
-                self.loader.traps.store(false, Ordering::Relaxed);
+                self.loader.breaks.store(false, Ordering::Relaxed);
             }
         }
     }
@@ -289,7 +289,7 @@ impl Upgrades {
                 Verdict::Open { .. } | Verdict::Refused { .. } => {}
             }
         }
-        let bad_may_show = !self.loader.traps.load(Ordering::Relaxed);
+        let bad_may_show = !self.loader.breaks.load(Ordering::Relaxed);
         for record in outputs.committed_records("out").iter().flatten() {
             let made_by = record.headers.iter().find(|(header, _)| **header == *name::PLUGIN);
             let made_by = made_by.map(|(_, value)| String::from_utf8_lossy(value).into_owned());

@@ -17,6 +17,7 @@ pub(super) struct Upgrade {
     gather_intervals: Option<u32>,
     /// Partitions that have passed wait for so long for the others; then the trial has failed. At most 9s. Default 8s.
     verdict_wait: Option<Duration>,
-    /// How much more of its rows than the code before the new code may refuse, or break by. Default 1%.
+    /// How much more of its rows than the code before the new code may refuse, or break by; a trial fails where that is surely exceeded, not by chance.
+    /// Default 1%.
     bad_share_max: Option<Share>,
 }

@@ -251,9 +251,9 @@ impl Trial {
     fn standing(&self, rules: &Rules, now: WallTime, [was, is]: [&Tally; 2], decided: Option<Decided>) -> Standing {
         // At the end of its time, and of what comes while the others are awaited: a few rows say little.
         let is_over = now.0 - self.since.0 >= rules.trial_ms;
-        let fault = || self.plugins.iter().find_map(|plugin| plugin.fault(is, was));
+        let new_fault = || self.plugins.iter().find_map(|plugin| plugin.new_fault(is, was));
         let too_many_bad = || self.plugins.iter().find_map(|plugin| plugin.too_many_bad(is, was, rules.bad_share_max));
-        if let Some(why) = fault().or_else(|| too_many_bad().filter(|_| is_over)) {
+        if let Some(why) = new_fault().or_else(|| too_many_bad().filter(|_| is_over)) {
             return Standing::Fails(why);
         }
         if let Some(decided) = decided.filter(|decided| decided.proposal == self.proposal) {

@@ -44,7 +44,7 @@ fn bad_code_is_rolled_back_and_good_code_stays() -> Result<()> {
     let first = fs::read(project.path().join("swapped.wasm"))?;
     project.write_plays(1..2_000)?;
     let running = project.start()?;
-    project.wait_for("stop with ctrl-c")?;
+    project.await_start()?;
     let next = given_up(&project, &broker.bootstrap())?;
     refusing_too_much(&project, &broker.bootstrap(), next)?;
     running.leave()?;
@@ -147,7 +147,7 @@ fn refusing_too_much(project: &Project, brokers: &str, next: i64) -> Result<()> 
     let (refused, _) = reload_fed(project, brokers, next, &[])?;
     let text = said(&refused);
     ensure!(refused.status.code() == Some(1), "it ended with {}: {text}{}", refused.status, project.run_log());
-    ensure!(text.contains("plugin \"swapped\" refused ") && text.contains("% of its rows, the one before 0.0 %"), "{text}");
+    ensure!(text.contains("plugin \"swapped\" refused ") && text.contains(" rows, the one before 0.0 %"), "{text}");
     Ok(())
 }
 

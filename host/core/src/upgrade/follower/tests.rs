@@ -144,13 +144,13 @@ fn a_new_fault_ends_a_trial_at_once() {
 #[test]
 fn a_share_of_bad_rows_counts_at_the_end_and_while_others_are_awaited() {
     let mut worker = Worker::trying();
-    rows(&mut worker.is, Some(2));
+    rows(&mut worker.is, Some(6));
     assert_eq!(worker.steps(99, false, None), [], "a few rows say little");
-    let why = "plugin \"p\" refused 20.0 % of its rows, the one before 0.0 %";
+    let why = "plugin \"p\" refused 60.0 % of its 10 rows, the one before 0.0 %";
     assert_eq!(worker.would_step(100), [failed(why), Effect::GoBack]);
     rows(&mut worker.is, Some(0));
-    assert_eq!(worker.steps(100, false, None), [Effect::Passed(7)], "two of twenty are not more than was set");
-    rows(&mut worker.is, Some(5));
+    assert_eq!(worker.steps(100, false, None), [Effect::Passed(7)], "six of twenty may be chance where one of ten may be bad");
+    rows(&mut worker.is, Some(9));
     assert!(matches!(&worker.steps(150, false, None)[..], [Effect::Failed { .. }, Effect::GoBack]));
 }
 
@@ -217,7 +217,8 @@ fn given() -> impl Strategy<Value = (i64, Given)> {
     let looked = (proptest::bool::weighted(0.8), proptest::bool::weighted(0.8))
         .prop_map(|(is_current, has_trial)| Given::Looked { is_current, has_trial });
     let decided = prop_oneof![3 => Just(None), 1 => (0..3_i64, any::<bool>()).prop_map(Some)];
-    let stepped = (proptest::bool::weighted(0.2), 0..2_u32, decided).prop_map(|(is_full, n_bad, decided)| Given::Stepped {
+    let n_bad = prop_oneof![5 => 0..2_u32, 1 => Just(9)];
+    let stepped = (proptest::bool::weighted(0.2), n_bad, decided).prop_map(|(is_full, n_bad, decided)| Given::Stepped {
         is_full,
         n_bad,
         decided,
