@@ -44,7 +44,7 @@ fn bad_code_is_rolled_back_and_good_code_stays() -> Result<()> {
     let first = fs::read(project.path().join("swapped.wasm"))?;
     project.write_plays(1..2_000)?;
     let running = project.start()?;
-    project.await_start()?;
+    super::await_start(|| project.command(&project.path(), &["history"]), || project.run_log())?;
     let next = given_up(&project, &broker.bootstrap())?;
     refusing_too_much(&project, &broker.bootstrap(), next)?;
     running.leave()?;

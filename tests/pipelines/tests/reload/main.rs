@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    process::Output,
+    process::{Command, Output},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -60,11 +60,11 @@ fn reload(job: &Job, args: &[&str]) -> Result<Output> {
     job.reel(&[&["reload"], args].concat()).output().context("start reel")
 }
 
-/// Waits until the pipeline has said what it runs.
-fn await_start(job: &Job) -> Result<()> {
+/// Waits until the pipeline has said what it runs, so that its history can be asked for.
+fn await_start(history: impl Fn() -> Command, log: impl Fn() -> String) -> Result<()> {
     let begin = Instant::now();
-    while !job.reel(&["history"]).output()?.status.success() {
-        ensure!(begin.elapsed() < Duration::from_secs(60), "it did not start:\n{}", log_end(job, "a"));
+    while !history().output()?.status.success() {
+        ensure!(begin.elapsed() < Duration::from_secs(60), "it did not start:\n{}", log());
         thread::sleep(Duration::from_millis(200));
     }
     Ok(())
@@ -140,7 +140,7 @@ fn twenty_swaps_under_load_change_no_row() -> Result<()> {
     let originals = originals(&job)?;
     create_topics(&job)?;
     let processes: BTreeMap<&str, Process> = [("a", start(&job, "a")?), ("b", start(&job, "b")?)].into();
-    await_start(&job)?;
+    await_start(|| job.reel(&["history"]), || log_end(&job, "a"))?;
     let is_enough = Arc::new(AtomicBool::new(false));
     let feeding = feed(Feeder::new(&broker.bootstrap(), &data)?, 1_500, 60, is_enough.clone());
     let reader = Reader::start(&broker.bootstrap(), "clean_playback_events")?;
@@ -213,7 +213,7 @@ fn kills_in_the_middle_of_swaps_change_no_row() -> Result<()> {
     let originals = originals(&job)?;
     create_topics(&job)?;
     let mut processes: BTreeMap<&str, Process> = [("a", start(&job, "a")?), ("b", start(&job, "b")?)].into();
-    await_start(&job)?;
+    await_start(|| job.reel(&["history"]), || log_end(&job, "a"))?;
     let is_enough = Arc::new(AtomicBool::new(false));
     let feeding = feed(Feeder::new(&broker.bootstrap(), &data)?, 90, 500, is_enough.clone());
     let mut rng = ChaCha8Rng::seed_from_u64(3);

@@ -130,16 +130,6 @@ impl Project {
         Ok(())
     }
 
-    /// Waits until the pipeline has said which code it runs.
-    pub fn await_start(&self) -> Result<()> {
-        let begin = Instant::now();
-        while !self.command(&self.path(), &["history"]).output()?.status.success() {
-            ensure!(begin.elapsed() < Duration::from_secs(60), "it did not start:\n{}", self.run_log());
-            thread::sleep(Duration::from_millis(50));
-        }
-        Ok(())
-    }
-
     /// What is kept, as it was committed last.
     pub fn state(&self) -> Result<String> {
         self.reel(&self.path(), &["state", "export", "--to", "state.ndjson"])?;
