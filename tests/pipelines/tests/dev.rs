@@ -19,7 +19,14 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// A running `reel dev` and what it says; it ends with this value.
 struct Running {
     child: Child,
-    lines: Receiver<String>,
+    lines: Receiver<(Stream, String)>,
+}
+
+/// Where a line was printed. The two come on their own, so which of two lines was printed first is known within a stream alone.
+#[derive(Clone, Copy)]
+enum Stream {
+    Out,
+    Err,
 }
 
 impl Running {
@@ -29,28 +36,32 @@ impl Running {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let (to, lines) = sync_channel(1_000);
         let (stdout, stderr) = (child.stdout.take().context("asked for")?, child.stderr.take().context("asked for")?);
-        let both: [Box<dyn BufRead + Send>; 2] = [Box::new(BufReader::new(stdout)), Box::new(BufReader::new(stderr))];
-        for stream in both {
+        let both: [(Stream, Box<dyn BufRead + Send>); 2] =
+            [(Stream::Out, Box::new(BufReader::new(stdout))), (Stream::Err, Box::new(BufReader::new(stderr)))];
+        for (stream, lines) in both {
             let to = to.clone();
-            thread::spawn(move || stream.lines().map_while(Result::ok).all(|line| to.send(line).is_ok()));
+            thread::spawn(move || lines.lines().map_while(Result::ok).all(|line| to.send((stream, line)).is_ok()));
         }
         Ok(Running { child, lines })
     }
 
-    /// All lines up to the one that ends a round, and says how many files are watched.
+    /// All lines up to the one that ends a round, and says how many files are watched: what was printed, and then what was said beside it.
     fn round(&self) -> Result<String> {
-        let mut round = String::new();
+        let [mut out, mut err] = [String::new(), String::new()];
+        let mut patience = PATIENCE;
         loop {
-            let line = self.lines.recv_timeout(PATIENCE).with_context(|| format!("the round does not end:\n{round}"))?;
-            round += &line;
-            round.push('\n');
-            if line.starts_with("watching ") {
-                // The two streams come on their own: what was printed before this line may still be on its way.
-                while let Ok(line) = self.lines.recv_timeout(Duration::from_millis(500)) {
-                    round += &line;
-                    round.push('\n');
+            match self.lines.recv_timeout(patience) {
+                Ok((stream, line)) => {
+                    if line.starts_with("watching ") {
+                        // What was printed before this line may still be on its way.
+                        patience = Duration::from_millis(500);
+                    }
+                    let text = if let Stream::Out = stream { &mut out } else { &mut err };
+                    *text += &line;
+                    text.push('\n');
                 }
-                return Ok(round);
+                Err(_) if patience < PATIENCE => return Ok(out + &err),
+                Err(why) => return Err(why).with_context(|| format!("the round does not end:\n{out}{err}")),
             }
         }
     }
