@@ -1,8 +1,8 @@
 //! A store in a folder of this machine, or of one that all machines share.
 //!
 //! An object is written under a name of its own, made durable, and then gets its name in one step; then that is made durable as well. A crash leaves
-//! a file that ends with `.part`, which the next object of the same task removes: a task has one owner, who puts one object at a time, and what a
-//! process has under way that no longer owns it is not missed.
+//! a file that ends with `.part`, which the next object of the same folder removes: a task has one owner, who puts one object at a time. Where two
+//! processes put something into one folder, one may take what the other has under way for such a file; the other then writes it again.
 
 use std::{
     fs::{self, File},
@@ -15,6 +15,8 @@ use std::{
 use reelflow_ports::bases::{BaseError, BaseStore};
 
 const PART: &str = "part";
+/// An object is written again at most so often because somebody has removed it before it had its name: each other put does so once at most.
+const AGAIN_MAX: usize = 100;
 
 /// The folder. It is made when something is put into it.
 #[derive(Clone, Debug)]
@@ -30,28 +32,21 @@ impl FolderStore {
 
 impl BaseStore for FolderStore {
     fn put(&self, name: &str, object: &[u8]) -> Result<(), BaseError> {
-        static N_PARTS: AtomicU64 = AtomicU64::new(0);
         let path = self.root.join(name);
         let folder = path.parent().expect("a name is below the root");
         make_folder(folder)?;
         for left in files(folder)?.into_iter().filter(|file| file.extension().is_some_and(|extension| extension == PART)) {
             remove(&left)?;
         }
-        let nth = N_PARTS.fetch_add(1, Ordering::Relaxed);
-        let part = path.with_extension(format!("{}-{nth}.{PART}", process::id()));
-        let written = File::create_new(&part).and_then(|mut file| {
-            file.write_all(object)?;
-            file.sync_all()
-        });
-        let named = written.and_then(|()| fs::rename(&part, &path));
-        match named {
-            Ok(()) => sync_folder(folder),
-            Err(why) => {
-                // What is left of it would take room, and the disk may be full.
-                remove(&part)?;
-                Err(failed(&path, &why))
+        let mut put = write_and_name(&path, object);
+        for _ in 0..AGAIN_MAX {
+            if !matches!(&put, Err(why) if why.kind() == ErrorKind::NotFound) {
+                break;
             }
+            put = write_and_name(&path, object);
         }
+        put.map_err(|why| failed(&path, &why))?;
+        sync_folder(folder)
     }
 
     fn load(&self, name: &str) -> Result<Option<Vec<u8>>, BaseError> {
@@ -85,6 +80,23 @@ impl BaseStore for FolderStore {
     fn describe(&self) -> String {
         format!("file://{}", self.root.display())
     }
+}
+
+/// [`ErrorKind::NotFound`]: somebody has removed it before it had its name.
+fn write_and_name(path: &Path, object: &[u8]) -> io::Result<()> {
+    static N_PARTS: AtomicU64 = AtomicU64::new(0);
+    let nth = N_PARTS.fetch_add(1, Ordering::Relaxed);
+    let part = path.with_extension(format!("{}-{nth}.{PART}", process::id()));
+    let written = File::create_new(&part).and_then(|mut file| {
+        file.write_all(object)?;
+        file.sync_all()
+    });
+    let named = written.and_then(|()| fs::rename(&part, path));
+    if named.is_err() {
+        // What is left of it would take room, and the disk may be full. Why it failed is told before why this does.
+        drop(fs::remove_file(&part));
+    }
+    named
 }
 
 /// What is in `folder`; nothing if it does not exist.
@@ -135,7 +147,7 @@ fn failed(path: &Path, why: &io::Error) -> BaseError {
     match why.kind() {
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => BaseError::Denied(text),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => BaseError::Full(text),
-        ErrorKind::NotADirectory => BaseError::BadAddress(text),
+        ErrorKind::NotADirectory => BaseError::BadAddress(format!("{} would lie in what is not a folder", path.display())),
         _ => BaseError::Unavailable(text),
     }
 }
@@ -161,6 +173,27 @@ mod tests {
         [&left, &other].into_iter().for_each(|file| fs::write(file, b"half").expect("a file"));
         assert_eq!(store.put("p/f/0/2.base", b"whole"), Ok(()));
         assert_eq!((left.exists(), other.exists()), (false, true), "that of another task may be under way");
+    }
+
+    #[test]
+    fn many_put_into_one_folder_at_once() {
+        const N_AT_ONCE: usize = 8;
+        let root = tempfile::tempdir().expect("a folder");
+        let store = FolderStore::new(root.path().to_owned());
+        let all_are_there = std::sync::Barrier::new(N_AT_ONCE);
+        let put_all = &|who: usize| {
+            let put = |nth| {
+                all_are_there.wait();
+                store.put(&format!("p/{nth}-{who}"), b"whole")
+            };
+            (0..20).map(put).filter_map(Result::err).collect::<Vec<_>>()
+        };
+        let failed: Vec<BaseError> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..N_AT_ONCE).map(|who| scope.spawn(move || put_all(who))).collect();
+            threads.into_iter().flat_map(|thread| thread.join().expect("it does not panic")).collect()
+        });
+        assert_eq!(failed, []);
+        assert_eq!(store.list("p/").map(|names| names.len()), Ok(20 * N_AT_ONCE), "and nothing else is left");
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl Failure {
             Failure::Manifest { problems, .. } => {
                 // A manifest that is right but cannot be used here is the environment's.
                 // State of another plan is there because the manifest, or a plugin, was changed; files are named in the manifest.
-                let of_user = [Code::PlanChanged, Code::NoHistory, Code::StoreUnnamed];
+                let of_user = [Code::PlanChanged, Code::NoHistory, Code::StoreUnnamed, Code::StoreTaken];
                 let of_environment = |code: Code| code.number() / 100 == 5 && !of_user.contains(&code);
                 // The manifest says that the failure of a plugin ends the run.
                 let of_plugin = [Code::StageFailed, Code::TooManyErrors];

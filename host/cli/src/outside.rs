@@ -65,6 +65,7 @@ pub(crate) fn problems_of_run(config: &Config, error: RunError) -> Result<Proble
             .into()),
         RunError::History(why) => Ok(config.backfill_stuck(&why).help(help_with_history(&why)).into()),
         RunError::Files { sink, why } => files_problem(config, &sink, &why),
+        RunError::Bases(why @ BaseError::Taken { .. }) => Ok(config.store_taken(&why).help(help_with_store(&why)).into()),
         RunError::Bases(why) => Ok(config.store_unusable(&why).help(help_with_store(&why)).into()),
         RunError::Recovery { task, why: why @ RecoveryError::BasesLost { .. } } => Ok(config.bases_lost(&task, why).into()),
         RunError::Recovery { task, why: why @ RecoveryError::NoStore { .. } } => Ok(config.store_unnamed(&task, why).into()),
@@ -82,13 +83,19 @@ pub(crate) fn problems_of_run(config: &Config, error: RunError) -> Result<Proble
     }
 }
 
-fn help_with_store(error: &BaseError) -> &'static str {
-    match error {
+fn help_with_store(error: &BaseError) -> String {
+    let help = match error {
         BaseError::Unavailable(_) => "look after the store, and start again",
         BaseError::Denied(_) => "give this account the right to read, write, list and delete there",
         BaseError::Full(_) => "free some space, and start again",
         BaseError::BadAddress(_) => "name a folder, or a name that is free",
-    }
+        BaseError::Taken { pipeline, .. } => {
+            return format!(
+                "give each log a store of its own, such as a folder in this one; if this log is the other one moved, remove `{pipeline}/.log` from the store"
+            );
+        }
+    };
+    help.to_owned()
 }
 
 /// Why a stage stopped the pipeline, at what it says of errors.

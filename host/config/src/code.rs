@@ -129,6 +129,7 @@ codes! {
     530 StoreUnusable Error "a store of bases that cannot be used"
     531 BasesLost Error "bases of the state that are gone"
     532 StoreUnnamed Error "state in a store that the manifest does not name"
+    533 StoreTaken Error "a store of bases that another log's pipeline uses"
     540 StageFailed Error "a row that a stage shall not go on behind"
     541 TooManyErrors Error "more errors than a stage may have"
     550 PluginNotCompiled Error "a plugin that this machine could not compile"

@@ -185,6 +185,12 @@ impl Config {
             .note("nothing that was committed is lost")
     }
 
+    /// A pipeline of this name keeps its bases there, and it is one of another log.
+    pub fn store_taken(&self, why: impl Display) -> Problem {
+        self.at_store(Code::StoreTaken, "the store of bases is in use".to_owned(), why.to_string())
+            .note("each would remove the other's bases")
+    }
+
     /// Neither of the bases that `task` goes on from is in the store as it was written.
     pub fn bases_lost(&self, task: &str, why: impl Display) -> Problem {
         self.at_store(Code::BasesLost, format!("the state of {task} cannot be recovered"), why.to_string()).help(

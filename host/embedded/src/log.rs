@@ -41,6 +41,10 @@ impl Log for EmbeddedLog {
         format!("embedded log in {}", self.folder.display())
     }
 
+    fn identity(&self) -> Result<String, LogError> {
+        Ok(format!("embedded log {:016x}", self.shared.store.identity()?))
+    }
+
     fn topics(&self) -> Result<Vec<(Arc<str>, u32)>, LogError> {
         Ok(self.shared.lock().topics.iter().map(|(name, topic)| (name.clone(), topic.partitions.len() as u32)).collect())
     }

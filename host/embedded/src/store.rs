@@ -1,6 +1,10 @@
 //! The store below the log: fjall's keyspaces, their keys, and one atomic batch for each transaction.
 
-use std::path::Path;
+use std::{
+    hash::{BuildHasher, RandomState},
+    path::Path,
+    time::SystemTime,
+};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 use reelflow_core::record::{Offset, Partition, RecordBatch};
@@ -24,7 +28,11 @@ pub(crate) struct Store {
     bounds: Keyspace,
     records: Keyspace,
     positions: Keyspace,
+    about: Keyspace,
 }
+
+/// The key in `about` of the number that tells a log from all others.
+const IDENTITY: &str = "identity";
 
 /// A topic as stored: name, id, and the bounds of each partition.
 pub(crate) struct StoredTopic {
@@ -49,8 +57,21 @@ impl Store {
             bounds: keyspace("bounds")?,
             records: keyspace("records")?,
             positions: keyspace("positions")?,
+            about: keyspace("about")?,
             database,
         })
+    }
+
+    /// Drawn when it is first asked for.
+    pub(crate) fn identity(&self) -> Result<u64, LogError> {
+        if let Some(value) = self.about.get(IDENTITY).map_err(error)? {
+            return Ok(i64_at(&value, 0)?.cast_unsigned());
+        }
+        let drawn = RandomState::new().hash_one((SystemTime::now(), std::process::id()));
+        let mut writes = self.writes();
+        writes.batch.insert(&self.about, IDENTITY, drawn.to_be_bytes());
+        writes.commit()?;
+        Ok(drawn)
     }
 
     pub(crate) fn topics(&self) -> Result<Vec<StoredTopic>, LogError> {

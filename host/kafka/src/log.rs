@@ -186,6 +186,12 @@ impl Log for KafkaLog {
         format!("Kafka at {}", self.config.brokers)
     }
 
+    fn identity(&self) -> Result<String, LogError> {
+        let id = self.inquirer.client().fetch_cluster_id(self.config.wait_max);
+        let id = id.ok_or_else(|| LogError::Unavailable(format!("{} does not say which cluster it is", self.describe())))?;
+        Ok(format!("Kafka cluster {id}"))
+    }
+
     fn topics(&self) -> Result<Vec<(Arc<str>, u32)>, LogError> {
         let mut found = self.metadata(None, |topics| -> Vec<(Arc<str>, u32)> {
             let visible = topics.iter().filter(|topic| !topic.name().starts_with("__") && topic.error().is_none());

@@ -35,13 +35,16 @@ pub enum BaseError {
     Full(String),
     #[error("there is no such store of bases: {0}")]
     BadAddress(String),
+    /// A pipeline of one name has one log; two would remove each other's bases.
+    #[error("pipeline \"{pipeline}\" of {by} keeps its bases there, and this one is of {log}")]
+    Taken { pipeline: String, by: String, log: String },
 }
 
 impl BaseError {
     pub fn who(&self) -> Who {
         match self {
             BaseError::Unavailable(_) | BaseError::Full(_) => Who::Environment,
-            BaseError::Denied(_) | BaseError::BadAddress(_) => Who::User,
+            BaseError::Denied(_) | BaseError::BadAddress(_) | BaseError::Taken { .. } => Who::User,
         }
     }
 

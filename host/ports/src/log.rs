@@ -178,6 +178,9 @@ pub trait Log: Send + Sync {
     /// What it is and where, in a few words: `Kafka at localhost:9092`.
     fn describe(&self) -> String;
 
+    /// Which log it is: the same for whoever opens it, wherever and by whatever address, and no other log's.
+    fn identity(&self) -> Result<String, LogError>;
+
     /// All topics that are not the log's own, by name, with their partition counts.
     fn topics(&self) -> Result<Vec<(Arc<str>, u32)>, LogError>;
 

@@ -145,6 +145,11 @@ impl Log for SimulatedLog {
         "the simulated log".to_owned()
     }
 
+    fn identity(&self) -> Result<String, LogError> {
+        // Of those that live; clones are the same one.
+        Ok(format!("simulated log {:p}", Arc::as_ptr(&self.shared)))
+    }
+
     fn topics(&self) -> Result<Vec<(Arc<str>, u32)>, LogError> {
         let broker = self.broker();
         Ok(broker.topics.iter().map(|(name, partitions)| (name.clone(), partitions.len() as u32)).collect())

@@ -43,7 +43,7 @@ use tracing::warn;
 use crate::{
     error::RunError,
     observe::{Event, Observer},
-    pipeline::Stopper,
+    pipeline::{Stopper, patiently},
     worker::Job,
 };
 
@@ -183,14 +183,33 @@ impl Bases {
         self.is_written
     }
 
-    /// Puts an object of `pipeline` into the store and takes it away, if that is what it is for. `who`: no other process has that name.
-    fn check(&self, pipeline: &str, who: &str) -> Result<(), BaseError> {
+    /// Whether the store is there for `pipeline` of `log`, and can be written, if that is what it is for. `who`: no other process has that name.
+    fn check(&self, pipeline: &str, who: &str, log: &str) -> Result<(), BaseError> {
+        self.claim(pipeline, log)?;
         if !self.is_written {
             return self.store.list(&format!("{pipeline}/")).map(drop);
         }
         let name = format!("{pipeline}/probe/{who}");
         self.store.put(&name, b"reelflow")?;
         self.store.forget(&name)
+    }
+
+    /// Says in the store that `pipeline` is one of `log`. Another log's pipeline of that name would have its bases swept by this one: no point of this
+    /// log names them. Two that are started for the first time at once may both find it free; the next start of one of them tells.
+    fn claim(&self, pipeline: &str, log: &str) -> Result<(), BaseError> {
+        let name = claim_name(pipeline);
+        let mut owner = self.store.load(&name)?;
+        if owner.is_none() && self.is_written {
+            self.store.put(&name, log.as_bytes())?;
+            owner = self.store.load(&name)?;
+        }
+        match owner {
+            Some(by) if by != log.as_bytes() => {
+                let by = String::from_utf8_lossy(&by).into_owned();
+                Err(BaseError::Taken { pipeline: pipeline.to_owned(), by, log: log.to_owned() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Room for one more state on its way, if there is any.
@@ -325,9 +344,23 @@ fn compressed(image: Image) -> (String, Vec<u8>, NamedBase, Permit) {
     (object_name(&folder, &base), object, base, permit)
 }
 
+/// Where the log of a pipeline is named. No source begins with a dot, so no task's folder is called so.
+fn claim_name(pipeline: &str) -> String {
+    format!("{pipeline}/.log")
+}
+
 /// Whether the store of `job` can be used as it must be.
-pub(crate) fn check(job: &Job) -> Result<(), BaseError> {
-    job.bases.as_ref().map_or(Ok(()), |bases| bases.check(&job.plan.name, &job.settings.instance))
+pub(crate) fn check(job: &Job, stopper: &Stopper) -> Result<(), RunError> {
+    let Some(bases) = &job.bases else { return Ok(()) };
+    let mut log = None;
+    patiently(job, stopper, || {
+        log = Some(job.log.identity()?);
+        Ok(())
+    })?;
+    match log {
+        Some(log) => Ok(bases.check(&job.plan.name, &job.settings.instance, &log)?),
+        None => Ok(()), // it was stopped
+    }
 }
 
 /// Writes what is to be written until `stopper` says so. What is not written by then is not missed. `None`: there is no store.

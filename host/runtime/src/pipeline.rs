@@ -134,7 +134,7 @@ impl Pipeline {
         patiently(&job, &stopper, || prepare(&*job.log, &job.plan, &*job.observer))?;
         if !stopper.is_stopped() {
             publisher.check()?;
-            bases::check(&job)?;
+            bases::check(&job, &stopper)?;
         }
         let control = match started {
             Some(started) => control::start(&mut job, &started, &upgrader, &stopper)?,

@@ -208,6 +208,27 @@ fn a_store_is_left_by_way_of_the_changelog() -> Result<()> {
     Ok(())
 }
 
+/// A test beside production, with the store of production: the one that came later is not started, and nothing of the first is touched.
+#[test]
+fn two_logs_do_not_share_a_store() -> Result<()> {
+    let [first, second] = [job(&LogKind::Embedded)?, job(&LogKind::Embedded)?];
+    let shared = format!("store = \"file://{}\"", first.path().join("bases").display());
+    edit(&second, "store = \"file://bases\"", &shared)?;
+    for nth in 0..N_SLICES {
+        [&first, &second].into_iter().try_for_each(|job| write_slice(job, nth, false))?;
+        first.run_to_end(&[])?;
+    }
+    let (kept, lies) = (exported(&first)?, bases(&first)?);
+    ensure!(!lies.is_empty(), "there are bases");
+    let run = || second.reel(&["run", "--until-end"]).output();
+    judge(&run()?, 2, &["RF0533", "pipeline \"personalization\" of embedded log ", "personalization/.log"]);
+    edit(&second, &shared, &format!("{shared}\nbases = \"changelog\""))?;
+    judge(&run()?, 2, &["RF0533"]);
+    assert!(exported(&first)? == kept && bases(&first)? == lies, "nothing of the first is touched");
+    first.run_to_end(&[])?;
+    Ok(())
+}
+
 /// In a bucket: who may not, a server that is gone and comes back, and newest bases that are damaged.
 #[test]
 fn bases_lie_in_a_bucket() -> Result<()> {

@@ -40,6 +40,9 @@ fn all(config: &reelflow_config::Config) -> Vec<Problem> {
             "component 9f3c was not compiled: the helper ended with signal: 9 (SIGKILL)",
         ),
         config.store_unusable("data/bases: permission denied"),
+        config.store_taken(
+            "pipeline \"personalization\" of Kafka cluster x keeps its bases there, and this one is of Kafka cluster y",
+        ),
         config.bases_lost("task \"plays\" [3]", "the store of bases at file://data/bases lacks a.base (it is not there)"),
         config.store_unnamed("task \"plays\" [3]", "its base a.base lies in a store, and the manifest names none"),
     ]

@@ -15,6 +15,8 @@ pub(super) fn created_and_described(bench: &Bench<'_>) {
     let all = bench.log.topics().expect("topics are listed");
     assert!(all.contains(&(topic.clone(), 3)), "{all:?}");
     assert!(all.is_sorted(), "topics come by name: {all:?}");
+    let identity = bench.log.identity().expect("a log knows which one it is");
+    assert!(!identity.is_empty() && Ok(identity) == bench.log.identity(), "it is the same one");
     assert_eq!(bench.log.offsets(&at(&topic, 2)).expect("an empty partition has offsets"), (0, 0));
 }
 

@@ -57,6 +57,21 @@ fn a_store_that_fails_is_asked_again_and_less_and_less_often() {
     assert_eq!((bases.summary().failures, bases.summary().written), (2, 1));
 }
 
+/// One that leaves the store claims nothing, but may not sweep what is another's either.
+#[test]
+fn a_name_belongs_to_the_log_that_came_first() {
+    let store = SimulatedBases::new();
+    let [first, leaving] = [true, false].map(|is_written| Bases::new(Arc::new(store.clone()), is_written));
+    assert_eq!((leaving.check("p", "a", "log 2"), store.names()), (Ok(()), vec![]), "nobody is there");
+    assert_eq!((first.check("p", "a", "log 1"), store.names()), (Ok(()), vec!["p/.log".to_owned()]));
+    assert_eq!(first.check("p", "b", "log 1"), Ok(()), "another process of it");
+    for bases in [&first, &leaving] {
+        let taken = BaseError::Taken { pipeline: "p".to_owned(), by: "log 1".to_owned(), log: "log 2".to_owned() };
+        assert_eq!(bases.check("p", "a", "log 2"), Err(taken));
+    }
+    assert_eq!(first.check("q", "a", "log 2"), Ok(()), "another name");
+}
+
 /// Orphans of crashes go with what is not named any more; what somebody may name later stays.
 #[test]
 fn a_sweep_leaves_what_is_named_and_what_is_newer() {

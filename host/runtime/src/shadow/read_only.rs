@@ -17,6 +17,10 @@ impl Log for ReadOnly {
         self.0.describe()
     }
 
+    fn identity(&self) -> Result<String, LogError> {
+        self.0.identity()
+    }
+
     fn topics(&self) -> Result<Vec<(Arc<str>, u32)>, LogError> {
         self.0.topics()
     }
