@@ -76,6 +76,9 @@ impl Project {
             text = text.replace(from, to);
         }
         fs::write(&code, text)?;
+        // All of these crates have one name, and overwrite each other in the folder that they share.
+        let one_at_a_time = fs::File::create(target().join("first-steps.lock"))?;
+        one_at_a_time.lock()?;
         self.reel(&self.path(), &["build"]).map(drop)
     }
 

@@ -140,13 +140,14 @@ fn beside(project: &Project) -> Result<()> {
 #[test]
 fn a_stopped_pipeline_is_shadowed_to_the_end_of_its_topics() -> Result<()> {
     let folder = tempfile::Builder::new().prefix("reelflow-").tempdir()?;
-    type_in("reel new swapped --kind aggregate && cd swapped && reel build", folder.path())?;
-    let project = folder.path().join("swapped");
-    let first = fs::read(project.join("swapped.wasm"))?;
+    // A name of its own: crates of one name would overwrite each other in the folder that all share.
+    type_in("reel new stopped --kind aggregate && cd stopped && reel build", folder.path())?;
+    let project = folder.path().join("stopped");
+    let first = fs::read(project.join("stopped.wasm"))?;
     let code = fs::read_to_string(project.join("src/lib.rs"))?;
     fs::write(project.join("src/lib.rs"), code.replace("state.plays += 1;", TWICE))?;
-    type_in("reel build && mv swapped.wasm twice.wasm", &project)?;
-    fs::write(project.join("swapped.wasm"), &first)?;
+    type_in("reel build && mv stopped.wasm twice.wasm", &project)?;
+    fs::write(project.join("stopped.wasm"), &first)?;
     for (file, profiles) in [("first", 1..5_000), ("rest", 5_000..12_000)] {
         fs::write(project.join(file), profiles.map(|profile| project::play(profile) + "\n").collect::<String>())?;
     }
@@ -154,7 +155,7 @@ fn a_stopped_pipeline_is_shadowed_to_the_end_of_its_topics() -> Result<()> {
     type_in(&format!("{} && reel run --until-end && {}", write("first"), write("rest")), &project)?;
     let said = type_in("reel shadow --plugin twice.wasm --show 3 || echo it ended with $?", &project)?;
     for words in [
-        "change of key \"reel.swapped.result\": 7000 equal",
+        "change of key \"reel.stopped.result\": 7000 equal",
         "sink \"result\": ",
         "  ~ 3  2026-",
         "  ~ [3]",
@@ -166,7 +167,7 @@ fn a_stopped_pipeline_is_shadowed_to_the_end_of_its_topics() -> Result<()> {
     // What it said of title 3 is what a run with that code writes.
     let changed = said.lines().find(|line| line.starts_with("  ~ 3")).context("a row of title 3")?;
     let is = changed.split("plays: ").nth(1).and_then(|rest| rest.split(" → ").nth(1)).context("what it would be")?;
-    let run = type_in("cp twice.wasm swapped.wasm && reel run --until-end && reel topic read swapped", &project)?;
+    let run = type_in("cp twice.wasm stopped.wasm && reel run --until-end && reel topic read stopped", &project)?;
     ensure!(run.contains("\"title_id\":3,\"window_start\":") && run.contains(&format!("\"plays\":{is},")), "{changed}\n{run}");
     let said = type_in("reel shadow --promote || echo it ended with $?", &project)?;
     ensure!(said.contains("nothing can be promoted on a log on disk") && said.contains("it ended with 2"), "{said}");
