@@ -7,8 +7,8 @@ use crate::log::Who;
 
 /// A store. Shared by all workers of a process, and by all processes that run the pipeline: each must find what the others put.
 pub trait BaseStore: Send + Sync {
-    /// Keeps `object` under `name`, made of parts with `/` between them. Durable when it returns; nobody ever sees a part of it. A name is put once:
-    /// what is there already stays, or becomes the same bytes.
+    /// Keeps `object` under `name`, made of parts with `/` between them. Durable when it returns; nobody ever sees a part of it. What is put under a
+    /// name is the same bytes each time; were it not, one of them would stay, whole.
     fn put(&self, name: &str, object: &[u8]) -> Result<(), BaseError>;
 
     /// What is kept under `name`; `None`: nothing is.
